@@ -1,0 +1,2 @@
+//! orch
+fn main() {}

@@ -1,0 +1,10 @@
+//! The rules, without the world: no file, no clock, no process, no randomness, no format.
+//!
+//! [`transition::next`] is the one place where a task's state changes; everything else here helps to
+//! decide which operation to issue, or checks what came of it.
+
+pub mod id;
+pub mod op;
+pub mod task;
+pub mod time;
+pub mod value;
