@@ -1,0 +1,88 @@
+//! Merging by replay: what one side lacks is applied through [`super::transition::next`], or refused.
+//!
+//! No text is merged, no clock is compared, nobody's last write wins. The result depends only on the two
+//! sides, so every machine that holds the same two sides gets the same file.
+
+use super::op::Op;
+use super::task::{State, Task};
+use super::transition::{Rejected, next};
+
+/// What came of a merge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merged {
+    /// The base with everything that could be applied.
+    pub task: Task,
+    /// Operations that no longer fit, with the reason: kept and reported by the caller, never dropped.
+    pub refused: Vec<(Op, Rejected)>,
+}
+
+/// Replays onto `base` the operations of a lease ref that it lacks.
+///
+/// The operations of a ref are a chain: each status change was based on the one before. Once one of them
+/// is refused, the later ones that decide a status are refused too, because they were meant for a task
+/// that never was (the claim should have withdrawn): the ref is void.
+#[must_use]
+pub fn overlay(base: &Task, tip: &Task) -> Merged {
+    let mut merged = Merged { task: base.clone(), refused: Vec::new() };
+    let mut broken: Option<Rejected> = None;
+    for op in missing(base, tip) {
+        let chained = op.action.based_on().is_some();
+        let result = match &broken {
+            Some(why) if chained => Err(why.clone()),
+            _ => next(Some(&merged.task), base.id(), op),
+        };
+        match result {
+            Ok(task) => merged.task = task,
+            Err(why) => {
+                if chained {
+                    broken = Some(why.clone());
+                }
+                merged.refused.push((op.clone(), why));
+            }
+        }
+    }
+    adopt_lease(&mut merged.task, tip);
+    merged
+}
+
+/// Replays onto `base` the local operations that it lacks, each by itself.
+#[must_use]
+pub fn rebase(base: &Task, local: &Task) -> Merged {
+    let mut merged = Merged { task: base.clone(), refused: Vec::new() };
+    for op in missing(base, local) {
+        match next(Some(&merged.task), base.id(), op) {
+            Ok(task) => merged.task = task,
+            Err(why) => merged.refused.push((op.clone(), why)),
+        }
+    }
+    adopt_lease(&mut merged.task, local);
+    merged
+}
+
+/// Operations of `other` that `base` lacks, in order.
+pub fn missing<'a>(base: &Task, other: &'a Task) -> impl Iterator<Item = &'a Op> {
+    let known: std::collections::HashSet<_> = base.history.iter().map(|op| op.id).collect();
+    other.history.iter().filter(move |op| !known.contains(&op.id))
+}
+
+/// Whether both sides descend from the same `add`; two machines may have used one id for two tasks.
+#[must_use]
+pub fn same_task(a: &Task, b: &Task) -> bool {
+    match (a.history.first(), b.history.first()) {
+        (Some(a), Some(b)) => a.id == b.id,
+        _ => false,
+    }
+}
+
+/// Heartbeats are not history, so a replayed lease is as old as its claim: the side that has seen more
+/// beats of the same lease knows better.
+fn adopt_lease(task: &mut Task, other: &Task) {
+    if let (State::InProgress(mine), State::InProgress(theirs)) = (&mut task.state, &other.state)
+        && mine.epoch == theirs.epoch
+        && mine.session == theirs.session
+        && mine.machine == theirs.machine
+        && mine.beat < theirs.beat
+    {
+        *mine = theirs.clone();
+    }
+}
