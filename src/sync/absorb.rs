@@ -65,7 +65,7 @@ pub fn with_shared(
 
 fn merge_in(
     cx: &Cx<'_>,
-    guard: &crate::store::task_lock::TaskGuard,
+    guard: &crate::store::task_lock::TaskLock,
     view: &Task,
     local: &Task,
 ) -> Result<(), SyncError> {
