@@ -272,11 +272,12 @@ fn other(error: git2::Error) -> ObjectsError {
     }
 }
 
-/// An error while existing trees are read; the library's words name the object.
+/// An error while existing trees are read; only the library's words say which object it missed, and for
+/// a sub-tree on the way to a path it forgets the code.
 fn missing_somewhere(error: git2::Error) -> ObjectsError {
     let named = error.message().split(|c: char| !c.is_ascii_hexdigit()).find_map(Oid::parse);
-    match (error.code(), named) {
-        (ErrorCode::NotFound, Some(oid)) => ObjectsError::Missing(oid),
+    match (error.class(), named) {
+        (ErrorClass::Odb, Some(oid)) if error.message().contains("not found") => ObjectsError::Missing(oid),
         _ => other(error),
     }
 }

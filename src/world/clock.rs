@@ -17,9 +17,7 @@ pub struct RealClock;
 impl Clock for RealClock {
     fn wall_ms(&self) -> i64 {
         let now = clock_gettime(ClockId::Realtime);
-        now.tv_sec
-            .saturating_mul(1000)
-            .saturating_add(now.tv_nsec / 1_000_000)
+        now.tv_sec.saturating_mul(1000).saturating_add(now.tv_nsec / 1_000_000)
     }
 
     fn monotonic(&self) -> Duration {
@@ -46,10 +44,7 @@ impl Clock for RealClock {
 
 /// A time since boot; these clocks never go below zero.
 fn span(time: Timespec) -> Duration {
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The kernel's name for this boot. A constant where there is none: then two boots look alike, which
@@ -66,10 +61,8 @@ fn boot_id_of_kernel() -> Option<String> {
 /// `kern.boottime` moves whenever the wall clock is set; the session's UUID does not.
 #[cfg(not(target_os = "linux"))]
 fn boot_id_of_kernel() -> Option<String> {
-    let output = std::process::Command::new("/usr/sbin/sysctl")
-        .args(["-n", "kern.bootsessionuuid"])
-        .output()
-        .ok()?;
+    let output =
+        std::process::Command::new("/usr/sbin/sysctl").args(["-n", "kern.bootsessionuuid"]).output().ok()?;
     cleaned(&String::from_utf8(output.stdout).ok()?)
 }
 

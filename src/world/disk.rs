@@ -21,10 +21,8 @@ pub(super) const FILE_MODE: Mode = Mode::from_bits_retain(0o666);
 const DIR_MODE: Mode = Mode::from_bits_retain(0o777);
 
 /// Open flags that keep a hostile entry (link, pipe, terminal) from being followed or waited for.
-pub(super) const SAFE: OFlags = OFlags::NOFOLLOW
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::CLOEXEC)
-    .union(OFlags::NOCTTY);
+pub(super) const SAFE: OFlags =
+    OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 /// The file system of this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,9 +36,7 @@ impl Disk for RealDisk {
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
         // One byte more than allowed: a file that grows while it is read is noticed, too.
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(at(path))?;
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(at(path))?;
         if bytes.len() as u64 > limit {
             return Err(too_large(path, limit));
         }
@@ -55,10 +51,7 @@ impl Disk for RealDisk {
         let Some(handle) = open_dir(dir)? else {
             return Ok(vec![None; names.len()]);
         };
-        names
-            .iter()
-            .map(|name| stat_at(&handle, OsStr::new(name)).map_err(at(&dir.join(name))))
-            .collect()
+        names.iter().map(|name| stat_at(&handle, OsStr::new(name)).map_err(at(&dir.join(name)))).collect()
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, FileKind)>> {
@@ -296,8 +289,7 @@ fn not_a_file(path: &Path) -> io::Error {
 /// On macOS `fsync` stops at the drive's cache; `F_FULLFSYNC` goes through it where the volume can.
 #[cfg(target_vendor = "apple")]
 fn sync(file: &File) -> Result<(), Errno> {
-    retry_on_intr(|| rustix::fs::fcntl_fullfsync(file))
-        .or_else(|_| retry_on_intr(|| rustix::fs::fsync(file)))
+    retry_on_intr(|| rustix::fs::fcntl_fullfsync(file)).or_else(|_| retry_on_intr(|| rustix::fs::fsync(file)))
 }
 
 #[cfg(not(target_vendor = "apple"))]

@@ -100,7 +100,8 @@ const SETTINGS: [&str; 19] = [
 ];
 
 /// Used when the user has chosen no ssh command: never ask, and notice a dead peer.
-const SSH: &str = "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=3";
+const SSH: &str =
+    "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=3";
 
 impl Git {
     /// Another executable than the one that `PATH` finds.
@@ -245,9 +246,7 @@ fn parse_version(text: &str) -> Option<Version> {
 
 /// Settings that the user handed to us through `GIT_CONFIG_COUNT`: some machines carry credentials there.
 fn inherited_pairs() -> Vec<(OsString, OsString)> {
-    let count: usize = env::var("GIT_CONFIG_COUNT")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0);
+    let count: usize = env::var("GIT_CONFIG_COUNT").and_then(|text| text.parse().ok()).unwrap_or(0);
     (0..count.min(1000))
         .filter_map(|at| {
             let key = env::var(&format!("GIT_CONFIG_KEY_{at}"))?;

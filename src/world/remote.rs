@@ -177,17 +177,17 @@ fn push_distinct<'a>(
     send: impl FnOnce(&[&'a RefUpdate]) -> Vec<PushOutcome>,
 ) -> Vec<PushOutcome> {
     let mut seen = std::collections::BTreeSet::new();
-    let fit: Vec<bool> = updates
-        .iter()
-        .map(|update| is_sendable(update) && seen.insert(&update.name))
-        .collect();
+    let fit: Vec<bool> =
+        updates.iter().map(|update| is_sendable(update) && seen.insert(&update.name)).collect();
     let sent: Vec<_> = updates.iter().zip(&fit).filter(|(_, fit)| **fit).map(|(update, _)| update).collect();
     let mut outcomes = if sent.is_empty() { Vec::new() } else { send(&sent) }.into_iter();
     fit.iter()
         .map(|fit| match fit.then(|| outcomes.next()) {
             Some(Some(outcome)) => outcome,
             Some(None) => PushOutcome::Unknown("no answer".to_owned()),
-            None => PushOutcome::Refused("not sent: the ref is named twice, or its update makes no sense".to_owned()),
+            None => PushOutcome::Refused(
+                "not sent: the ref is named twice, or its update makes no sense".to_owned(),
+            ),
         })
         .collect()
 }

@@ -81,7 +81,11 @@ impl<'r> Walk<'r> {
         }
     }
 
-    fn both(&mut self, before: &git2::TreeEntry<'_>, after: &git2::TreeEntry<'_>) -> Result<(), ObjectsError> {
+    fn both(
+        &mut self,
+        before: &git2::TreeEntry<'_>,
+        after: &git2::TreeEntry<'_>,
+    ) -> Result<(), ObjectsError> {
         if before.id() == after.id() && before.filemode() == after.filemode() {
             return Ok(());
         }

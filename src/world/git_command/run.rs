@@ -46,11 +46,7 @@ pub struct Finished {
 /// When the command cannot be started.
 pub fn run(mut command: Command, limit: Duration, most_output: usize) -> io::Result<Finished> {
     let deadline = Instant::now() + limit.min(LONGEST);
-    command
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let mut running = Running::new(&mut child, most_output)?;
     let mut finished = Finished::default();
@@ -98,7 +94,10 @@ impl Running {
     fn wait_until(&mut self, deadline: Instant) -> bool {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: left.as_secs().min(86_400).cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            let timeout = Timespec {
+                tv_sec: left.as_secs().min(86_400).cast_signed(),
+                tv_nsec: left.subsec_nanos().into(),
+            };
             let mut events = vec![PollFd::new(&self.ended, PollFlags::IN)];
             let open = [&self.stdout, &self.stderr];
             events.extend(open.iter().filter_map(|capture| capture.poll()));
@@ -215,7 +214,10 @@ mod tests {
         let fifo = dir.path().join("alive");
         let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
         assert!(made.success());
-        let script = format!("(trap '' TERM; exec 9<>'{}'; echo up >&9; while :; do sleep 1; done) & wait", fifo.display());
+        let script = format!(
+            "(trap '' TERM; exec 9<>'{}'; echo up >&9; while :; do sleep 1; done) & wait",
+            fifo.display()
+        );
         let watcher = File::options().read(true).write(true).open(&fifo).unwrap();
         let done = run(sh(&script), Duration::from_millis(700), 100).unwrap();
         assert!(done.timed_out && done.code.is_none());

@@ -90,7 +90,13 @@ const WORDS: [(RemoteFailure, &[&str]); 6] = [
     ),
     (
         RemoteFailure::Tool,
-        &["is not a git command", "unknown option", "usage: git", "unable to find remote helper", "cannot run ssh"],
+        &[
+            "is not a git command",
+            "unknown option",
+            "usage: git",
+            "unable to find remote helper",
+            "cannot run ssh",
+        ],
     ),
 ];
 
@@ -214,18 +220,45 @@ mod tests {
     #[test]
     fn kinds_of_failure() {
         for (text, want) in [
-            ("fatal: '/x' does not appear to be a git repository\nfatal: Could not read from remote repository.", RemoteFailure::NotFound),
-            ("ERROR: Repository not found.\nfatal: Could not read from remote repository.", RemoteFailure::NotFound),
-            ("remote: Repository not found.\nfatal: repository 'https://h/x/' not found", RemoteFailure::NotFound),
-            ("git@h: Permission denied (publickey).\r\nfatal: Could not read from remote repository.", RemoteFailure::Auth),
-            ("fatal: could not read Username for 'https://h': terminal prompts disabled", RemoteFailure::Auth),
-            ("fatal: unable to access 'https://h/': The requested URL returned error: 403", RemoteFailure::Auth),
+            (
+                "fatal: '/x' does not appear to be a git repository\nfatal: Could not read from remote repository.",
+                RemoteFailure::NotFound,
+            ),
+            (
+                "ERROR: Repository not found.\nfatal: Could not read from remote repository.",
+                RemoteFailure::NotFound,
+            ),
+            (
+                "remote: Repository not found.\nfatal: repository 'https://h/x/' not found",
+                RemoteFailure::NotFound,
+            ),
+            (
+                "git@h: Permission denied (publickey).\r\nfatal: Could not read from remote repository.",
+                RemoteFailure::Auth,
+            ),
+            (
+                "fatal: could not read Username for 'https://h': terminal prompts disabled",
+                RemoteFailure::Auth,
+            ),
+            (
+                "fatal: unable to access 'https://h/': The requested URL returned error: 403",
+                RemoteFailure::Auth,
+            ),
             ("fatal: unable to access 'https://h/': Could not resolve host: h", RemoteFailure::Unreachable),
-            ("fatal: unable to access 'https://h/': The requested URL returned error: 503", RemoteFailure::Unreachable),
+            (
+                "fatal: unable to access 'https://h/': The requested URL returned error: 503",
+                RemoteFailure::Unreachable,
+            ),
             ("ssh: connect to host h port 22: Connection refused", RemoteFailure::Unreachable),
-            ("fatal: unable to connect to 127.0.0.1:\n127.0.0.1[0: 127.0.0.1]: errno=Connection refused", RemoteFailure::Unreachable),
+            (
+                "fatal: unable to connect to 127.0.0.1:\n127.0.0.1[0: 127.0.0.1]: errno=Connection refused",
+                RemoteFailure::Unreachable,
+            ),
             ("fatal: the remote end hung up unexpectedly", RemoteFailure::Unreachable),
-            ("error: cannot lock ref 'refs/x': Unable to create '/r/refs/x.lock': File exists.", RemoteFailure::Locked),
+            (
+                "error: cannot lock ref 'refs/x': Unable to create '/r/refs/x.lock': File exists.",
+                RemoteFailure::Locked,
+            ),
             ("fatal: couldn't find remote ref refs/x", RemoteFailure::MissingObject),
             ("fatal: remote error: upload-pack: not our ref 0123", RemoteFailure::MissingObject),
             ("fatal: Unable to find remote helper for 'foo'", RemoteFailure::Tool),
@@ -247,10 +280,15 @@ mod tests {
     #[test]
     fn nothing_secret_and_nothing_that_moves_the_cursor_is_shown() {
         assert_eq!(
-            clean("\u{1b}[31mfatal\u{1b}[0m:\tunable to access 'https://user:tok@h/r': \u{1b}]0;x\u{7}no\u{202e}"),
+            clean(
+                "\u{1b}[31mfatal\u{1b}[0m:\tunable to access 'https://user:tok@h/r': \u{1b}]0;x\u{7}no\u{202e}"
+            ),
             "fatal: unable to access 'https://h/r': no"
         );
-        assert_eq!(without_secrets("ssh://git:pw@h/r https://tok@h?x http://a/b@c"), "ssh://git@h/r https://h?x http://a/b@c");
+        assert_eq!(
+            without_secrets("ssh://git:pw@h/r https://tok@h?x http://a/b@c"),
+            "ssh://git@h/r https://h?x http://a/b@c"
+        );
         assert_eq!(without_secrets("git@h:r"), "git@h:r");
     }
 

@@ -44,9 +44,7 @@ fn push_line(line: &str) -> Option<(String, PushOutcome)> {
 }
 
 fn is_refusal(summary: &str) -> bool {
-    ["[rejected]", "[remote rejected]", "[no match]"]
-        .iter()
-        .any(|word| summary.starts_with(word))
+    ["[rejected]", "[remote rejected]", "[no match]"].iter().any(|word| summary.starts_with(word))
 }
 
 /// The lines `<object> TAB <ref>` of `git ls-remote`; peeled tags and names that are no ref names are left out.
@@ -173,8 +171,23 @@ mod tests {
         for good in ["refs/a", "refs/orch/leases/T-1.x", "refs/heads/ä"] {
             assert!(is_ref_name(good), "{good}");
         }
-        for bad in ["", "refs/", "HEAD", "heads/a", "refs//a", "refs/a/", "refs/a b", "refs/a:b", "refs/*",
-                    "refs/.a", "refs/a.lock", "refs/a..b", "refs/a\n", "refs/a@{1}", "+refs/a"] {
+        for bad in [
+            "",
+            "refs/",
+            "HEAD",
+            "heads/a",
+            "refs//a",
+            "refs/a/",
+            "refs/a b",
+            "refs/a:b",
+            "refs/*",
+            "refs/.a",
+            "refs/a.lock",
+            "refs/a..b",
+            "refs/a\n",
+            "refs/a@{1}",
+            "+refs/a",
+        ] {
             assert!(!is_ref_name(bad), "{bad:?}");
         }
     }
