@@ -7,6 +7,8 @@
 pub mod clock;
 pub mod disk;
 pub mod env;
+pub mod git_command;
+mod lock;
 pub mod process;
 pub mod random;
 pub mod remote;
