@@ -5,6 +5,7 @@
 //! it can), so a listing costs what the remote has refs.
 
 pub mod failure;
+pub use failure::passing;
 pub mod parse;
 
 use std::collections::BTreeMap;

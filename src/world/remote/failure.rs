@@ -122,6 +122,38 @@ pub fn classify(answer: &Finished) -> RemoteError {
     RemoteError { kind, message }
 }
 
+/// Whether the words of a refused ref, which nobody has moved meanwhile, speak of a cause that passes: it
+/// decides the exit code of a refusal that changed nothing. `None` = somebody forbids it.
+#[must_use]
+pub fn passing(refusal: &str) -> Option<RemoteFailure> {
+    const RACE: [&str; 7] = [
+        "stale info",
+        "fetch first",
+        "non-fast-forward",
+        "reference already exists",
+        "incorrect old value",
+        "another process of this machine",
+        "atomic transaction failed",
+    ];
+    const LOCK: [&str; 5] =
+        ["failed to update ref", "cannot lock ref", "failed to lock", "unable to lock", ".lock"];
+    let lower = refusal.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if has(&RACE) {
+        return Some(RemoteFailure::Other);
+    }
+    if has(&LOCK) {
+        return Some(RemoteFailure::Locked);
+    }
+    if has(&["unpacker error", "missing necessary objects"]) {
+        return Some(RemoteFailure::MissingObject);
+    }
+    if lower.contains("hook declined") {
+        return None;
+    }
+    WORDS.iter().find(|(_, words)| has(words)).map(|(kind, _)| *kind)
+}
+
 /// The failure of a command that was stopped.
 #[must_use]
 pub fn timeout(limit: Duration, stderr: &[u8]) -> RemoteError {
