@@ -221,7 +221,7 @@ impl Watch {
                 return self.exit(0);
             }
             if self.killing.is_some_and(|since| since.elapsed() > GIVE_UP) {
-                let left = self.living().len();
+                let left = living().len();
                 return self.exit(u32::try_from(left).unwrap_or(u32::MAX));
             }
         }
@@ -300,7 +300,7 @@ impl Watch {
 
     /// After the leader has ended: sees to it that nothing else is left. True when nothing is.
     fn settled(&mut self) -> bool {
-        let living = self.living();
+        let living = living();
         if living.is_empty() {
             if cfg!(not(target_os = "linux")) {
                 self.signal(sys::Signal::KILL);
@@ -332,18 +332,17 @@ impl Watch {
         }
     }
 
-    fn living(&self) -> Vec<i32> {
-        tree::living_below(sys::getpid().as_raw_nonzero().get())
-    }
-
-    /// Signals the group and all that has left it.
+    /// Signals the group, and all that has left it. Nobody gets a signal twice at once: to many programs
+    /// a second `SIGTERM` means to drop everything.
     fn signal(&self, signal: sys::Signal) {
-        if !self.reaped {
-            send_group(self.leader, signal);
+        let group = (!self.reaped).then_some(self.leader);
+        if let Some(leader) = group {
+            send_group(leader, signal);
         }
-        for pid in self.living().into_iter().filter_map(Pid::from_raw) {
-            // A member of the group may get it twice; whoever has ended meanwhile no longer minds.
-            let _ = sys::kill_process(pid, signal);
+        let told = group.map(|leader| leader.as_raw_nonzero().get());
+        for (pid, _) in living().into_iter().filter(|(_, of)| Some(*of) != told) {
+            // Whoever has ended meanwhile no longer minds.
+            let _ = Pid::from_raw(pid).map(|pid| sys::kill_process(pid, signal));
         }
     }
 
@@ -363,6 +362,11 @@ impl Watch {
             orphaned: false,
         }
     }
+}
+
+/// Descendants of this process that have not ended: number and group.
+fn living() -> Vec<(i32, i32)> {
+    tree::living_below(sys::getpid().as_raw_nonzero().get())
 }
 
 /// Signals a whole group; a stopped one is woken up, so that it can hear a polite signal.

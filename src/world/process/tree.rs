@@ -8,6 +8,7 @@ use std::fs;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     pub parent: i32,
+    pub group: i32,
     /// Ended, but not yet waited for.
     pub zombie: bool,
     /// Start time in clock ticks since boot.
@@ -25,6 +26,7 @@ fn parse(stat: &str) -> Option<Entry> {
     Some(Entry {
         zombie: matches!(*fields.first()?, "Z" | "X" | "x"),
         parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
         start: fields.get(19)?.parse().ok()?,
     })
 }
@@ -38,8 +40,8 @@ fn all() -> HashMap<i32, Entry> {
         .collect()
 }
 
-/// Descendants of a process that have not ended, in no order.
-pub(super) fn living_below(root: i32) -> Vec<i32> {
+/// Descendants of a process that have not ended, in no order: process number and group.
+pub(super) fn living_below(root: i32) -> Vec<(i32, i32)> {
     let all = all();
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for (pid, entry) in &all {
@@ -51,8 +53,8 @@ pub(super) fn living_below(root: i32) -> Vec<i32> {
         // Removing keeps this finite even if the picture, taken while it changed, has a circle in it.
         for pid in children.remove(&parent).unwrap_or_default() {
             queue.push(pid);
-            if all.get(&pid).is_some_and(|entry| !entry.zombie) {
-                found.push(pid);
+            if let Some(entry) = all.get(&pid).filter(|entry| !entry.zombie) {
+                found.push((pid, entry.group));
             }
         }
     }
@@ -75,7 +77,7 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
         let stat = "42 (a) S 7) Z 17 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 9911 0 0";
-        assert_eq!(parse(stat), Some(Entry { parent: 17, zombie: true, start: 9911 }));
+        assert_eq!(parse(stat), Some(Entry { parent: 17, group: 42, zombie: true, start: 9911 }));
         assert_eq!(parse("42 (x"), None);
     }
 }
