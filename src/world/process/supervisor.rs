@@ -65,6 +65,9 @@ pub fn supervise(socket: UnixStream, stdout: Stdio, stderr: Stdio) -> io::Result
     };
     let worker = start.worker;
     let stdin = link.receive_bytes(start.stdin_len)?;
+    if parent() != worker {
+        return Ok(());
+    }
     let leader = match launch(&start, &stdin, stdout, stderr) {
         Ok(pid) => pid,
         Err(error) => {
@@ -268,8 +271,7 @@ impl Watch {
             self.fenced = true;
             self.kill();
         }
-        let parent = sys::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned());
-        if parent != self.worker {
+        if parent() != self.worker {
             self.kill();
         }
     }
@@ -362,6 +364,11 @@ impl Watch {
             orphaned: false,
         }
     }
+}
+
+/// Number of the parent process; another one than the worker's means that the worker is gone.
+fn parent() -> u32 {
+    sys::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned())
 }
 
 /// Descendants of this process that have not ended: number and group.

@@ -63,11 +63,15 @@ pub(super) fn living_below(root: i32) -> Vec<(i32, i32)> {
 
 /// Processes that have not ended and were started with `mark` (`NAME=value`) in their environment.
 pub(super) fn living_with(mark: &str) -> Vec<i32> {
-    let marked = |pid: i32| {
+    living_where(|pid| {
         fs::read(format!("/proc/{pid}/environ"))
             .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|pair| pair == mark.as_bytes()))
-    };
-    all().into_iter().filter(|(pid, entry)| !entry.zombie && marked(*pid)).map(|(pid, _)| pid).collect()
+    })
+}
+
+/// Processes that have not ended and that the test picks.
+pub(super) fn living_where(test: impl Fn(i32) -> bool) -> Vec<i32> {
+    all().into_iter().filter(|(pid, entry)| !entry.zombie && test(*pid)).map(|(pid, _)| pid).collect()
 }
 
 #[cfg(test)]
