@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod disk;
 pub mod env;
+pub mod paths;
 pub mod process;
 pub mod random;
 pub mod remote;
