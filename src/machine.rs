@@ -197,7 +197,7 @@ pub fn init(request: &InitRequest) -> Result<Inited> {
         None if known => settings(&disk, &layout)?.settings.remote,
         None => code_root.as_deref().and_then(origin),
     };
-    init::lay_out(&disk, &RealRandom, &layout, crate::policy::default::DEFAULT_POLICY)?;
+    init::lay_out(&disk, &RealRandom, &layout, crate::policy::DEFAULT)?;
     write_config(&disk, &layout, remote.as_deref(), request.branch.as_deref())?;
     if let Some(root) = &code_root {
         exclude(&disk, root, &layout)?;
