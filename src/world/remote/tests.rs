@@ -172,10 +172,11 @@ fn a_hook_s_refusal_is_one_and_its_words_are_shown() {
     let net = Net::new();
     let hook = net.path("hub").join("hooks/update");
     fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::write(&hook, "#!/bin/sh\necho rule 7 >&2\nexit 1\n").unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     let outcome = push_one(&net.remote("a"), None, Some(net.commit("a", "one")));
-    assert_eq!(outcome, PushOutcome::Refused("[remote rejected] (hook declined)".to_owned()));
+    let PushOutcome::Refused(why) = outcome else { panic!("{outcome:?}") };
+    assert!(why.starts_with("[remote rejected] (hook declined)\nremote: rule 7\n"), "{why}");
 }
 
 #[test]
