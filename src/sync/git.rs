@@ -230,7 +230,9 @@ impl Objects for GitObjects {
     }
 }
 
-/// Sets the switches of the library, once per process.
+/// Sets the switches of the library, once per process. Its checks of hashes while reading and of
+/// references while writing stay on: without them a commit was about 5 % faster, and a damaged tree
+/// would be built upon.
 fn configure_library() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

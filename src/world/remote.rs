@@ -113,7 +113,9 @@ impl GitRemote {
         let mut said = parse::push(&answer.stdout);
         let reasons = failure::said_by_remote(&answer.stderr);
         let outcome = |update: &&RefUpdate| match said.remove(&update.name) {
-            Some(PushOutcome::Refused(why)) if why.starts_with("[remote rejected]") && !reasons.is_empty() => {
+            Some(PushOutcome::Refused(why))
+                if why.starts_with("[remote rejected]") && !reasons.is_empty() =>
+            {
                 PushOutcome::Refused(format!("{why}\n{reasons}"))
             }
             Some(outcome) => outcome,

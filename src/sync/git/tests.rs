@@ -109,7 +109,8 @@ fn git_itself_reads_what_was_written() {
 #[test]
 fn opening_nothing_says_where_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    let error = GitObjects::open(&dir.path().join("none"), Outside::real(dir.path())).unwrap_err().to_string();
+    let error =
+        GitObjects::open(&dir.path().join("none"), Outside::real(dir.path())).unwrap_err().to_string();
     assert!(error.contains("none") && error.contains("orch init"), "{error}");
 }
 
