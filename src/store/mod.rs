@@ -1,5 +1,6 @@
 //! State files: the only room that knows what a task, a setting or a session looks like in bytes.
 
+mod canon;
 pub mod codec;
 pub mod emit;
 pub mod json;
