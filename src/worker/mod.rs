@@ -13,6 +13,7 @@ pub mod environment;
 pub mod executor;
 pub mod git_head;
 pub mod manifest;
+mod output;
 pub mod plan;
 pub mod redact;
 pub mod sandbox;

@@ -9,12 +9,11 @@ use serde_json::json;
 
 use super::attempt::{Attempt, Control, Decision, Progress};
 use super::bundle::Bundle;
-use super::capture::Capture;
 use super::clocks::{Clocks, Expired};
 use super::environment::Environment;
 use super::manifest::{CommandRecord, OutputRecord, Span, UsageRecord, reason_name};
+use super::output::Output;
 use super::plan::{Planned, stem};
-use super::redact::Redactor;
 use crate::protocol::task::Reason;
 use crate::world::World;
 use crate::world::process::{Child, Command, Event, Exit, Signal, Stream};
@@ -23,8 +22,6 @@ use crate::world::process::{Child, Command, Event, Exit, Signal, Stream};
 const TICK: Duration = Duration::from_millis(100);
 /// How long after `SIGKILL` a child is waited for.
 const GIVE_UP: Duration = Duration::from_secs(20);
-/// Least time between two output events of one stream.
-const EVENT_GAP: Duration = Duration::from_millis(250);
 
 /// What all commands of an attempt share.
 pub(super) struct Running<'a, 'b> {
@@ -52,32 +49,6 @@ struct Stopping {
     for_all: bool,
     kill_at: Duration,
     killed: bool,
-}
-
-/// One output on its way into the bundle.
-struct Output {
-    name: String,
-    redactor: Redactor,
-    capture: Capture,
-    produced: u64,
-    told: u64,
-    told_at: Duration,
-}
-
-impl Output {
-    fn new(running: &mut Running<'_, '_>, step: &Planned, stream: Stream) -> Self {
-        let name = stem(step.index, &running.environment.secrets.text(&step.name));
-        let name = format!("{name}.{}.log", stream.name());
-        running.bundle.append(&name, b"");
-        Output {
-            name,
-            redactor: Redactor::new(Rc::clone(&running.environment.secrets)),
-            capture: Capture::new(running.attempt.limits.log_cap),
-            produced: 0,
-            told: 0,
-            told_at: Duration::ZERO,
-        }
-    }
 }
 
 impl Running<'_, '_> {
@@ -149,13 +120,9 @@ impl Running<'_, '_> {
         let program = self.world.process.find_program(&step.argv[0], &cwd, path)?;
         record.program = Some(self.environment.secrets.text(&program.to_string_lossy()));
         let env = env.into_iter().collect();
-        self.world.process.spawn(&Command {
-            program,
-            argv: step.argv.clone(),
-            cwd,
-            env,
-            stdin: step.stdin.clone(),
-        })
+        let (argv, stdin) = (step.argv.clone(), step.stdin.clone());
+        let fence_at = self.control.fence_at();
+        self.world.process.spawn(&Command { program, argv, cwd, env, stdin, fence_at })
     }
 }
 
@@ -186,19 +153,18 @@ impl<'r, 'a, 'b> Watching<'r, 'a, 'b> {
             step_limit: step.timeout,
             stall: running.attempt.limits.stall,
         };
-        let outputs = [Stream::Stdout, Stream::Stderr].map(|stream| Output::new(running, step, stream));
+        let (secrets, cap) = (Rc::clone(&running.environment.secrets), running.attempt.limits.log_cap);
+        let stem = stem(step.index, &secrets.text(&step.name));
+        let outputs = [Stream::Stdout, Stream::Stderr]
+            .map(|stream| Output::new(&mut running.bundle, (step.index, &stem, stream), &secrets, cap));
         Watching { running, step, child, clocks, outputs, stopping: None, ticked: None, fence: None }
     }
 
     /// Until it has ended: the reason, and whether the attempt ends too.
     fn watch(mut self, record: &mut CommandRecord) -> (Reason, bool) {
         let exit = self.until_exit();
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            self.flush(stream);
-        }
-        let [stdout, stderr] = self.outputs;
-        record.stdout = Some(close(&mut self.running.bundle, stdout));
-        record.stderr = Some(close(&mut self.running.bundle, stderr));
+        let [stdout, stderr] = self.close();
+        (record.stdout, record.stderr) = (Some(stdout), Some(stderr));
         let exit = match exit {
             Ok(exit) => exit,
             Err(detail) => {
@@ -234,36 +200,23 @@ impl<'r, 'a, 'b> Watching<'r, 'a, 'b> {
 
     fn take(&mut self, stream: Stream, bytes: &[u8]) {
         self.clocks.last_output = self.running.world.clock.monotonic();
-        let output = &mut self.outputs[usize::from(stream == Stream::Stderr)];
-        output.produced += bytes.len() as u64;
-        let clean = output.redactor.push(bytes);
-        self.pass_on(stream, &clean, EVENT_GAP);
-    }
-
-    /// At the end: what the redactor held back.
-    fn flush(&mut self, stream: Stream) {
-        let output = &mut self.outputs[usize::from(stream == Stream::Stderr)];
-        let clean = output.redactor.finish();
-        self.pass_on(stream, &clean, Duration::ZERO);
-    }
-
-    fn pass_on(&mut self, stream: Stream, clean: &[u8], gap: Duration) {
-        let running = &mut *self.running;
-        let output = &mut self.outputs[usize::from(stream == Stream::Stderr)];
-        let head = output.capture.push(clean);
-        if !head.is_empty() {
-            running.bundle.append(&output.name, head);
-        }
+        let Running { bundle, control, .. } = &mut *self.running;
+        let clean = self.outputs[slot(stream)].take(bundle, bytes, self.clocks.last_output);
         if !clean.is_empty() {
-            running.control.output(self.step.index, stream, clean);
+            control.output(self.step.index, stream, &clean);
         }
-        let (now, stored) = (self.clocks.last_output, output.capture.stored());
-        if stored > output.told && now.saturating_sub(output.told_at) >= gap {
-            let fields =
-                json!({"step": self.step.index, "stream": stream.name(), "from": output.told, "to": stored});
-            running.bundle.event("output", fields);
-            (output.told, output.told_at) = (stored, now);
-        }
+    }
+
+    /// Ends both outputs; what the redactor held back is still passed on.
+    fn close(&mut self) -> [OutputRecord; 2] {
+        let Running { bundle, control, .. } = &mut *self.running;
+        [Stream::Stdout, Stream::Stderr].map(|stream| {
+            let (clean, record) = self.outputs[slot(stream)].close(bundle);
+            if !clean.is_empty() {
+                control.output(self.step.index, stream, &clean);
+            }
+            record
+        })
     }
 
     /// Lets the holder work and decide, at most every [`TICK`].
@@ -338,20 +291,8 @@ fn verdict(exit: Exit, stopping: Option<Stopping>, record: &mut CommandRecord) -
     (if exit.code == Some(0) && !exit.orphaned { Reason::Success } else { Reason::Error }, false)
 }
 
-/// Writes what is left of an output and accounts for it.
-fn close(bundle: &mut Bundle<'_>, output: Output) -> OutputRecord {
-    let (rest, stored) = output.capture.finish();
-    if !rest.is_empty() {
-        bundle.append(&output.name, &rest);
-    }
-    OutputRecord {
-        path: output.name,
-        bytes: stored.bytes,
-        sha256: stored.sha256,
-        produced_bytes: output.produced,
-        truncated: stored.omitted > 0,
-        redactions: output.redactor.count(),
-    }
+fn slot(stream: Stream) -> usize {
+    usize::from(stream == Stream::Stderr)
 }
 
 /// From `started` (wall-clock milliseconds, monotonic time) until now.

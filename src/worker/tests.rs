@@ -105,10 +105,6 @@ impl Place {
         }
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> (AttemptReport, Value) {
-        run(attempt, &mut holder(|_| Decision::Continue))
-    }
-
     fn file(&self, name: &str) -> String {
         let path = self.temp.path().join("runs/T-1/2").join(name);
         String::from_utf8_lossy(
@@ -116,6 +112,11 @@ impl Place {
         )
         .into_owned()
     }
+}
+
+/// Runs an attempt whose holder never interferes.
+fn go(attempt: &Attempt<'_>) -> (AttemptReport, Value) {
+    run(attempt, &mut holder(|_| Decision::Continue))
 }
 
 /// Runs an attempt and reads its manifest, whose digest must fit.
@@ -150,7 +151,7 @@ fn a_good_run_leaves_complete_evidence() {
     fs::create_dir(place.workspace().join("sub")).expect("a directory");
     let mut attempt = place.attempt(vec![first, second]);
     attempt.artifacts = vec!["out.txt".to_owned(), "none.txt".to_owned()];
-    let (report, manifest) = place.run(&attempt);
+    let (report, manifest) = go(&attempt);
     assert_eq!((report.reason, report.commands.len()), (Reason::Success, 2));
     assert_eq!(place.file("00-build.stdout.log"), "hello 7 e\n");
     let real = place.workspace().join("sub").canonicalize().expect("it exists");
@@ -197,7 +198,7 @@ fn all_commands_are_judged_before_the_first_one_runs() {
         assert!(cwd.is_absolute());
         if argv[0] == "rm" { Err("rm is forbidden here".to_owned()) } else { Ok(()) }
     };
-    let (report, manifest) = place.run(&attempt);
+    let (report, manifest) = go(&attempt);
     assert_eq!(report.reason, Reason::PolicyBlocked);
     assert!(report.notes.contains("rm is forbidden here"), "{}", report.notes);
     assert!(!place.workspace().join("ran").exists());
@@ -216,7 +217,7 @@ fn a_directory_outside_the_workspace_is_refused_also_behind_a_link() {
         std::os::unix::fs::symlink("/", place.workspace().join("link")).expect("a link");
         let mut lost = step(&["true"]);
         lost.cwd = Some(cwd.to_owned());
-        let (report, _) = place.run(&place.attempt(vec![lost]));
+        let (report, _) = go(&place.attempt(vec![lost]));
         assert_eq!(report.reason, Reason::PolicyBlocked, "{cwd}: {}", report.notes);
     }
 }
@@ -226,15 +227,15 @@ fn a_directory_may_be_made_by_an_earlier_command_but_not_as_a_way_out() {
     let place = Place::new();
     let mut inside = step(&["touch", "here"]);
     inside.cwd = Some("new/dir".to_owned());
-    let (report, _) = place.run(&place.attempt(vec![step(&["mkdir", "-p", "new/dir"]), inside.clone()]));
+    let (report, _) = go(&place.attempt(vec![step(&["mkdir", "-p", "new/dir"]), inside.clone()]));
     assert_eq!(report.reason, Reason::Success, "{}", report.notes);
     assert!(place.workspace().join("new/dir/here").exists());
     let place = Place::new();
-    let (report, _) = place.run(&place.attempt(vec![step(&["ln", "-s", "/tmp", "new"]), inside.clone()]));
+    let (report, _) = go(&place.attempt(vec![step(&["ln", "-s", "/tmp", "new"]), inside.clone()]));
     assert_ne!(report.reason, Reason::Success);
     inside.cwd = Some("new".to_owned());
     let place = Place::new();
-    let (report, _) = place.run(&place.attempt(vec![step(&["ln", "-s", "/tmp", "new"]), inside]));
+    let (report, _) = go(&place.attempt(vec![step(&["ln", "-s", "/tmp", "new"]), inside]));
     assert_eq!(report.reason, Reason::PolicyBlocked, "{}", report.notes);
 }
 
@@ -244,12 +245,12 @@ fn a_failure_ends_the_attempt_unless_it_may_be_ignored() {
     let mut ignored = step(&["false"]);
     ignored.continue_on_error = true;
     let (report, manifest) =
-        place.run(&place.attempt(vec![ignored, step(&["sh", "-c", "exit 3"]), step(&["true"])]));
+        go(&place.attempt(vec![ignored, step(&["sh", "-c", "exit 3"]), step(&["true"])]));
     assert_eq!((report.reason, report.commands.len()), (Reason::Error, 2));
     assert_eq!(report.notes, "command 1 `sh`: error (exit code 3)");
     assert_eq!(manifest["not_run"], serde_json::json!(["true"]));
     let place = Place::new();
-    let (report, manifest) = place.run(&place.attempt(vec![step(&["sh", "-c", "kill -SEGV $$"])]));
+    let (report, manifest) = go(&place.attempt(vec![step(&["sh", "-c", "kill -SEGV $$"])]));
     assert_eq!((report.reason, &manifest["commands"][0]["exit_code"]), (Reason::Error, &Value::Null));
     assert_eq!(manifest["commands"][0]["signal"], 11);
 }
@@ -257,7 +258,7 @@ fn a_failure_ends_the_attempt_unless_it_may_be_ignored() {
 #[test]
 fn a_program_that_does_not_exist_gives_the_attempt_back() {
     let place = Place::new();
-    let (report, manifest) = place.run(&place.attempt(vec![step(&["no-such-program"])]));
+    let (report, manifest) = go(&place.attempt(vec![step(&["no-such-program"])]));
     assert!(report.reason == Reason::SpawnFailed && report.reason.gives_attempt_back());
     assert!(report.notes.contains("no-such-program"), "{}", report.notes);
     assert_eq!(manifest["commands"][0]["stdout"], Value::Null);
@@ -269,7 +270,7 @@ fn the_clocks_stop_what_hangs_even_if_it_ignores_sigterm() {
     let place = Place::new();
     let mut attempt = place.attempt(vec![python(deaf)]);
     attempt.limits.stall = Some(Duration::from_secs(1));
-    let (report, manifest) = place.run(&attempt);
+    let (report, manifest) = go(&attempt);
     assert_eq!((report.reason, &manifest["commands"][0]["signal"]), (Reason::Stalled, &9.into()));
 
     let chatty = "import time\nwhile True: print('.', flush=True); time.sleep(0.05)";
@@ -277,14 +278,14 @@ fn the_clocks_stop_what_hangs_even_if_it_ignores_sigterm() {
     let mut attempt = place.attempt(vec![python(chatty)]);
     attempt.limits.stall = Some(Duration::from_secs(20));
     attempt.limits.runtime = Some(Duration::from_millis(1200));
-    let (report, manifest) = place.run(&attempt);
+    let (report, manifest) = go(&attempt);
     assert_eq!((report.reason, &manifest["commands"][0]["signal"]), (Reason::Timeout, &15.into()));
 
     let place = Place::new();
     let mut slow = step(&["sleep", "600"]);
     slow.timeout = Some(Duration::from_millis(300));
     slow.continue_on_error = true;
-    let (report, manifest) = place.run(&place.attempt(vec![slow, step(&["true"])]));
+    let (report, manifest) = go(&place.attempt(vec![slow, step(&["true"])]));
     assert_eq!((report.reason, &manifest["commands"][0]["reason"]), (Reason::Success, &"timeout".into()));
 }
 
@@ -363,7 +364,7 @@ fn nothing_survives_an_attempt_that_ends_well() {
     let place = Place::new();
     let mut attempt = place.attempt(vec![step(&["python3", "-c", ESCAPE, "leave"])]);
     attempt.extra_env = vec![("ORCH_TEST_MARK".to_owned(), "survive".to_owned())];
-    let (_, manifest) = place.run(&attempt);
+    let (_, manifest) = go(&attempt);
     assert_eq!(count("ORCH_TEST_MARK=survive"), 0);
     assert_eq!(
         (&manifest["commands"][0]["stragglers"], &manifest["commands"][0]["survivors"]),
@@ -414,7 +415,7 @@ fn a_prompt_reaches_the_program_and_is_kept_without_secrets() {
     attempt.environment.insert("MY_TOKEN".to_owned(), CANARY.to_owned());
     attempt.work =
         Work::Command { name: "agent".to_owned(), argv: vec!["wc".to_owned(), "-c".to_owned()], prompt };
-    let (report, manifest) = place.run(&attempt);
+    let (report, manifest) = go(&attempt);
     assert_eq!(report.reason, Reason::Success);
     assert_eq!(place.file("00-agent.stdout.log").trim(), (20_000 * (12 + CANARY.len())).to_string());
     assert!(place.file("prompt.md").starts_with("do it with [redacted]\n"));
@@ -428,7 +429,7 @@ fn a_flood_is_drained_but_not_stored() {
         "import sys\nb = b'flood\\n' * 20000\nfor _ in range(834): sys.stdout.buffer.write(b)\nsys.stdout.buffer.write(b'the end\\n')",
     )]);
     attempt.limits.log_cap = 1 << 20;
-    let (report, manifest) = place.run(&attempt);
+    let (report, manifest) = go(&attempt);
     assert_eq!(report.reason, Reason::Success);
     let output = &manifest["commands"][0]["stdout"];
     assert_eq!((&output["truncated"], &output["produced_bytes"]), (&true.into(), &100_080_008.into()));
@@ -440,12 +441,10 @@ fn a_flood_is_drained_but_not_stored() {
 fn an_existing_bundle_is_never_written_to_again() {
     let place = Place::new();
     let attempt = place.attempt(vec![step(&["true"])]);
-    let first = place.run(&attempt).0.bundle.expect("a bundle");
+    let first = go(&attempt).0.bundle.expect("a bundle");
     let before = all_files(&first);
     let names: Vec<_> = (0..2)
-        .filter_map(|_| {
-            place.run(&attempt).0.bundle?.file_name().map(|name| name.to_string_lossy().into_owned())
-        })
+        .filter_map(|_| go(&attempt).0.bundle?.file_name().map(|name| name.to_string_lossy().into_owned()))
         .collect();
     assert_eq!(names, ["2.e7", "2.e7.2"]);
     assert_eq!(all_files(&first), before);
@@ -456,7 +455,7 @@ fn a_required_sandbox_that_is_missing_runs_nothing() {
     let place = Place::new();
     let mut attempt = place.attempt(vec![step(&["touch", "ran"])]);
     attempt.require_sandbox = true;
-    let (report, manifest) = place.run(&attempt);
+    let (report, manifest) = go(&attempt);
     assert_eq!(report.reason, Reason::PolicyBlocked);
     assert!(manifest["result"]["notes"].as_str().is_some_and(|notes| notes.contains("require_sandbox")));
     assert!(!place.workspace().join("ran").exists());
@@ -502,7 +501,7 @@ fn the_head_of_git_is_read_loose_packed_and_from_a_linked_worktree() {
     assert_eq!((head(&dir), head(&place.temp.path().join("linked"))), (Some(one.clone()), Some(one.clone())));
     git(&["checkout", "-q", "--detach"]);
     assert_eq!(head(&dir), Some(one));
-    let (_, manifest) = place.run(&place.attempt(vec![step(&[
+    let (_, manifest) = go(&place.attempt(vec![step(&[
         "git",
         "-c",
         "user.name=t",

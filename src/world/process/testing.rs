@@ -64,6 +64,7 @@ pub(crate) fn command(argv: &[&str], stdin: &[u8]) -> Command {
         cwd: "/".into(),
         env: vec![("PATH".to_owned(), path)],
         stdin: stdin.to_vec(),
+        fence_at: None,
     }
 }
 

@@ -183,6 +183,27 @@ fn at_the_deadline_the_supervisor_kills_although_nobody_tells_it_to() {
     assert!(exit.fenced);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stranger_who_keeps_writing_into_the_pipe_does_not_keep_the_end_away() {
+    let mut child =
+        start(&["python3", "-c", "import time; print('ready', flush=True); time.sleep(0.5)"], b"");
+    let pipe = format!("/proc/{}/fd/1", child.pid());
+    wait_for(&mut *child, "ready");
+    let mut pipe = std::fs::File::options().write(true).open(pipe).expect("the pipe is there");
+    let stranger =
+        std::thread::spawn(move || while std::io::Write::write_all(&mut pipe, &[b'x'; 65536]).is_ok() {});
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        assert!(Instant::now() < deadline, "the end is never told");
+        if let Event::Exited(exit) = child.next(Duration::from_millis(200)).expect("it can be waited for") {
+            break assert_eq!(exit.code, Some(0));
+        }
+    }
+    drop(child);
+    stranger.join().expect("it ends when the pipe is closed");
+}
+
 const DOOMED: &str = "world::process::tests::entry_doomed_worker";
 
 /// A worker that waits for a child that never ends.
