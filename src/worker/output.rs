@@ -18,11 +18,11 @@ const EVENT_GAP: Duration = Duration::from_millis(250);
 /// An output that is being written.
 pub(super) struct Output {
     step: usize,
-    stream: Stream,
+    /// Which one.
+    pub stream: Stream,
     file: String,
     redactor: Redactor,
-    /// Gone when closed.
-    capture: Option<Capture>,
+    capture: Capture,
     produced: u64,
     /// Bytes of the log file that events have told of, and when the last one was written.
     told: u64,
@@ -40,7 +40,7 @@ impl Output {
         let file = format!("{stem}.{}.log", stream.name());
         bundle.append(&file, b"");
         let redactor = Redactor::new(Rc::clone(secrets));
-        let capture = Some(Capture::new(cap));
+        let capture = Capture::new(cap);
         Output { step, stream, file, redactor, capture, produced: 0, told: 0, told_at: None }
     }
 
@@ -57,7 +57,7 @@ impl Output {
     }
 
     fn store(&mut self, bundle: &mut Bundle<'_>, clean: &[u8]) {
-        let head = self.capture.as_mut().map_or(&[][..], |capture| capture.push(clean));
+        let head = self.capture.push(clean);
         if !head.is_empty() {
             bundle.append(&self.file, head);
         }
@@ -65,7 +65,7 @@ impl Output {
 
     /// Which bytes of the log file are new.
     fn tell(&mut self, bundle: &mut Bundle<'_>) {
-        let stored = self.capture.as_ref().map_or(self.told, Capture::stored);
+        let stored = self.capture.stored();
         if stored > self.told {
             let fields =
                 json!({"step": self.step, "stream": self.stream.name(), "from": self.told, "to": stored});
@@ -75,16 +75,16 @@ impl Output {
     }
 
     /// Ends it: what may still be shown, and the account of the whole.
-    pub fn close(&mut self, bundle: &mut Bundle<'_>) -> (Vec<u8>, OutputRecord) {
+    pub fn close(mut self, bundle: &mut Bundle<'_>) -> (Vec<u8>, OutputRecord) {
         let clean = self.redactor.finish();
         self.store(bundle, &clean);
         self.tell(bundle);
-        let (rest, stored) = self.capture.take().unwrap_or_else(|| Capture::new(0)).finish();
+        let (rest, stored) = self.capture.finish();
         if !rest.is_empty() {
             bundle.append(&self.file, &rest);
         }
         let record = OutputRecord {
-            path: self.file.clone(),
+            path: self.file,
             bytes: stored.bytes,
             sha256: stored.sha256,
             produced_bytes: self.produced,

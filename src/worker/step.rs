@@ -11,7 +11,7 @@ use super::attempt::{Attempt, Control, Decision, Progress};
 use super::bundle::Bundle;
 use super::clocks::{Clocks, Expired};
 use super::environment::Environment;
-use super::manifest::{CommandRecord, OutputRecord, Span, UsageRecord, reason_name};
+use super::manifest::{CommandRecord, Span, UsageRecord, reason_name};
 use super::output::Output;
 use super::plan::{Planned, stem};
 use crate::protocol::task::Reason;
@@ -163,20 +163,29 @@ impl<'r, 'a, 'b> Watching<'r, 'a, 'b> {
     /// Until it has ended: the reason, and whether the attempt ends too.
     fn watch(mut self, record: &mut CommandRecord) -> (Reason, bool) {
         let exit = self.until_exit();
-        let [stdout, stderr] = self.close();
-        (record.stdout, record.stderr) = (Some(stdout), Some(stderr));
+        let Watching { running, step, outputs, stopping, .. } = self;
+        let Running { bundle, control, environment, .. } = running;
+        let [stdout, stderr] = outputs.map(|output| {
+            let stream = output.stream;
+            let (clean, record) = output.close(bundle);
+            if !clean.is_empty() {
+                control.output(step.index, stream, &clean);
+            }
+            Some(record)
+        });
+        (record.stdout, record.stderr) = (stdout, stderr);
         let exit = match exit {
             Ok(exit) => exit,
             Err(detail) => {
-                record.detail = Some(self.running.environment.secrets.text(&detail));
-                return self.stopping.map_or((Reason::Error, false), |stop| (stop.reason, stop.for_all));
+                record.detail = Some(environment.secrets.text(&detail));
+                return stopping.map_or((Reason::Error, false), |stop| (stop.reason, stop.for_all));
             }
         };
         (record.exit_code, record.signal) = (exit.code, exit.signal);
         (record.stragglers, record.survivors) = (exit.stragglers, exit.survivors);
         record.usage =
             UsageRecord { user_ms: exit.user_ms, sys_ms: exit.sys_ms, max_rss_kb: exit.max_rss_kb };
-        verdict(exit, self.stopping, record)
+        verdict(exit, stopping, record)
     }
 
     fn until_exit(&mut self) -> Result<Exit, String> {
@@ -205,18 +214,6 @@ impl<'r, 'a, 'b> Watching<'r, 'a, 'b> {
         if !clean.is_empty() {
             control.output(self.step.index, stream, &clean);
         }
-    }
-
-    /// Ends both outputs; what the redactor held back is still passed on.
-    fn close(&mut self) -> [OutputRecord; 2] {
-        let Running { bundle, control, .. } = &mut *self.running;
-        [Stream::Stdout, Stream::Stderr].map(|stream| {
-            let (clean, record) = self.outputs[slot(stream)].close(bundle);
-            if !clean.is_empty() {
-                control.output(self.step.index, stream, &clean);
-            }
-            record
-        })
     }
 
     /// Lets the holder work and decide, at most every [`TICK`].

@@ -18,7 +18,7 @@ use super::sandbox::Sandbox;
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{ExecStep, Reason};
 use crate::world::process::Stream;
-use crate::world::process::testing::{ESCAPE, count};
+use crate::world::process::testing::{ESCAPE, count, entry_of, unique};
 use outside::world;
 
 const CANARY: &str = "hunter2-canary-value";
@@ -336,10 +336,10 @@ fn ticks_go_on_while_a_command_is_being_stopped_and_a_lost_lease_cuts_the_grace_
 fn a_holder_that_is_stuck_is_fenced_by_the_supervisor() {
     let place = Place::new();
     let mut attempt = place.attempt(vec![python(ESCAPE)]);
-    attempt.extra_env = vec![("ORCH_TEST_MARK".to_owned(), "stuck".to_owned())];
+    attempt.extra_env = vec![("ORCH_TEST_MARK".to_owned(), unique("stuck"))];
     let mut held = false;
     let mut control = holder(|progress| {
-        let up = || count("ORCH_TEST_MARK=stuck");
+        let up = || count(&entry_of(&unique("stuck")));
         if progress.pid.is_some() && !held && up() == 3 {
             held = true;
         } else if held {
@@ -363,9 +363,9 @@ fn a_holder_that_is_stuck_is_fenced_by_the_supervisor() {
 fn nothing_survives_an_attempt_that_ends_well() {
     let place = Place::new();
     let mut attempt = place.attempt(vec![step(&["python3", "-c", ESCAPE, "leave"])]);
-    attempt.extra_env = vec![("ORCH_TEST_MARK".to_owned(), "survive".to_owned())];
+    attempt.extra_env = vec![("ORCH_TEST_MARK".to_owned(), unique("survive"))];
     let (_, manifest) = go(&attempt);
-    assert_eq!(count("ORCH_TEST_MARK=survive"), 0);
+    assert_eq!(count(&entry_of(&unique("survive"))), 0);
     assert_eq!(
         (&manifest["commands"][0]["stragglers"], &manifest["commands"][0]["survivors"]),
         (&2.into(), &0.into())

@@ -119,6 +119,16 @@ pub(crate) fn assert_none_left(mark: &str) {
     }
 }
 
+/// A value for `ORCH_TEST_MARK` that no other run of the tests on this machine has.
+pub(crate) fn unique(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+/// The environment entry that has it.
+pub(crate) fn entry_of(value: &str) -> String {
+    format!("ORCH_TEST_MARK={value}")
+}
+
 /// How many processes carry the mark.
 pub(crate) fn count(mark: &str) -> usize {
     tree::living_with(mark).len()
