@@ -21,4 +21,5 @@ pub mod protocol;
 pub mod store;
 pub mod sync;
 pub mod usecase;
+pub mod worker;
 pub mod world;
