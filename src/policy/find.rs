@@ -46,8 +46,11 @@ fn starts(args: &[String]) -> Vec<&str> {
         at += if args[at] == "-D" { 2 } else { 1 };
     }
     let rest = args.get(at..).unwrap_or_default();
-    let found: Vec<&str> =
-        rest.iter().map(String::as_str).take_while(|arg| !arg.starts_with(['-', '(', ')', '!', ','])).collect();
+    let found: Vec<&str> = rest
+        .iter()
+        .map(String::as_str)
+        .take_while(|arg| !arg.starts_with(['-', '(', ')', '!', ',']))
+        .collect();
     if found.is_empty() { vec!["."] } else { found }
 }
 
@@ -64,9 +67,20 @@ fn fill(words: &[String], starts: &[&str]) -> Vec<String> {
     words.iter().flat_map(filled).collect()
 }
 
-fn delete(name: &str, starts: &[&str], strays: bool, command: &Command, ground: &Ground<'_>, out: &mut Findings) {
+fn delete(
+    name: &str,
+    starts: &[&str],
+    strays: bool,
+    command: &Command,
+    ground: &Ground<'_>,
+    out: &mut Findings,
+) {
     if strays || !command.complete {
-        out.forbid("destructive", format!("`{name} -delete` follows links or lists, so it may delete anything"), INSTEAD);
+        out.forbid(
+            "destructive",
+            format!("`{name} -delete` follows links or lists, so it may delete anything"),
+            INSTEAD,
+        );
         return;
     }
     for start in starts {

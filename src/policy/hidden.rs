@@ -23,7 +23,8 @@ pub(super) fn inspect(name: &str, command: &Command, out: &mut Findings) {
             continue;
         }
         if shells::usage(&inner, args) == Some(shells::Use::Text) || interpreters::takes_code(&inner, args) {
-            let text = format!("`{inner}` among the arguments of `{name}` would run code from its own arguments");
+            let text =
+                format!("`{inner}` among the arguments of `{name}` would run code from its own arguments");
             out.forbid("shell", text, "call the program directly, with an argument vector");
             return;
         }
@@ -35,11 +36,18 @@ pub(super) fn ssh_options(name: &str, found: &[Opt<'_>], out: &mut Findings) {
     if !among(name, "ssh scp sftp autossh slogin") {
         return;
     }
-    const KEYS: [&str; 6] =
-        ["proxycommand", "localcommand", "knownhostscommand", "remotecommand", "permitlocalcommand", "xauthlocation"];
+    const KEYS: [&str; 6] = [
+        "proxycommand",
+        "localcommand",
+        "knownhostscommand",
+        "remotecommand",
+        "permitlocalcommand",
+        "xauthlocation",
+    ];
     for value in found.iter().filter(|opt| opt.is("o", "")).filter_map(|opt| opt.value) {
         let value = value.trim().to_lowercase();
-        if KEYS.iter().any(|key| value.starts_with(key)) && !value.ends_with("none") && !value.ends_with("no") {
+        if KEYS.iter().any(|key| value.starts_with(key)) && !value.ends_with("none") && !value.ends_with("no")
+        {
             let text = format!("the option `{value}` of `{name}` would run a command");
             out.forbid("shell", text, "put it into the ssh configuration of the machine");
         }

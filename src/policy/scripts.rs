@@ -23,7 +23,8 @@ fn awk(name: &str, args: &[String], out: &mut Findings) {
         out.forbid("interpreter", format!("`{name}` would run code from its standard input"), INSTEAD);
     }
     let sources = found.iter().filter(|opt| opt.is("e", "source")).filter_map(|opt| opt.value);
-    let program = args.get(at).map(String::as_str).filter(|_| !found.iter().any(|o| is_file(o) || o.is("e", "source")));
+    let program =
+        args.get(at).map(String::as_str).filter(|_| !found.iter().any(|o| is_file(o) || o.is("e", "source")));
     if sources.chain(program).any(awk_starts) {
         out.forbid("interpreter", format!("the `{name}` program would start a command"), INSTEAD);
     }
