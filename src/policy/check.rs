@@ -5,7 +5,9 @@ use super::decision::{Decision, Reason, Source, Verdict};
 use super::ground::Ground;
 use super::program::Program;
 use super::rules::Policy;
-use super::{assign, destructive, find, git, hidden, interpreters, scripts, shells, special, unwrap};
+use super::{
+    assign, destructive, find, git, globals, hidden, interpreters, scripts, shells, special, unwrap,
+};
 use crate::world::paths::Paths;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -125,6 +127,7 @@ fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &mut Finding
     unwrap::inspect(name, command, out);
     find::inspect(name, command, ground, out);
     git::inspect(name, command, ground, out);
+    globals::inspect(name, command, out);
     scripts::inspect(name, command, out);
     special::inspect(name, command, ground, out);
     destructive::inspect(name, command, ground, out);

@@ -54,13 +54,13 @@ fn starts(args: &[String]) -> Vec<&str> {
     if found.is_empty() { vec!["."] } else { found }
 }
 
-/// What is found lies below the starting points, so they stand for it.
+/// What is found lies below a starting point or is one, so the starting points stand for it.
 fn fill(words: &[String], starts: &[&str]) -> Vec<String> {
     let plus = words.last().is_some_and(|word| word == "+");
     let words = &words[..words.len() - usize::from(plus)];
     let filled = |word: &String| -> Vec<String> {
         match word.contains("{}") {
-            true => starts.iter().map(|start| word.replace("{}", &format!("{start}/{{}}"))).collect(),
+            true => starts.iter().map(|start| word.replace("{}", start)).collect(),
             false => vec![word.clone()],
         }
     };

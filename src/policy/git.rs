@@ -138,7 +138,7 @@ fn starts_something(sub: &str, args: &[String], command: &Command, out: &mut Fin
             out.run(command.inner(args[1..].to_vec()));
         }
         "submodule--helper" => {
-            out.forbid("git", "`git submodule--helper` is internal to git", "use git submodule")
+            out.forbid("git", "`git submodule--helper` is internal to git", "use git submodule");
         }
         "config" => config(args, out),
         _ => {}
@@ -163,7 +163,7 @@ fn starts_something(sub: &str, args: &[String], command: &Command, out: &mut Fin
 
 fn remote_program(args: &[String], letters: &str, names: &str, out: &mut Findings) {
     let (found, _) = options::all(args, &Spec::default());
-    if found.iter().any(|opt| opt.is(letters, names) && opt.name.len() != 2) {
+    if found.iter().any(|opt| opt.is(letters, names)) {
         out.forbid("git", "an option of git names a program to run", "leave the option out");
     }
 }

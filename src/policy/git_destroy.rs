@@ -22,7 +22,7 @@ pub(super) fn inspect(
     match sub {
         "push" => push(args, out),
         "reset" if has("", "hard merge keep", &plain) => {
-            refuse("git reset --hard", "drops uncommitted work", KEEP, out)
+            refuse("git reset --hard", "drops uncommitted work", KEEP, out);
         }
         "clean" => clean(args, command, ground, out),
         "checkout" => checkout(args, command, ground, out),
@@ -40,13 +40,13 @@ pub(super) fn inspect(
         }
         "rm" => paths("git rm", &operands(args), command, ground, out),
         "stash" if matches!(first, Some("drop" | "clear")) => {
-            refuse("git stash", "drops stashed work", KEEP, out)
+            refuse("git stash", "drops stashed work", KEEP, out);
         }
         "reflog" if matches!(first, Some("expire" | "delete")) => {
             refuse("git reflog", "drops the way back to lost commits", "leave the reflog to git", out);
         }
         "gc" if has("", "prune", &plain) => {
-            refuse("git gc --prune", "drops unreachable commits", "use `git gc`", out)
+            refuse("git gc --prune", "drops unreachable commits", "use `git gc`", out);
         }
         "prune" => refuse("git prune", "drops unreachable commits", "use `git gc`", out),
         "update-ref" if has("d", "stdin", &Spec::new("m", "")) => {
@@ -55,7 +55,7 @@ pub(super) fn inspect(
         "symbolic-ref" if has("d", "delete", &plain) => refuse("git symbolic-ref", "deletes refs", KEEP, out),
         "filter-repo" => refuse("git filter-repo", "rewrites history", "ask a person to do this", out),
         "worktree" if first == Some("remove") => {
-            paths("git worktree remove", &operands(&args[1..]), command, ground, out)
+            paths("git worktree remove", &operands(&args[1..]), command, ground, out);
         }
         _ => {}
     }

@@ -16,10 +16,16 @@ pub(super) fn inspect(name: &str, command: &Command, out: &mut Findings) {
         return;
     }
     for at in 1..command.argv.len() {
-        let inner = base_name(&command.argv[at]);
+        let token = &command.argv[at];
         let args = &command.argv[at + 1..];
-        // The option has to come at once, so that looking at every position stays cheap.
-        if !args.first().is_some_and(|next| next.starts_with(['-', '/', '+']) || next == "eval") {
+        // The option has to come at once, so that looking at every position stays cheap. A relative path is more
+        // likely a directory (`go test ./cmd -v`) than a shell.
+        let relative = token.contains('/') && !token.starts_with('/');
+        if relative || !args.first().is_some_and(|next| next.starts_with(['-', '/', '+']) || next == "eval") {
+            continue;
+        }
+        let inner = base_name(token);
+        if inner == "cmd" && !args[0].starts_with('/') {
             continue;
         }
         if shells::usage(&inner, args) == Some(shells::Use::Text) || interpreters::takes_code(&inner, args) {

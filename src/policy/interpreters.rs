@@ -99,7 +99,7 @@ pub(super) fn inspect(name: &str, command: &Command, out: &mut Findings) {
     let args = command.args();
     match ROWS.iter().find(|row| among(unversioned(name), row.names)).map(|row| usage(row, args)) {
         Some(Use::Code) => {
-            out.forbid("interpreter", format!("`{name}` would run code from its arguments"), INSTEAD)
+            out.forbid("interpreter", format!("`{name}` would run code from its arguments"), INSTEAD);
         }
         Some(Use::Stdin) => {
             out.forbid("interpreter", format!("`{name}` would run code from its standard input"), INSTEAD);

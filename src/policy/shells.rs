@@ -117,7 +117,7 @@ fn powershell(args: &[String]) -> Use<'_> {
             "version" | "help" | "?" | "v" | "h" => return Use::Info,
             "file" | "f" => return script(args.get(at)),
             "executionpolicy" | "ep" | "ex" | "exec" | "windowstyle" | "w" | "workingdirectory" | "wd" => {
-                at += 1
+                at += 1;
             }
             "noprofile" | "nop" | "nologo" | "nol" | "noninteractive" | "noni" | "noexit" | "noe" | "sta"
             | "mta" => {}

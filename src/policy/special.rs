@@ -95,11 +95,13 @@ pub(super) fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &
         "make" | "gmake" | "bmake" => make(name, command, ground, out),
         "su" => out.forbid("shell", "`su` starts a shell", "run as the user that runs the worker"),
         "eval" | "source" | "." => {
-            out.forbid("shell", format!("`{name}` is a word of the shell"), "name a program")
+            out.forbid("shell", format!("`{name}` is a word of the shell"), "name a program");
         }
         "cargo" if command.argv.get(1).is_some_and(|sub| sub == "watch") => {
             let row = ROWS.iter().find(|row| among("cargo-watch", row.names));
-            row.into_iter().for_each(|row| option_commands(name, row, command, out));
+            if let Some(row) = row {
+                option_commands(name, row, command, out);
+            }
         }
         _ => {}
     }

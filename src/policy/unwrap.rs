@@ -66,7 +66,9 @@ fn unwrap(name: &str, wrapper: &Wrapper, args: &[String], command: &Command, out
         .filter(|opt| opt.is(wrapper.text.0, wrapper.text.1))
         .filter_map(|opt| opt.value)
         .collect();
-    texts.iter().for_each(|text| out.run_text(name, text, &inner));
+    for text in &texts {
+        out.run_text(name, text, &inner);
+    }
     at += assign::skip(&args[at..], wrapper.assigns, &inner, out);
     let words = behind_operands(wrapper, &args[at..]);
     if let (true, Some(package)) = (wrapper.fetches && !stays_local(&found), args.get(at)) {
