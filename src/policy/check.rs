@@ -1,6 +1,6 @@
 //! Judges one command: takes it apart into all the commands it would run, and asks the checks and rules about each.
 
-use super::command::{Command, Concern, Findings};
+use super::command::{Command, Concern, Findings, REASONS_MAX};
 use super::decision::{Decision, Reason, Source, Verdict};
 use super::ground::Ground;
 use super::program::Program;
@@ -142,7 +142,9 @@ fn settle(findings: Findings, queue: &mut VecDeque<Command>, out: &mut Verdict) 
 }
 
 fn note(reason: Reason, out: &mut Verdict) {
-    if !out.reasons.contains(&reason) {
+    let enough =
+        out.reasons.len() >= REASONS_MAX && out.reasons.iter().any(|known| known.decision >= reason.decision);
+    if !enough && !out.reasons.contains(&reason) {
         out.reasons.push(reason);
     }
 }

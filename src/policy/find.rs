@@ -4,6 +4,9 @@ use super::command::{Command, Findings};
 use super::ground::Ground;
 use super::program::among;
 
+/// More starting points than are put in the place of `{}`.
+const STARTS_MAX: usize = 100;
+
 const INSTEAD: &str = "name a directory below the workspace as the starting point";
 
 pub(super) fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &mut Findings) {
@@ -16,9 +19,10 @@ pub(super) fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &
 
 fn find(name: &str, command: &Command, ground: &Ground<'_>, out: &mut Findings) {
     let args = command.args();
-    let starts = starts(args);
+    let mut starts = starts(args);
     // With these, what is found may lie anywhere.
-    let strays = args.iter().any(|arg| among(arg, "-L -H -follow -files0-from"));
+    let strays = starts.len() > STARTS_MAX || args.iter().any(|arg| among(arg, "-L -H -follow -files0-from"));
+    starts.truncate(STARTS_MAX);
     let mut at = 0;
     while let Some(token) = args.get(at) {
         at += 1;

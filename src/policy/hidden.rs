@@ -9,6 +9,9 @@ use super::{interpreters, shells};
 const READERS: &str = "echo printf grep egrep fgrep rg ag ack ls cat head tail wc test [ which type whereis man apropos info tldr \
                        basename dirname stat file git";
 
+/// How many options are looked through behind something that looks like a shell.
+const OPTIONS_MAX: usize = 32;
+
 /// A shell or interpreter anywhere among the arguments, followed by its option for code, is taken for what it is,
 /// whatever stands in front of it.
 pub(super) fn inspect(name: &str, command: &Command, out: &mut Findings) {
@@ -17,7 +20,7 @@ pub(super) fn inspect(name: &str, command: &Command, out: &mut Findings) {
     }
     for at in 1..command.argv.len() {
         let token = &command.argv[at];
-        let args = &command.argv[at + 1..];
+        let args = &command.argv[at + 1..command.argv.len().min(at + 1 + OPTIONS_MAX)];
         // The option has to come at once, so that looking at every position stays cheap. A relative path is more
         // likely a directory (`go test ./cmd -v`) than a shell.
         let relative = token.contains('/') && !token.starts_with('/');

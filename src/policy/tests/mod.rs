@@ -91,7 +91,20 @@ fn words_with_a_nul_or_beyond_any_limit_are_refused() {
         .chain([";".to_owned()])
         .collect();
     let nul = vec!["ls".to_owned(), "a\0b".to_owned()];
-    for argv in [vec![], huge, many, nul] {
+    let repeated = |program: &str, words: &[&str]| -> Vec<String> {
+        let many = std::iter::repeat_n(words, 12_000).flatten();
+        std::iter::once(program).chain(many.copied()).map(str::to_owned).collect()
+    };
+    let braces = [repeated("find", &["d"]), repeated("-exec", &["rm", "{}"])].concat();
+    let outside: Vec<String> =
+        std::iter::once("rm".to_owned()).chain((0..40_000).map(|n| format!("/{n}"))).collect();
+    let commands: Vec<String> = ["parallel", ":::"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain((0..30_000).map(|n| format!("c{n}")))
+        .collect();
+    let options = [repeated("x", &["python", "-W"]), words("sh -c ls")].concat();
+    for argv in [vec![], huge, many, nul, braces, outside, commands, options] {
         assert_eq!(verdict(&Policy::open(), &argv).decision, Decision::Forbid, "{} words", argv.len());
     }
 }
