@@ -27,10 +27,14 @@ pub(super) fn write(out: &mut Out, patch: &Patch) {
 
 fn known(set: &mut Out, patch: &Patch) {
     fn put<T: Into<Wire>>(set: &mut Out, key: &str, new: Option<T>) {
-        new.into_iter().for_each(|new| set.put(key, new));
+        if let Some(new) = new {
+            set.put(key, new);
+        }
     }
     fn nullable<T: Into<Wire>>(set: &mut Out, key: &str, new: Option<Option<T>>) {
-        new.into_iter().for_each(|new| set.nullable(key, new));
+        if let Some(new) = new {
+            set.nullable(key, new);
+        }
     }
     put(set, "title", patch.title.as_ref());
     put(set, "description", patch.description.as_ref());
