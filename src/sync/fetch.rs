@@ -162,5 +162,5 @@ pub(super) fn move_tracking(cx: &Cx<'_>, known: Option<Oid>, now: Option<Oid>) -
 /// The local repository failed.
 pub fn changed_tasks(cx: &Cx<'_>, old: Option<Oid>, new: Option<Oid>) -> Result<BTreeSet<TaskId>, SyncError> {
     let changes = cx.world.objects.diff(old, new)?;
-    Ok(changes.iter().filter_map(|change| layout::parse_tree_path(&change.path).ok()).collect())
+    Ok(changes.iter().filter_map(|change| layout::parse_tree_path(&change.path)?.ok()).collect())
 }

@@ -35,7 +35,7 @@ pub fn absorb(cx: &Cx<'_>, old: Option<Oid>, new: Option<Oid>) -> Result<BTreeSe
         return Ok(tasks);
     }
     for change in cx.world.objects.diff(old, new)? {
-        if let Ok(id) = layout::parse_tree_path(&change.path) {
+        if let Some(Ok(id)) = layout::parse_tree_path(&change.path) {
             tasks.insert(id);
         } else if is_shared(&change.path) {
             take_over(cx, &change.path, change.old, change.new)?;
@@ -51,7 +51,7 @@ fn take_over(
     new: Option<TreeEntry>,
 ) -> Result<(), SyncError> {
     let Some(new) = new.filter(|entry| entry.is_file) else { return Ok(()) };
-    let full = cx.store.layout.root().join(path);
+    let full = cx.store.layout.state().join(path);
     let local = cx.world.disk.read(&full, FILE_MAX).ok();
     let local_oid = local.as_deref().map(|bytes| cx.world.objects.hash_blob(bytes));
     let unchanged_here = local_oid.is_none() || local_oid == old.map(|entry| entry.oid);
@@ -69,13 +69,13 @@ fn take_over(
 /// Local files or the repository failed.
 pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<(String, Option<Vec<u8>>)>, SyncError> {
     let mut found = Vec::new();
-    let prompts = cx.world.disk.list(&cx.store.layout.root().join("prompts")).unwrap_or_default();
+    let prompts = cx.world.disk.list(&cx.store.layout.state().join("prompts")).unwrap_or_default();
     let prompts = prompts.into_iter().map(|(name, _)| format!("prompts/{name}"));
     for path in SHARED.iter().map(|name| (*name).to_owned()).chain(prompts) {
         if !is_shared(&path) {
             continue;
         }
-        let full = cx.store.layout.root().join(&path);
+        let full = cx.store.layout.state().join(&path);
         let Some(stat) = cx.world.disk.stat(&full).ok().flatten() else { continue };
         let token = format!("{} {} {}", stat.size, stat.mtime_ns, stat.inode);
         if cx.store.settled(&path)? == Some(token) {
@@ -99,7 +99,7 @@ pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<(String, Option<Vec
 /// Local files or the repository failed.
 pub fn published(cx: &Cx<'_>, head: Oid) -> Result<(), SyncError> {
     for path in SHARED {
-        let full = cx.store.layout.root().join(path);
+        let full = cx.store.layout.state().join(path);
         let Some(stat) = cx.world.disk.stat(&full).ok().flatten() else { continue };
         let token = format!("{} {} {}", stat.size, stat.mtime_ns, stat.inode);
         if cx.store.settled(path)?.as_ref() == Some(&token) {

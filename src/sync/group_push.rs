@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::store::task_lock::Named;
 use crate::world::{Disk, Oid, ProcessId, PushOutcome, RefUpdate};
 
 use super::context::{Cx, SyncError};
@@ -20,13 +21,13 @@ pub fn push(cx: &Cx<'_>, updates: &[RefUpdate]) -> Result<Vec<PushOutcome>, Sync
     if updates.is_empty() {
         return Ok(Vec::new());
     }
-    let lock = cx.store.lock_named(cx.world, "push", Duration::ZERO)?;
+    let lock = cx.store.lock_named(cx.world, Named::Sync, Duration::ZERO)?;
     if lock.is_some() {
         return lead(cx, updates);
     }
     let outbox = cx.store.layout.outbox();
     let request = Request::leave(cx, &outbox, updates)?;
-    let guard = cx.store.lock_named(cx.world, "push", cx.limit.saturating_mul(2))?;
+    let guard = cx.store.lock_named(cx.world, Named::Sync, cx.limit.saturating_mul(2))?;
     if let Some(answer) = request.answer(cx, updates.len())? {
         return Ok(answer);
     }

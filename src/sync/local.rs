@@ -10,6 +10,7 @@ use crate::protocol::op::Op;
 use crate::protocol::task::Task;
 use crate::store::codec;
 use crate::store::layout;
+use crate::store::task_lock::Named;
 use crate::store::tasks::FileState;
 use crate::world::{NewCommit, Oid};
 
@@ -24,7 +25,7 @@ use super::message;
 pub fn commit(cx: &Cx<'_>) -> Result<usize, SyncError> {
     let mut total = 0;
     loop {
-        let Some(guard) = cx.store.lock_named(cx.world, "commit", Duration::ZERO)? else { return Ok(total) };
+        let Some(guard) = cx.store.lock_named(cx.world, Named::Commit, Duration::ZERO)? else { return Ok(total) };
         let count = commit_once(cx)?;
         drop(guard);
         total += count;

@@ -4,7 +4,8 @@ use crate::protocol::id::TaskId;
 use crate::protocol::invariant;
 use crate::protocol::merge::{Merged, overlay};
 use crate::protocol::task::{Status, Task};
-use crate::store::codec::{self, Seal};
+use crate::store::codec;
+use crate::store::seal::Seal;
 use crate::store::layout;
 use crate::world::{ObjectsError, Oid, TreeEntry};
 

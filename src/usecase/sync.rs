@@ -61,7 +61,7 @@ pub(crate) fn tidy(q: &mut Queue) -> Result<()> {
     if pressure.loose < LOOSE_MAX && pressure.packs < PACKS_MAX {
         return Ok(());
     }
-    let guard = q.store.lock_named(&q.world, "commit", std::time::Duration::ZERO);
+    let guard = q.store.lock_named(&q.world, crate::store::task_lock::Named::Commit, std::time::Duration::ZERO);
     if let Ok(Some(_guard)) = guard
         && let Err(error) = q.world.objects.maintain()
     {
