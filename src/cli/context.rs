@@ -1,6 +1,7 @@
 //! What a command has at hand: the global options, the queue on demand, and both output streams.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -49,6 +50,19 @@ impl Context {
     #[expect(clippy::unused_self, reason = "the clock belongs to the run, and may differ in another one")]
     pub fn now(&self) -> Timestamp {
         Timestamp(RealClock.wall_ms())
+    }
+
+    /// Time that passes evenly, for waiting.
+    #[must_use]
+    #[expect(clippy::unused_self, reason = "the clock belongs to the run, and may differ in another one")]
+    pub fn monotonic(&self) -> Duration {
+        RealClock.monotonic()
+    }
+
+    /// Waits; a signal ends the process meanwhile.
+    #[expect(clippy::unused_self, reason = "the clock belongs to the run, and may differ in another one")]
+    pub fn sleep(&self, span: Duration) {
+        RealClock.sleep(span);
     }
 
     /// The style of standard output.

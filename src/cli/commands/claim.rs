@@ -12,7 +12,12 @@ use crate::cli::{data, values};
 use crate::protocol::id::TaskId;
 use crate::protocol::time::Timestamp;
 use crate::usecase::claim::{self, Claimed, Terms};
-use crate::usecase::error::Result;
+use crate::usecase::error::{Kind, Result};
+
+/// Pause after the first try of `--wait`.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Pause between later tries: a remote is asked this often, and no more.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// How long a claim lasts, and who stands for it.
 #[derive(Args, Debug)]
@@ -59,7 +64,7 @@ impl Pick {
         let terms = self.lease.terms();
         let claimed = match self.wait {
             None => context.queue(|queue| claim::pick(queue, &terms))?,
-            Some(limit) => context.queue(|queue| claim::pick_waiting(queue, &terms, limit))?,
+            Some(limit) => wait(context, &terms, limit)?,
         };
         tell(context, &claimed)
     }
@@ -91,6 +96,30 @@ impl Claim {
         let terms = self.lease.terms();
         let claimed = context.queue(|queue| claim::claim(queue, &self.id, &terms))?;
         tell(context, &claimed)
+    }
+}
+
+/// Tries until a task is ready or the time is up. The queue is opened anew for each try, so that files that
+/// others changed meanwhile are noticed. A remote that stops answering while we wait is waited for as well.
+fn wait(context: &mut Context, terms: &Terms, limit: Option<Duration>) -> Result<Claimed> {
+    let start = context.monotonic();
+    let mut pause = FIRST_PAUSE;
+    let mut heard = false;
+    loop {
+        let error = match context.queue(|queue| claim::pick(queue, terms)) {
+            Ok(claimed) => return Ok(claimed),
+            Err(error) => error,
+        };
+        heard |= error.kind == Kind::Nothing;
+        let passing = error.kind == Kind::Nothing || (heard && error.kind == Kind::Unreachable);
+        let waited = context.monotonic().saturating_sub(start);
+        let left = limit.map(|limit| limit.saturating_sub(waited));
+        if !passing || left == Some(Duration::ZERO) {
+            return Err(error);
+        }
+        context.flush_notices();
+        context.sleep(left.map_or(pause, |left| left.min(pause)));
+        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
     }
 }
 
