@@ -15,6 +15,8 @@
 //!
 //! `ARCHITECTURE.md` names the directions that are forbidden, and `tests/tidy.rs` checks them.
 
+pub mod machine;
+pub mod policy;
 pub mod protocol;
 pub mod store;
 pub mod sync;

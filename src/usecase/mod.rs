@@ -8,6 +8,7 @@ pub mod edit;
 pub mod error;
 mod held;
 pub mod holder;
+pub mod init;
 mod needs;
 mod notice;
 pub mod operator;

@@ -102,3 +102,18 @@ mod tests {
         assert!(var("PATH").is_some());
     }
 }
+
+/// The variables whose names begin with `ORCH_`, as far as they are text.
+#[must_use]
+pub fn orch_pairs() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("ORCH_"))
+        .collect()
+}
+
+/// Number of the process that started this one.
+#[must_use]
+pub fn parent_pid() -> u32 {
+    std::os::unix::process::parent_id()
+}

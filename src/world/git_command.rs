@@ -219,6 +219,28 @@ impl Git {
         Ok(version)
     }
 
+    /// The value of a setting of a repository on disk; `None` if it has none or cannot be asked.
+    #[must_use]
+    pub fn config_get(&self, repository: &Path, key: &str) -> Option<String> {
+        self.line(repository, &["config", "--get", key])
+    }
+
+    /// The git directory that all work trees of a repository share.
+    #[must_use]
+    pub fn common_dir(&self, repository: &Path) -> Option<PathBuf> {
+        let dir = self.line(repository, &["rev-parse", "--git-common-dir"])?;
+        Some(repository.join(dir))
+    }
+
+    /// What a quick local command prints on its only line.
+    fn line(&self, repository: &Path, args: &[&str]) -> Option<String> {
+        let mut command = self.scrubbed();
+        command.arg("-C").arg(repository).args(args);
+        let answer = self.run(command, Duration::from_secs(10), 1 << 16).ok()?;
+        let text = String::from_utf8(answer.stdout).ok()?.trim().to_owned();
+        (answer.code == Some(0) && !text.is_empty()).then_some(text)
+    }
+
     /// Packs the loose objects of a repository and drops what nothing reaches and is older than two
     /// weeks; what another process has just written and not yet referenced is younger.
     ///

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod env;
 pub mod git_command;
 mod lock;
+pub mod paths;
 pub mod process;
 pub mod random;
 pub mod remote;
