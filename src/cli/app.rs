@@ -166,7 +166,10 @@ mod tests {
 
     #[test]
     fn words_are_read_in_any_case_and_aliases_keep_working() {
-        for line in ["ls --status in-progress,DONE --priority p1", "list --status in_progress --status done --priority P1"] {
+        for line in [
+            "ls --status in-progress,DONE --priority p1",
+            "list --status in_progress --status done --priority P1",
+        ] {
             let Command::List(list) = parse(line).command else { panic!("{line} is list") };
             use crate::protocol::task::{Priority, Status};
             assert_eq!(list.status, [Status::InProgress, Status::Done]);

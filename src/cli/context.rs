@@ -12,6 +12,7 @@ use super::output::{self, complain};
 use super::place;
 use super::render::style::{Style, terminal_columns};
 use super::signals::AtOnce;
+use crate::machine::{self, Options};
 use crate::protocol::time::Timestamp;
 use crate::protocol::transition::status_word;
 use crate::store::codec::FILE_MAX;
@@ -89,12 +90,17 @@ impl Context {
         place::find(self.disk(), self.globals.named_state().as_deref())
     }
 
+    fn options(&self) -> Result<Options> {
+        let (session, no_sync) = (self.globals.named_session(), self.globals.no_sync);
+        Ok(Options { state: self.state()?, session, no_sync })
+    }
+
     /// Opens the queue, carries out one use case, and keeps its notices.
     ///
     /// # Errors
     /// Those of opening and of the use case.
     pub fn queue<T>(&mut self, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
-        let mut queue = place::open(&self.state()?, &self.globals)?;
+        let mut queue = machine::open(&self.options()?)?;
         let outcome = act(&mut queue);
         self.notices.extend(queue.notices());
         outcome
@@ -113,7 +119,11 @@ impl Context {
     /// # Errors
     /// As [`Context::read_input`].
     pub fn read_input_up_to(&self, path: &Path, limit: u64) -> Result<Vec<u8>> {
-        let read = if path.as_os_str() == "-" { read_stdin(limit) } else { self.disk.read(&place::absolute(path)?, limit) };
+        let read = if path.as_os_str() == "-" {
+            read_stdin(limit)
+        } else {
+            self.disk.read(&place::absolute(path)?, limit)
+        };
         read.map_err(|error| {
             let (kind, code) = match error.kind() {
                 std::io::ErrorKind::NotFound => (Kind::NotFound, "not_found"),
@@ -159,10 +169,13 @@ impl Context {
         if !changed.published {
             self.remark(format!("{} is changed here and not published yet", task.id()));
         }
-        self.print(|| data::changed(changed), |style| {
-            let tone = super::render::style::status_tone(task.status());
-            format!("{}: {}\n", task.id(), style.paint(tone, status))
-        })
+        self.print(
+            || data::changed(changed),
+            |style| {
+                let tone = super::render::style::status_tone(task.status());
+                format!("{}: {}\n", task.id(), style.paint(tone, status))
+            },
+        )
     }
 
     /// Shows the notices that have gathered, now.

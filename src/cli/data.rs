@@ -7,8 +7,8 @@ use crate::protocol::task::Task;
 use crate::protocol::time::Timestamp;
 use crate::store::wire::{Form, task_to_value};
 use crate::store::{json as store_json, time};
-use crate::usecase::claim::Claimed;
 use crate::usecase::change::Changed;
+use crate::usecase::claim::Claimed;
 use crate::usecase::holder::Beat;
 use crate::usecase::sync::Synced;
 use crate::usecase::watch::Watched;
@@ -93,7 +93,8 @@ pub fn watched(watched: &Watched) -> Value {
 #[must_use]
 pub fn synced(synced: &Synced) -> Value {
     let rejected = synced.rejected.iter();
-    let rejected = rejected.map(|one| json!({ "op": one.op, "do": one.verb, "task": one.task, "reason": one.reason }));
+    let rejected =
+        rejected.map(|one| json!({ "op": one.op, "do": one.verb, "task": one.task, "reason": one.reason }));
     json!({
         "fetched": synced.fetched,
         "pushed": synced.pushed,

@@ -93,7 +93,10 @@ impl DefinitionArgs {
             tags: named(&self.tag).map(|tags| sorted(without_empty(tags))),
             due_at: self.due_at.or(self.due_at_kst).map(|when| when.resolve(now)),
             not_before: self.not_before.map(|when| when.resolve(now)),
-            idempotency_key: self.idempotency_key.as_ref().map(|key| Some(key.clone()).filter(|k| !k.is_empty())),
+            idempotency_key: self
+                .idempotency_key
+                .as_ref()
+                .map(|key| Some(key.clone()).filter(|k| !k.is_empty())),
             review: self.review,
             run: self.run().map(Some),
             retry: self.max_attempts.map(|max| RetryPolicy { max_attempts: Some(max), ..retry.clone() }),

@@ -72,7 +72,8 @@ fn usage(error: &clap::Error) -> Error {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing",
         _ => rendered.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").trim(),
     };
-    let hint = suggestion(error).unwrap_or_else(|| "`orch help` lists the commands and their options".to_owned());
+    let hint =
+        suggestion(error).unwrap_or_else(|| "`orch help` lists the commands and their options".to_owned());
     Error::new(Kind::Usage, "usage", message).hint(hint)
 }
 

@@ -2,9 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::globals::Globals;
 use crate::usecase::error::{Error, Kind, Result};
-use crate::usecase::queue::{OpenRequest, Queue};
 use crate::world::{Disk, FileKind, env};
 
 /// Name of the state directory beside the code that it is about.
@@ -45,18 +43,6 @@ pub fn find(disk: &dyn Disk, named: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// Opens the queue of a state directory.
-///
-/// # Errors
-/// Those of [`Queue::open`].
-pub fn open(state: &Path, globals: &Globals) -> Result<Queue> {
-    Queue::open(OpenRequest {
-        state: state.to_owned(),
-        session: globals.named_session(),
-        no_sync: globals.no_sync,
-    })
-}
-
 /// Where `init` creates one: the named place, the state directory that one stands in, or `state` here.
 ///
 /// # Errors
@@ -68,16 +54,6 @@ pub fn for_init(disk: &dyn Disk, named: Option<&Path>) -> Result<PathBuf> {
         None if is_state(disk, &here) => here,
         None => here.join(STATE),
     })
-}
-
-/// The code repository around the current directory: the nearest directory with a `.git` that is no queue.
-///
-/// # Errors
-/// When the current directory is gone.
-pub fn code_root(disk: &dyn Disk) -> Result<Option<PathBuf>> {
-    let here = absolute(Path::new("."))?;
-    let is_code = |dir: &&Path| matches!(disk.stat(&dir.join(".git")), Ok(Some(_))) && !is_state(disk, dir);
-    Ok(here.ancestors().find(is_code).map(Path::to_owned))
 }
 
 fn upwards(disk: &dyn Disk, from: &Path) -> Option<PathBuf> {

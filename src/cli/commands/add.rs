@@ -46,7 +46,7 @@ pub struct Add {
 impl Add {
     /// Adds the task.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let (id, mut definition) = self.from_file(context)?;
+        let (id, mut definition) = self.read_file(context)?;
         self.definition.patch(&definition.retry, context.now()).apply(&mut definition);
         let added = context.queue(|queue| add::add(queue, self.id.or(id), definition))?;
         let id = added.task.id();
@@ -60,7 +60,7 @@ impl Add {
         )
     }
 
-    fn from_file(&self, context: &Context) -> Result<(Option<TaskId>, Definition)> {
+    fn read_file(&self, context: &Context) -> Result<(Option<TaskId>, Definition)> {
         let Some(path) = &self.file else { return Ok((None, Definition::default())) };
         let text = context.read_input(path)?;
         codec::decode_definition(&text).map_err(|problem| {

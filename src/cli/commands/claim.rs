@@ -54,7 +54,10 @@ pub struct Pick {
 
     /// Wait until a task is ready, or at most this long
     #[arg(long, value_name = "SPAN", num_args = 0..=1, value_parser = values::span)]
-    #[expect(clippy::option_option, reason = "not waiting, waiting for ever and waiting a while are three wishes")]
+    #[expect(
+        clippy::option_option,
+        reason = "not waiting, waiting for ever and waiting a while are three wishes"
+    )]
     pub wait: Option<Option<Duration>>,
 }
 

@@ -25,7 +25,12 @@ impl HolderArgs {
     /// # Errors
     /// Without a task; when what the environment says is no task id or no number.
     pub fn resolve(&self) -> Result<(TaskId, Option<u64>)> {
-        resolve(self.id.clone(), self.epoch, env::var("ORCH_TASK").as_deref(), env::var("ORCH_EPOCH").as_deref())
+        resolve(
+            self.id.clone(),
+            self.epoch,
+            env::var("ORCH_TASK").as_deref(),
+            env::var("ORCH_EPOCH").as_deref(),
+        )
     }
 }
 
@@ -61,7 +66,8 @@ mod tests {
 
     #[test]
     fn the_epoch_of_the_environment_belongs_to_its_task_only() {
-        let of = |id, epoch| resolve(id, epoch, Some("A-1"), Some("3")).map(|(id, epoch)| (id.to_string(), epoch));
+        let of =
+            |id, epoch| resolve(id, epoch, Some("A-1"), Some("3")).map(|(id, epoch)| (id.to_string(), epoch));
         assert_eq!(of(None, None), Ok(("A-1".into(), Some(3))));
         assert_eq!(of(id("A-1"), None), Ok(("A-1".into(), Some(3))));
         assert_eq!(of(id("A-1"), Some(2)), Ok(("A-1".into(), Some(2))));

@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::place;
 use crate::cli::render::{page, text};
+use crate::machine::{self, InitRequest};
 use crate::usecase::error::Result;
-use crate::usecase::init::{self, InitRequest};
 
 /// Create a queue here, or connect one to a remote
 ///
@@ -33,9 +33,14 @@ impl Init {
     /// Creates it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let state = place::for_init(context.disk(), context.globals.named_state().as_deref())?;
-        let code_root = place::code_root(context.disk())?;
-        let request = InitRequest { state, code_root, remote: self.remote, branch: self.branch };
-        let inited = init::init(request)?;
+        let request = InitRequest {
+            state,
+            remote: self.remote,
+            branch: self.branch,
+            session: context.globals.named_session(),
+            no_sync: context.globals.no_sync,
+        };
+        let inited = machine::init(&request)?;
         inited.notes.iter().for_each(|note| context.warn(note.clone()));
         let state = inited.state.display().to_string();
         context.print(

@@ -1,11 +1,14 @@
 //! `orch list`.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use crate::cli::context::Context;
 use crate::cli::render::tasks;
 use crate::cli::{data, words};
 use crate::protocol::task::{Priority, Status};
+use crate::protocol::time::Timestamp;
 use crate::usecase::error::Result;
 use crate::usecase::read::{self, Filter};
 
@@ -52,20 +55,26 @@ pub struct List {
 impl List {
     /// Lists them.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let filter = Filter {
-            status: self.status,
-            priority: self.priority,
-            owner: self.owner,
-            tags: self.tag,
-            ready: self.ready,
-            search: self.search,
-            limit: self.limit,
-        };
-        let found = context.queue(|queue| read::list(queue, &filter))?;
+        let now = context.now();
+        let found = context.queue(|queue| {
+            let ready = self.ready.then(|| (now, queue.settings().queue.ageing));
+            read::list(queue, &self.filter(ready))
+        })?;
         if found.is_empty() {
             context.remark("no such task".to_owned());
         }
-        let now = context.now();
         context.print(|| data::tasks(&found), |style| tasks::table(&found, now, style))
+    }
+
+    fn filter(&self, ready: Option<(Timestamp, Duration)>) -> Filter {
+        Filter {
+            status: self.status.clone(),
+            priority: self.priority.clone(),
+            owner: self.owner.clone(),
+            tag: self.tag.clone(),
+            ready,
+            search: self.search.clone(),
+            limit: self.limit,
+        }
     }
 }

@@ -33,7 +33,10 @@ impl Man {
         let dir = context.absolute(&dir)?;
         let written = pages.iter().map(|(name, roff)| write(context, &dir, name, roff));
         let written = written.collect::<Result<Vec<String>>>()?;
-        context.print(|| json!({ "files": written }), |_| written.iter().map(|path| format!("{path}\n")).collect())
+        context.print(
+            || json!({ "files": written }),
+            |_| written.iter().map(|path| format!("{path}\n")).collect(),
+        )
     }
 }
 

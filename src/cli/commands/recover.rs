@@ -54,13 +54,28 @@ pub fn text(watched: &Watched, style: Style) -> String {
     let mut table = Table::new(&["TASK", "SESSION", "EPOCH", "LEASE"], 3);
     for one in &watched.recovered {
         let what = format!("recovered, now {}", status_word(one.to));
-        table.row(vec![one.id.as_str().into(), one.session.as_str().into(), one.epoch.to_string().into(), what.into()]);
+        table.row(vec![
+            one.id.as_str().into(),
+            one.session.as_str().into(),
+            one.epoch.to_string().into(),
+            what.into(),
+        ]);
     }
     for one in &watched.watching {
         let what = format!("still for {} of {}", time::rough(one.still), time::rough(one.needed));
-        table.row(vec![one.id.as_str().into(), one.session.as_str().into(), one.epoch.to_string().into(), what.into()]);
+        table.row(vec![
+            one.id.as_str().into(),
+            one.session.as_str().into(),
+            one.epoch.to_string().into(),
+            what.into(),
+        ]);
     }
     let leases = watched.recovered.len() + watched.watching.len();
     let rows = if leases == 0 { String::new() } else { table.render(style) };
-    format!("{rows}{} recovered, {} watched, {} folded\n", watched.recovered.len(), watched.watching.len(), watched.folded)
+    format!(
+        "{rows}{} recovered, {} watched, {} folded\n",
+        watched.recovered.len(),
+        watched.watching.len(),
+        watched.folded
+    )
 }

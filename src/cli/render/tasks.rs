@@ -55,7 +55,10 @@ mod tests {
     fn a_held_task_shows_its_owner_and_what_is_left_of_the_lease() {
         let task = samples::claimed("A-1", "t", "agent:7");
         let shown = table(std::slice::from_ref(&task), samples::AT, Style::PLAIN);
-        assert!(shown.contains("in_progress") && shown.contains("agent:7") && shown.contains("15m"), "{shown}");
+        assert!(
+            shown.contains("in_progress") && shown.contains("agent:7") && shown.contains("15m"),
+            "{shown}"
+        );
         let late = table(&[task], Timestamp(samples::AT.0 + 900_001), Style::PLAIN);
         assert!(late.contains("lapsed"), "{late}");
     }

@@ -186,6 +186,9 @@ mod tests {
     fn wrapping_breaks_at_spaces_and_never_inside_a_word() {
         let text = wrap("one two three four five six seven", 24, "  ");
         assert_eq!(text, "  one two three four\n  five six seven\n");
-        assert_eq!(wrap("https://example.org/a/very/long/link", 20, ""), "https://example.org/a/very/long/link\n");
+        assert_eq!(
+            wrap("https://example.org/a/very/long/link", 20, ""),
+            "https://example.org/a/very/long/link\n"
+        );
     }
 }
