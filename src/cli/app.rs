@@ -8,9 +8,12 @@ use super::globals::Globals;
 use crate::usecase::error::Result;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict (somebody else holds it, or the task's status
-does not fit), 5 refused by policy or validation, 6 nothing to do, 7 timeout, 8 damaged state, 9 fenced (the
-lease is no longer yours), 75 remote unreachable, 78 bad configuration, 130 and 143 signals.
+Exit codes:
+  0 ok            4 conflict: held by another, or wrong status    8 damaged state
+  1 failure       5 refused by policy or validation               9 fenced: lease lost
+  2 usage         6 nothing to do                                75 remote unreachable
+  3 not found     7 timeout                                      78 bad configuration
+  130, 143 ended by a signal
 
 Examples:
   orch init
@@ -82,7 +85,9 @@ commands! {
     Note(c::edit::Note),
     Snooze(c::edit::Snooze),
     Recover(c::recover::Recover),
+    Watchdog(c::watchdog::Watchdog),
     Sync(c::sync::Sync),
+    Check(c::check::Check),
     Schema(c::schema::Schema),
     Completions(c::completions::Completions),
     Man(c::man::Man),

@@ -25,8 +25,8 @@ pub struct Globals {
     #[arg(long, short, global = true)]
     pub quiet: bool,
 
-    /// When to use colours
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t, global = true)]
+    /// When to use colours: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true, global = true)]
     pub color: ColorChoice,
 
     /// Do not contact the remote; what changes is published later

@@ -13,6 +13,7 @@ mod failure;
 mod globals;
 mod output;
 mod place;
+mod policy_files;
 pub mod render;
 mod run;
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
 /// Not found, with the way to create one.
 pub fn find(disk: &dyn Disk, named: Option<&Path>) -> Result<PathBuf> {
     let missing = |message| {
-        let error = Error::new(Kind::NotFound, "no_state", message);
+        let error = Error::new(Kind::NotFound, "no_queue", message);
         Err(error.hint("`orch init` creates one; --state or ORCH_STATE names another"))
     };
     match named {

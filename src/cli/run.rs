@@ -9,10 +9,17 @@ use super::context::Context;
 use super::failure;
 use super::render::style::ColorChoice;
 use super::signals::AtOnce;
+use crate::world::process::supervisor::supervisor_main;
+
+/// How orch starts the supervisor of a child tree: no command for people, and no signal handling of ours.
+const SUPERVISE: &str = "__supervise";
 
 /// Runs one command line and gives the exit code of the process. The first argument is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     let args: Vec<OsString> = args.into_iter().collect();
+    if args.get(1).is_some_and(|word| word == SUPERVISE) {
+        return supervisor_main();
+    }
     let signals = AtOnce::install();
     match parse(&args) {
         Ok(cli) => run(cli, signals),

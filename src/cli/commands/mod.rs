@@ -1,6 +1,7 @@
 //! One file per command, or per small family. The doc comment of each argument struct is its help text.
 
 pub mod add;
+pub mod check;
 pub mod checkpoint;
 pub mod claim;
 pub mod completions;
@@ -19,3 +20,4 @@ pub mod schema;
 pub mod show;
 pub mod sync;
 pub mod version;
+pub mod watchdog;
