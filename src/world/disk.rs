@@ -200,7 +200,7 @@ pub(super) fn open_regular(path: &Path, flags: OFlags) -> io::Result<(File, u64)
     let file = match open(path, flags) {
         Ok(file) => file,
         // A link; a socket or a pipe that nobody reads; a directory opened for writing.
-        Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(not_a_file(path)),
+        Err(Errno::LOOP | Errno::NXIO | Errno::OPNOTSUPP | Errno::ISDIR) => return Err(not_a_file(path)),
         Err(error) => return Err(at(path)(error)),
     };
     let stat = rustix::fs::fstat(&file).map_err(at(path))?;

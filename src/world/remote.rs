@@ -8,7 +8,7 @@ pub mod failure;
 pub use failure::passing;
 pub mod parse;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -105,19 +105,24 @@ impl GitRemote {
         if limit.is_zero() {
             return refuse(updates.len(), "not sent: the time limit was used up");
         }
-        let (mut said, otherwise) = match self.run(self.push_command(updates, atomic), limit, MOST_ANSWER) {
-            Ok(answer) => (parse::push(&answer.stdout), failure::classify(&answer)),
+        let answer = match self.run(self.push_command(updates, atomic), limit, MOST_ANSWER) {
+            Ok(answer) => answer,
             // It was never started.
             Err(error) if error.kind == RemoteFailure::Tool => return refuse(updates.len(), &error.message),
-            Err(error) => (BTreeMap::new(), error),
+            Err(error) => return vec![PushOutcome::Unknown(error.message); updates.len()],
         };
-        updates
-            .iter()
-            .map(|update| match said.remove(&update.name) {
-                Some(outcome) => outcome,
-                None => PushOutcome::Unknown(otherwise.message.clone()),
-            })
-            .collect()
+        let mut said = parse::push(&answer.stdout);
+        let reasons = failure::said_by_remote(&answer.stderr);
+        let outcome = |update: &&RefUpdate| match said.remove(&update.name) {
+            Some(PushOutcome::Refused(why))
+                if why.starts_with("[remote rejected]") && !reasons.is_empty() =>
+            {
+                PushOutcome::Refused(format!("{why}\n{reasons}"))
+            }
+            Some(outcome) => outcome,
+            None => PushOutcome::Unknown(failure::classify(&answer).message),
+        };
+        updates.iter().map(outcome).collect()
     }
 }
 
@@ -163,7 +168,7 @@ impl Remote for GitRemote {
         if chunks(updates, size_of_update).count() > 1 {
             return refuse(updates.len(), "not sent: too many refs for one atomic push");
         }
-        let names: std::collections::BTreeSet<_> = updates.iter().map(|update| &update.name).collect();
+        let names: BTreeSet<_> = updates.iter().map(|update| &update.name).collect();
         if names.len() < updates.len() || updates.iter().any(|update| !is_sendable(update)) {
             return refuse(updates.len(), "not sent: a ref is named twice, or its update makes no sense");
         }
@@ -177,7 +182,7 @@ fn push_distinct<'a>(
     updates: &'a [RefUpdate],
     send: impl FnOnce(&[&'a RefUpdate]) -> Vec<PushOutcome>,
 ) -> Vec<PushOutcome> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let fit: Vec<bool> =
         updates.iter().map(|update| is_sendable(update) && seen.insert(&update.name)).collect();
     let sent: Vec<_> = updates.iter().zip(&fit).filter(|(_, fit)| **fit).map(|(update, _)| update).collect();

@@ -1,31 +1,16 @@
 use std::process::Command;
 
 use super::*;
-use crate::world::clock::RealClock;
-use crate::world::disk::RealDisk;
-use crate::world::git_command::Git;
 
 struct Fixture {
     dir: tempfile::TempDir,
     objects: GitObjects,
 }
 
-fn outside(git_dir: &Path) -> Outside {
-    let git_dir = git_dir.to_owned();
-    Outside {
-        disk: Box::new(RealDisk),
-        clock: Box::new(RealClock),
-        collect_garbage: Box::new(move || {
-            let limit = Duration::from_secs(60);
-            Git::default().collect_garbage(&git_dir, limit).map_err(|error| error.to_string())
-        }),
-    }
-}
-
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let git_dir = dir.path().join("state/.git");
-    let objects = GitObjects::init(&git_dir, "refs/heads/orch-state", outside(&git_dir)).unwrap();
+    let objects = GitObjects::init(&git_dir, "refs/heads/orch-state", Outside::real(&git_dir)).unwrap();
     Fixture { dir, objects }
 }
 
@@ -114,9 +99,9 @@ fn git_itself_reads_what_was_written() {
     assert_eq!(fixture.git(&["rev-parse", "--is-bare-repository"]), "true");
     // Opening again, and creating again, change nothing.
     let git_dir = fixture.dir.path().join("state/.git");
-    let again = GitObjects::init(&git_dir, "refs/heads/orch-state", outside(&git_dir)).unwrap();
+    let again = GitObjects::init(&git_dir, "refs/heads/orch-state", Outside::real(&git_dir)).unwrap();
     assert_eq!(again.get_ref("refs/heads/orch-state").unwrap(), Some(commit));
-    let info = GitObjects::open(&git_dir, outside(&git_dir)).unwrap().commit_info(commit).unwrap();
+    let info = GitObjects::open(&git_dir, Outside::real(&git_dir)).unwrap().commit_info(commit).unwrap();
     assert_eq!((info.author.as_str(), info.message.as_str()), ("worker-1", "claim T-1\n"));
     assert_eq!((info.at_s, info.parents.len()), (1_700_000_000, 0));
 }
@@ -124,7 +109,8 @@ fn git_itself_reads_what_was_written() {
 #[test]
 fn opening_nothing_says_where_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    let error = GitObjects::open(&dir.path().join("none"), outside(dir.path())).unwrap_err().to_string();
+    let error =
+        GitObjects::open(&dir.path().join("none"), Outside::real(dir.path())).unwrap_err().to_string();
     assert!(error.contains("none") && error.contains("orch init"), "{error}");
 }
 
@@ -271,7 +257,7 @@ fn only_one_creates() {
     let rounds = 150;
     let barrier = std::sync::Barrier::new(2);
     let attempt = |value: Oid| {
-        let objects = GitObjects::open(&git_dir, outside(&git_dir)).unwrap();
+        let objects = GitObjects::open(&git_dir, Outside::real(&git_dir)).unwrap();
         (0..rounds)
             .map(|round| {
                 barrier.wait();

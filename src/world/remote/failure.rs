@@ -165,12 +165,28 @@ pub fn timeout(limit: Duration, stderr: &[u8]) -> RemoteError {
     RemoteError { kind: RemoteFailure::Timeout, message }
 }
 
-/// The telling lines of an error output, at most eight.
+/// The telling lines of an error output: the first and the last four.
 fn message(stderr: &[u8]) -> String {
+    let mut lines = lines(stderr);
+    lines.retain(|line| !line.starts_with("hint:"));
+    if lines.len() > 8 {
+        lines.drain(4..lines.len() - 4);
+    }
+    lines.join("\n")
+}
+
+/// What the other side said for people, such as which rule refuses a push: at most eight lines.
+#[must_use]
+pub fn said_by_remote(stderr: &[u8]) -> String {
+    let mut lines = lines(stderr);
+    lines.retain(|line| line.strip_prefix("remote:").is_some_and(|rest| !rest.trim().is_empty()));
+    lines.truncate(8);
+    lines.join("\n")
+}
+
+fn lines(stderr: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(stderr);
-    let lines = text.split(['\n', '\r']).map(clean);
-    let telling = lines.filter(|line| !line.is_empty() && !line.starts_with("hint:"));
-    telling.take(8).collect::<Vec<_>>().join("\n")
+    text.split(['\n', '\r']).map(clean).filter(|line| !line.is_empty()).collect()
 }
 
 /// One line, at most 500 characters, without escape sequences, control characters and credentials.
@@ -322,6 +338,17 @@ mod tests {
             "ssh://git@h/r https://h?x http://a/b@c"
         );
         assert_eq!(without_secrets("git@h:r"), "git@h:r");
+    }
+
+    #[test]
+    fn long_texts_keep_their_ends_and_the_remote_s_words_are_found() {
+        let text: String = (0..30).map(|n| format!("remote: {n}\n\n")).collect();
+        let text = format!("{text}remote: \nfatal: end\nhint: try this\n");
+        let answer = Finished { code: Some(1), stderr: text.clone().into(), ..Finished::default() };
+        let shown = classify(&answer).message;
+        assert!(shown.starts_with("remote: 0\n") && shown.ends_with("fatal: end"), "{shown}");
+        assert_eq!(shown.lines().count(), 8);
+        assert_eq!(said_by_remote(text.as_bytes()).lines().last(), Some("remote: 7"));
     }
 
     #[test]
