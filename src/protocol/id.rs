@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn task_ids_that_git_or_a_path_would_misread_are_refused() {
-        for bad in ["", "-a", ".a", "a..b", "a.", "a.lock", "A.LOCK", "a/b", "a b", "a\nb", "ä", "a~b", "a:b"] {
+        for bad in ["", "-a", ".a", "a..b", "a.", "a.lock", "A.LOCK", "a/b", "a b", "a\nb", "ä", "a~b", "a:b"]
+        {
             assert!(TaskId::parse(bad).is_err(), "{bad:?} was accepted");
         }
         assert!(TaskId::parse(&"a".repeat(65)).is_err());

@@ -52,17 +52,22 @@ pub fn overlay(base: &Task, tip: &Task) -> Merged {
     merged
 }
 
-/// Replays onto `base` the local operations that it lacks, each by itself.
+/// Replays onto `base` the operations of this machine's file that it lacks, each by itself.
+///
+/// Status operations of other machines are left out: a shared view that lacks them has dropped them (a
+/// claim that was withdrawn, a lease ref that vanished), and only their own machine publishes them again.
 #[must_use]
-pub fn rebase(base: &Task, local: &Task) -> Merged {
+pub fn rebase(base: &Task, local: &Task, machine: &str) -> Merged {
     let mut merged = Merged { task: base.clone(), refused: Vec::new() };
-    for op in missing(base, local) {
+    for op in missing(base, local).filter(|op| op.machine == machine || op.action.based_on().is_none()) {
         match next(Some(&merged.task), base.id(), op) {
             Ok(task) => merged.task = task,
             Err(why) => merged.refused.push((op.clone(), why)),
         }
     }
-    adopt_lease(&mut merged.task, local);
+    if local.lease().is_some_and(|lease| lease.machine == machine) {
+        adopt_lease(&mut merged.task, local);
+    }
     merged
 }
 

@@ -4,6 +4,7 @@
 //! decide which operation to issue, or checks what came of it.
 
 pub mod dag;
+pub mod edit;
 pub mod gates;
 pub mod id;
 pub mod invariant;

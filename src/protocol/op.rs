@@ -6,9 +6,7 @@
 use std::time::Duration;
 
 use super::id::{OpId, TaskId};
-use super::task::{
-    Definition, Limits, OnNeedFailed, Priority, Progress, Reason, RetryPolicy, Review, Run,
-};
+use super::task::{Definition, Limits, OnNeedFailed, Priority, Progress, Reason, RetryPolicy, Review, Run};
 use super::time::Timestamp;
 use super::value::Value;
 

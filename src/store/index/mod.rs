@@ -1,0 +1,103 @@
+//! The index: what this machine knows about every task, in one SQLite file that may be deleted at any time.
+//!
+//! Everything in it is derived from the task files, the local commit and the observations; it makes
+//! commands fast and decides nothing. It is valid for one boot, so it never has to be synced to disk.
+//! SQLite does its own file access here, beside the `Disk` of the world: nothing of value can be lost.
+
+mod edges;
+mod list;
+mod open;
+mod pick;
+mod put;
+mod query;
+mod row;
+mod stamps;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode};
+
+pub use list::{Entry, Filter};
+pub use pick::{Candidate, Pick};
+pub use query::Counts;
+pub use row::{Facts, Holder, Problem, Row};
+pub use stamps::{DirStamp, Known};
+
+/// An open index. One process has one; threads open their own.
+pub struct Index {
+    conn: Connection,
+    path: PathBuf,
+}
+
+/// Why the index did not answer. None of these endangers a task.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The file is damaged: [`Index::rebuild`] makes a new one.
+    #[error("the index {} is damaged ({message}); it is derived and will be built anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// In the words of SQLite.
+        message: String,
+    },
+    /// Other processes wrote to it for longer than we wait.
+    #[error("the index {} is busy; try again", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Anything else: no space, no permission.
+    #[error("cannot use the index {}: {message}", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// In the words of SQLite.
+        message: String,
+    },
+}
+
+impl IndexError {
+    /// Whether building the index anew is the remedy.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, IndexError::Damaged { .. })
+    }
+
+    fn from_sql(path: &Path, error: &rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        let message = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => IndexError::Busy { path },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::SchemaChanged) => {
+                IndexError::Damaged { path, message }
+            }
+            // A table or a value that is not as this version writes it.
+            Some(ErrorCode::Unknown | ErrorCode::TypeMismatch | ErrorCode::ConstraintViolation) | None => {
+                IndexError::Damaged { path, message }
+            }
+            _ => IndexError::Failed { path, message },
+        }
+    }
+}
+
+impl Index {
+    /// Runs a body of SQL and gives its errors the name of the file.
+    fn run<T>(&self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, IndexError> {
+        body(&self.conn).map_err(|e| IndexError::from_sql(&self.path, &e))
+    }
+
+    /// Runs a body in one write transaction, all or nothing.
+    fn transact<T>(
+        &mut self,
+        body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, IndexError> {
+        let write = |conn: &mut Connection| {
+            let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let value = body(&tx)?;
+            tx.commit().map(|()| value)
+        };
+        write(&mut self.conn).map_err(|e| IndexError::from_sql(&self.path, &e))
+    }
+}

@@ -1,0 +1,150 @@
+//! Opening the file, and making it anew when it is of another boot or version, or damaged.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Index, IndexError};
+use crate::store::layout::Layout;
+use crate::store::task_lock::{Named, lock_named};
+use crate::world::Disk;
+
+/// Goes up with every change to [`SCHEMA`] or to what the columns mean.
+const VERSION: u32 = 1;
+/// How long a statement waits for other processes; a transaction takes well below a millisecond.
+const BUSY: Duration = Duration::from_secs(10);
+/// How long setting up a new file may take others.
+const SETUP: Duration = Duration::from_secs(30);
+
+/// `task.key` is [`crate::store::layout::key_of`]; `due` is the largest number where there is none, `asleep`
+/// is 1 until `start` was seen to have passed, `unmet` counts needs that are not satisfied and `doomed`
+/// those of them that have failed. The condition of `ready` is repeated word for word in `pick.rs`.
+const SCHEMA: &str = "
+CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE dir(shard INTEGER PRIMARY KEY, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, inode INTEGER NOT NULL);
+CREATE TABLE task(key INTEGER PRIMARY KEY, id TEXT NOT NULL,
+  size INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, inode INTEGER NOT NULL,
+  oid BLOB NOT NULL, base BLOB,
+  status INTEGER, priority INTEGER, onf INTEGER, due INTEGER, created INTEGER, updated INTEGER,
+  start INTEGER, asleep INTEGER, epoch INTEGER, top_epoch INTEGER, beat INTEGER, attempt INTEGER,
+  session TEXT, machine TEXT, idem TEXT, title TEXT, tags TEXT, needs TEXT, parent TEXT COLLATE NOCASE,
+  unmet INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0,
+  problem TEXT, line INTEGER, col INTEGER);
+CREATE TABLE doc(key INTEGER PRIMARY KEY, json TEXT NOT NULL);
+CREATE TABLE need(need INTEGER, task INTEGER, PRIMARY KEY(need, task)) WITHOUT ROWID;
+CREATE INDEX by_status ON task(status, priority, due, created, id) WHERE problem IS NULL;
+CREATE INDEX ready ON task(priority, due, created, id, start, idem)
+  WHERE status = 0 AND unmet = 0 AND problem IS NULL AND asleep = 0;
+CREATE INDEX dated ON task(priority, created)
+  WHERE status = 0 AND unmet = 0 AND problem IS NULL AND asleep = 0 AND due < 9223372036854775807;
+CREATE INDEX waking ON task(start) WHERE status = 0 AND unmet = 0 AND problem IS NULL AND asleep = 1;
+CREATE INDEX doomed ON task(doomed) WHERE status = 0 AND problem IS NULL AND doomed > 0;
+CREATE INDEX dirty ON task(updated) WHERE base IS NOT oid AND problem IS NULL;
+CREATE INDEX trouble ON task(line) WHERE problem IS NOT NULL;
+CREATE INDEX same ON task(idem) WHERE idem IS NOT NULL;
+CREATE INDEX child ON task(parent) WHERE parent IS NOT NULL;
+";
+
+impl Index {
+    /// Opens the index of a state directory. A file that is absent, damaged, of another version or of
+    /// another boot is made anew, empty.
+    ///
+    /// # Errors
+    /// [`IndexError::Failed`] when no file can be made, [`IndexError::Busy`] when others block it.
+    pub fn open(disk: &dyn Disk, layout: &Layout, boot_id: &str) -> Result<Index, IndexError> {
+        let path = layout.index();
+        match Index::attach(&path) {
+            Ok(index) if index.is_current(boot_id) => Ok(index),
+            Err(e @ IndexError::Busy { .. }) => Err(e),
+            _ => Index::rebuild(disk, layout, boot_id),
+        }
+    }
+
+    /// Makes the index anew, empty, unless another process has just done so.
+    ///
+    /// # Errors
+    /// As [`Index::open`].
+    pub fn rebuild(disk: &dyn Disk, layout: &Layout, boot_id: &str) -> Result<Index, IndexError> {
+        let path = layout.index();
+        let failed = |message: String| IndexError::Failed { path: path.clone(), message };
+        disk.create_dir(&layout.own()).map_err(|e| failed(e.to_string()))?;
+        let lock = lock_named(disk, layout, Named::Index, SETUP).map_err(|e| failed(e.to_string()))?;
+        let current = Index::attach(&path).ok().filter(|index| index.is_current(boot_id) && index.is_sound());
+        if let Some(index) = current {
+            return Ok(index);
+        }
+        let index = Index::set_up(&path, boot_id);
+        drop(lock);
+        index
+    }
+
+    /// An index that lives in memory only, for tests and simulations.
+    ///
+    /// # Errors
+    /// [`IndexError::Failed`] when there is no memory.
+    pub fn in_memory(boot_id: &str) -> Result<Index, IndexError> {
+        Index::set_up(Path::new(":memory:"), boot_id)
+    }
+
+    fn attach(path: &Path) -> Result<Index, IndexError> {
+        let index = Index::connect(path)?;
+        index.run(tune)?;
+        Ok(index)
+    }
+
+    /// Opens the file without reading a byte of it.
+    fn connect(path: &Path) -> Result<Index, IndexError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || {
+            let conn = Connection::open_with_flags(path, flags)?;
+            conn.set_prepared_statement_cache_capacity(48);
+            conn.busy_timeout(BUSY)?;
+            Ok(conn)
+        };
+        let conn = open().map_err(|e| IndexError::from_sql(path, &e))?;
+        Ok(Index { conn, path: path.to_owned() })
+    }
+
+    fn is_current(&self, boot_id: &str) -> bool {
+        matches!(self.meta("boot"), Ok(Some(boot)) if boot == stamp(boot_id))
+    }
+
+    /// Reads the whole file once; only done when somebody has complained about it.
+    fn is_sound(&self) -> bool {
+        let verdict =
+            self.run(|c| c.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0)));
+        matches!(verdict, Ok(text) if text == "ok")
+    }
+
+    /// Empties the file in place, whatever is in it, so that processes which have it open notice, and no
+    /// journal of an old file is ever applied to a new one.
+    fn set_up(path: &Path, boot_id: &str) -> Result<Index, IndexError> {
+        let index = Index::connect(path)?;
+        index.run(|c| {
+            c.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
+            let emptied = c.execute_batch("VACUUM");
+            c.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false)?;
+            emptied?;
+            tune(c)?;
+            c.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA}"))?;
+            c.execute("INSERT INTO meta(name, value) VALUES('boot', ?1)", [stamp(boot_id)])?;
+            c.execute_batch("COMMIT")
+        })?;
+        Ok(index)
+    }
+}
+
+/// Settings of a connection. Nothing is ever synced: after a power failure the boot id is another one.
+fn tune(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(
+        "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 268435456;",
+    )
+}
+
+fn stamp(boot_id: &str) -> String {
+    format!("{VERSION} {boot_id}")
+}

@@ -1,0 +1,155 @@
+//! Single rows, sets with a name, and small facts about the index itself.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, Params, params};
+
+use super::row::{COLUMNS, Row, from_sql, id_at, status_code, status_of};
+use super::{Index, IndexError};
+use crate::protocol::id::TaskId;
+use crate::protocol::task::Status;
+use crate::store::layout::key_of;
+
+/// How many tasks there are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// By status; statuses without a task are absent.
+    pub by_status: BTreeMap<Status, u64>,
+    /// Quarantined files.
+    pub problems: u64,
+}
+
+impl Index {
+    /// What is known of a task, in whatever case its id is written.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn get(&self, id: &TaskId) -> Result<Option<Row>, IndexError> {
+        let text =
+            format!("SELECT {COLUMNS} FROM task AS t LEFT JOIN doc AS d ON d.key = t.key WHERE t.key = ?1");
+        let row = self.run(|c| c.prepare_cached(&text)?.query_row([key_of(id)], from_sql).optional())?;
+        // Two names with one key would take a search for a collision; then only one of them is known here.
+        Ok(row.filter(|row| row.id.folded() == id.folded()))
+    }
+
+    /// Rows whose file's bytes are not what the local commit holds, oldest change first, at most `limit`;
+    /// quarantined files are not among them.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn uncommitted(&self, limit: usize) -> Result<Vec<Row>, IndexError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.rows("WHERE t.base IS NOT t.oid AND t.problem IS NULL ORDER BY t.updated LIMIT ?1", [limit])
+    }
+
+    /// Tasks that somebody holds, by the file; quarantined files are not among them.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn in_progress(&self) -> Result<Vec<Row>, IndexError> {
+        let status = status_code(Status::InProgress);
+        self.rows(
+            "WHERE t.status = ?1 AND t.problem IS NULL ORDER BY t.priority, t.due, t.created, t.id",
+            [status],
+        )
+    }
+
+    /// Quarantined files, by id.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn problems(&self) -> Result<Vec<Row>, IndexError> {
+        self.rows("WHERE t.problem IS NOT NULL ORDER BY t.id", [])
+    }
+
+    /// Tasks with this idempotency key, oldest first.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn with_key(&self, idempotency_key: &str) -> Result<Vec<Row>, IndexError> {
+        self.rows("WHERE t.idem = ?1 ORDER BY t.created, t.id", [idempotency_key])
+    }
+
+    /// Tasks that are a part of this one, oldest first.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn children(&self, id: &TaskId) -> Result<Vec<Row>, IndexError> {
+        self.rows("WHERE t.parent = ?1 ORDER BY t.created, t.id", [id.as_str()])
+    }
+
+    /// How many tasks there are in each status.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn counts(&self) -> Result<Counts, IndexError> {
+        self.run(|c| {
+            let mut statement = c.prepare_cached(
+                "SELECT status, count(*) FROM task INDEXED BY by_status WHERE problem IS NULL GROUP BY status",
+            )?;
+            let mut counts = Counts::default();
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if let Some(status) = row.get::<_, Option<i64>>(0)?.and_then(status_of) {
+                    counts.by_status.insert(status, row.get(1)?);
+                }
+            }
+            counts.problems = c
+                .prepare_cached("SELECT count(*) FROM task INDEXED BY trouble WHERE problem IS NOT NULL")?
+                .query_row([], |row| row.get(0))?;
+            Ok(counts)
+        })
+    }
+
+    /// The highest epoch that this index was ever told for a task, also by versions of its file that were
+    /// replaced since; 0 for an unknown task. What must outlive the index is kept in the observations.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn max_epoch(&self, id: &TaskId) -> Result<u64, IndexError> {
+        let top = self.run(|c| {
+            c.prepare_cached("SELECT top_epoch FROM task WHERE key = ?1")?
+                .query_row([key_of(id)], |row| row.get::<_, Option<i64>>(0))
+                .optional()
+        })?;
+        Ok(u64::try_from(top.flatten().unwrap_or(0)).unwrap_or(0))
+    }
+
+    /// Every known id, in no particular order.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn ids(&self) -> Result<Vec<TaskId>, IndexError> {
+        self.run(|c| c.prepare_cached("SELECT id FROM task")?.query_map([], |row| id_at(row, 0))?.collect())
+    }
+
+    /// A small value that was kept under a name.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn meta(&self, name: &str) -> Result<Option<String>, IndexError> {
+        self.run(|c| {
+            c.prepare_cached("SELECT value FROM meta WHERE name = ?1")?
+                .query_row([name], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    /// Keeps a small value under a name (`boot` is taken), as long as the index lives.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn set_meta(&mut self, name: &str, value: &str) -> Result<(), IndexError> {
+        debug_assert_ne!(name, "boot", "this name says for which boot the index is valid");
+        self.transact(|c| {
+            c.prepare_cached("REPLACE INTO meta(name, value) VALUES(?1, ?2)")?
+                .execute(params![name, value])
+                .map(drop)
+        })
+    }
+
+    pub(super) fn rows(&self, clauses: &str, params: impl Params) -> Result<Vec<Row>, IndexError> {
+        let text = format!("SELECT {COLUMNS} FROM task AS t LEFT JOIN doc AS d ON d.key = t.key {clauses}");
+        self.run(|c| c.prepare_cached(&text)?.query_map(params, from_sql)?.collect())
+    }
+}

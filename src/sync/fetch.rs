@@ -1,0 +1,166 @@
+//! Bringing what the remote has: list, fetch what moved, look at it, then let it change files.
+
+use std::collections::BTreeSet;
+
+use crate::protocol::id::TaskId;
+use crate::store::layout;
+use crate::world::{Oid, RemoteFailure};
+
+use super::absorb;
+use super::alarm;
+use super::context::{Cx, SyncError};
+use super::names::{INCOMING_BRANCH, TRACKING_BRANCH, tracking_lease};
+use super::shared::known_leases;
+
+/// What a fetch brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Tasks whose shared version moved.
+    pub changed: Vec<TaskId>,
+    /// Files of tasks that were given another id because two machines had added the same one.
+    pub renamed: Vec<(TaskId, TaskId)>,
+    /// Problems with what the remote holds, or with local files.
+    pub problems: Vec<String>,
+}
+
+/// Lists and fetches until this machine holds what the remote held at one moment.
+///
+/// # Errors
+/// The remote cannot be reached, or [`SyncError::Rewound`].
+pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
+    let refs = list_and_bring(cx)?;
+    let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
+    let branch = find(&cx.names.branch);
+    let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
+    check_forward(cx, known, branch)?;
+    let mut changed = moved_leases(cx, &refs)?;
+    changed.extend(super::files::absorb(cx, known, branch)?);
+    changed.extend(unabsorbed(cx)?);
+    let mut fetched = Fetched::default();
+    // Where the sync was interrupted the same tasks are absorbed again; that changes nothing.
+    cx.store.remember_unabsorbed(&changed)?;
+    move_tracking(cx, known, branch)?;
+    for id in &changed {
+        absorb::absorb(cx, id, &mut fetched)?;
+    }
+    cx.store.forget_unabsorbed(&changed)?;
+    cx.store.note_fetch(cx.world)?;
+    fetched.changed = changed.into_iter().collect();
+    Ok(fetched)
+}
+
+fn unabsorbed(cx: &Cx<'_>) -> Result<BTreeSet<TaskId>, SyncError> {
+    Ok(cx.store.unabsorbed()?)
+}
+
+/// Lists the remote and fetches the objects; lists again when a ref moved away in between.
+fn list_and_bring(cx: &Cx<'_>) -> Result<Vec<(String, Oid)>, SyncError> {
+    let mut tries = 0;
+    loop {
+        let refs = cx.remote()?.refs(&[&cx.names.branch, &cx.names.leases], cx.limit)?;
+        match ensure_here(cx, &refs) {
+            Ok(()) => return Ok(refs),
+            Err(SyncError::Remote(error)) if tries < 4 && may_pass(error.kind) => {
+                tries += 1;
+                cx.back_off(tries);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A ref that is gone since the listing, or an object that a concurrent `git gc` took: try again.
+fn may_pass(kind: RemoteFailure) -> bool {
+    matches!(kind, RemoteFailure::MissingObject | RemoteFailure::Other | RemoteFailure::Locked)
+}
+
+/// Fetches the objects of these refs that are not here yet.
+///
+/// # Errors
+/// The remote cannot be reached.
+pub fn ensure_here(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
+    let wanted: Vec<(String, String)> = refs
+        .iter()
+        .filter(|(_, oid)| !cx.world.objects.has(*oid))
+        .filter_map(|(name, _)| Some((name.clone(), landing(cx, name)?)))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    Ok(cx.remote()?.fetch(&wanted, cx.limit)?)
+}
+
+/// Where a remote ref lands. Names that no task can have are left where they are.
+fn landing(cx: &Cx<'_>, name: &str) -> Option<String> {
+    if name == cx.names.branch {
+        return Some(INCOMING_BRANCH.to_owned());
+    }
+    cx.names.leased(name).map(|id| format!("refs/orch/incoming/leases/{id}"))
+}
+
+/// The branch only ever moves forward; anything else is somebody's force-push, deletion or restore.
+fn check_forward(cx: &Cx<'_>, known: Option<Oid>, now: Option<Oid>) -> Result<(), SyncError> {
+    let forward = match (known, now) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(known), Some(now)) => known == now || cx.world.objects.is_ancestor(known, now)?,
+    };
+    if !forward {
+        return Err(alarm::raise(cx, now));
+    }
+    if alarm::standing(cx).is_some() {
+        alarm::lower(cx)?;
+    }
+    Ok(())
+}
+
+/// Brings the memory of lease refs up to date; gives the tasks whose ref moved, came or went.
+fn moved_leases(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<BTreeSet<TaskId>, SyncError> {
+    let mut changed = BTreeSet::new();
+    let known: std::collections::BTreeMap<TaskId, Oid> = known_leases(cx)?.into_iter().collect();
+    let now: std::collections::BTreeMap<TaskId, Oid> =
+        refs.iter().filter_map(|(name, oid)| Some((cx.names.leased(name)?, *oid))).collect();
+    for (id, oid) in &now {
+        if known.get(id) != Some(oid) {
+            changed.insert(id.clone());
+        }
+    }
+    changed.extend(known.keys().filter(|id| !now.contains_key(*id)).cloned());
+    cx.store.remember_unabsorbed(&changed)?;
+    for id in &changed {
+        let swapped = cx.world.objects.swap_ref(&tracking_lease(id), known.get(id).copied(), now.get(id).copied());
+        match swapped {
+            // Another process of this machine has pushed meanwhile and knows better.
+            Ok(()) | Err(crate::world::ObjectsError::Changed(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(changed)
+}
+
+/// Moves the memory of the branch, and the local branch that people look at with `git log`.
+pub(super) fn move_tracking(cx: &Cx<'_>, known: Option<Oid>, now: Option<Oid>) -> Result<(), SyncError> {
+    if known == now {
+        return Ok(());
+    }
+    match cx.world.objects.swap_ref(TRACKING_BRANCH, known, now) {
+        Ok(()) => {}
+        Err(crate::world::ObjectsError::Changed(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    let local = cx.world.objects.get_ref(&cx.names.branch)?;
+    match cx.world.objects.swap_ref(&cx.names.branch, local, now) {
+        Ok(()) | Err(crate::world::ObjectsError::Changed(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tasks whose file differs between two commits of the branch. Misnamed entries are reported by
+/// [`super::files`].
+///
+/// # Errors
+/// The local repository failed.
+pub fn changed_tasks(cx: &Cx<'_>, old: Option<Oid>, new: Option<Oid>) -> Result<BTreeSet<TaskId>, SyncError> {
+    let changes = cx.world.objects.diff(old, new)?;
+    Ok(changes.iter().filter_map(|change| layout::parse_tree_path(&change.path)?.ok()).collect())
+}

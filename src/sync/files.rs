@@ -1,0 +1,115 @@
+//! Files of the state branch that are no tasks: settings, policy, prompts.
+//!
+//! They have no operations, so they are compared as wholes: a side that did not change takes the other's
+//! version; when both changed, the local one stays in place, is not published, and is reported.
+
+use std::collections::BTreeSet;
+
+use crate::protocol::id::TaskId;
+use crate::store::layout;
+use crate::world::{Oid, TreeEntry};
+
+use super::context::{Cx, SyncError};
+
+/// Shared files by name; everything below `prompts/` belongs to them too.
+pub const SHARED: [&str; 5] = [".gitattributes", "agents.yaml", "orch.yaml", "policy.yaml", "workflow.yaml"];
+const FILE_MAX: u64 = 256 * 1024;
+
+/// Whether a path of the branch is a shared file.
+#[must_use]
+pub fn is_shared(path: &str) -> bool {
+    SHARED.contains(&path)
+        || path.strip_prefix("prompts/").is_some_and(|name| {
+            name.ends_with(".md") && !name.contains('/') && !name.starts_with('.') && name.len() < 200
+        })
+}
+
+/// Takes over shared files that changed between two commits of the branch; gives the tasks that changed.
+/// Entries that are neither are reported once and never followed.
+///
+/// # Errors
+/// Local files or the repository failed.
+pub fn absorb(cx: &Cx<'_>, old: Option<Oid>, new: Option<Oid>) -> Result<BTreeSet<TaskId>, SyncError> {
+    let mut tasks = BTreeSet::new();
+    if old == new {
+        return Ok(tasks);
+    }
+    for change in cx.world.objects.diff(old, new)? {
+        if let Some(Ok(id)) = layout::parse_tree_path(&change.path) {
+            tasks.insert(id);
+        } else if is_shared(&change.path) {
+            take_over(cx, &change.path, change.old, change.new)?;
+        }
+    }
+    Ok(tasks)
+}
+
+fn take_over(
+    cx: &Cx<'_>,
+    path: &str,
+    old: Option<TreeEntry>,
+    new: Option<TreeEntry>,
+) -> Result<(), SyncError> {
+    let Some(new) = new.filter(|entry| entry.is_file) else { return Ok(()) };
+    let full = cx.store.layout.state().join(path);
+    let local = cx.world.disk.read(&full, FILE_MAX).ok();
+    let local_oid = local.as_deref().map(|bytes| cx.world.objects.hash_blob(bytes));
+    let unchanged_here = local_oid.is_none() || local_oid == old.map(|entry| entry.oid);
+    if unchanged_here && local_oid != Some(new.oid) {
+        let bytes = cx.world.objects.blob(new.oid)?;
+        cx.store.write_durable(cx.world, &full, &bytes)?;
+    }
+    Ok(())
+}
+
+/// Shared files that differ from the branch at `head` and are to be published: those that this machine
+/// changed since it last agreed with the branch.
+///
+/// # Errors
+/// Local files or the repository failed.
+pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<(String, Option<Vec<u8>>)>, SyncError> {
+    let mut found = Vec::new();
+    let prompts = cx.world.disk.list(&cx.store.layout.state().join("prompts")).unwrap_or_default();
+    let prompts = prompts.into_iter().map(|(name, _)| format!("prompts/{name}"));
+    for path in SHARED.iter().map(|name| (*name).to_owned()).chain(prompts) {
+        if !is_shared(&path) {
+            continue;
+        }
+        let full = cx.store.layout.state().join(&path);
+        let Some(stat) = cx.world.disk.stat(&full).ok().flatten() else { continue };
+        let token = format!("{} {} {}", stat.size, stat.mtime_ns, stat.inode);
+        if cx.store.settled(&path)? == Some(token) {
+            continue;
+        }
+        let Ok(bytes) = cx.world.disk.read(&full, FILE_MAX) else { continue };
+        let known = match head {
+            Some(head) => cx.world.objects.entry(head, &path)?.map(|entry| entry.oid),
+            None => None,
+        };
+        if known != Some(cx.world.objects.hash_blob(&bytes)) {
+            found.push((path, Some(bytes)));
+        }
+    }
+    Ok(found)
+}
+
+/// Remembers that the shared files agree with the branch, so that the next command need not read them.
+///
+/// # Errors
+/// Local files or the repository failed.
+pub fn published(cx: &Cx<'_>, head: Oid) -> Result<(), SyncError> {
+    for path in SHARED {
+        let full = cx.store.layout.state().join(path);
+        let Some(stat) = cx.world.disk.stat(&full).ok().flatten() else { continue };
+        let token = format!("{} {} {}", stat.size, stat.mtime_ns, stat.inode);
+        if cx.store.settled(path)?.as_ref() == Some(&token) {
+            continue;
+        }
+        let Ok(bytes) = cx.world.disk.read(&full, FILE_MAX) else { continue };
+        let known = cx.world.objects.entry(head, path)?.map(|entry| entry.oid);
+        if known == Some(cx.world.objects.hash_blob(&bytes)) {
+            cx.store.settle(path, &token)?;
+        }
+    }
+    Ok(())
+}

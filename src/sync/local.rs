@@ -1,0 +1,80 @@
+//! Without a remote: every change ends as a commit on the local branch, many at a time.
+//!
+//! The file is what is durable; the commit follows. Whoever gets the commit lock commits for all, looks
+//! once more after letting go, and so nobody's change is left behind.
+
+use std::time::Duration;
+
+use crate::protocol::merge::missing;
+use crate::protocol::op::Op;
+use crate::protocol::task::Task;
+use crate::store::codec;
+use crate::store::layout;
+use crate::store::task_lock::Named;
+use crate::store::tasks::FileState;
+use crate::world::{NewCommit, Oid};
+
+use super::context::{Cx, SyncError};
+use super::files;
+use super::message;
+
+/// Commits whatever is not committed yet, unless another process is at it.
+///
+/// # Errors
+/// Local files or the repository failed; the files themselves are safe.
+pub fn commit(cx: &Cx<'_>) -> Result<usize, SyncError> {
+    let mut total = 0;
+    loop {
+        let Some(guard) = cx.store.lock_named(cx.world, Named::Commit, Duration::ZERO)? else { return Ok(total) };
+        let count = commit_once(cx)?;
+        drop(guard);
+        total += count;
+        // Somebody who met our lock relies on this second look.
+        if count == 0 || cx.store.unpublished()?.is_empty() {
+            return Ok(total);
+        }
+    }
+}
+
+fn commit_once(cx: &Cx<'_>) -> Result<usize, SyncError> {
+    let ids = cx.store.unpublished()?;
+    let head = cx.world.objects.get_ref(&cx.names.branch)?;
+    let mut changes = files::waiting(cx, head)?;
+    let mut ops = Vec::new();
+    let mut committed = Vec::new();
+    for id in &ids {
+        let FileState::Task { task, .. } = cx.store.read(cx.world, id)? else { continue };
+        ops.extend(new_ops(cx, head, &task)?.into_iter().map(|op| (id.to_string(), op)));
+        let bytes = codec::encode(&task);
+        committed.push((id.clone(), cx.world.objects.hash_blob(&bytes)));
+        changes.push((layout::tree_path(id), Some(bytes)));
+    }
+    if changes.is_empty() {
+        return Ok(0);
+    }
+    let commit = cx.world.objects.commit(&NewCommit {
+        base: head,
+        changes: &changes,
+        parents: head.as_slice(),
+        author: &message::author(cx.by),
+        at_s: cx.world.clock.wall_ms() / 1000,
+        message: &message::for_branch(&ops),
+    })?;
+    cx.world.objects.swap_ref(&cx.names.branch, head, Some(commit))?;
+    cx.store.mark_committed(&committed)?;
+    files::published(cx, commit)?;
+    Ok(changes.len())
+}
+
+fn new_ops(cx: &Cx<'_>, head: Option<Oid>, task: &Task) -> Result<Vec<Op>, SyncError> {
+    let known = match head {
+        Some(head) => cx.world.objects.entry(head, &layout::tree_path(task.id()))?,
+        None => None,
+    };
+    let Some(entry) = known else { return Ok(task.history().to_vec()) };
+    let before = codec::decode(&cx.world.objects.blob(entry.oid)?).ok();
+    Ok(match before {
+        Some(before) => missing(&before.task, task).cloned().collect(),
+        None => task.history().to_vec(),
+    })
+}

@@ -1,0 +1,60 @@
+//! Commit messages: one line for people, trailers for `git log --format` and for the audit.
+
+use crate::protocol::op::{Op, Role};
+use crate::protocol::task::Task;
+
+/// The word for a role, as in files and trailers.
+#[must_use]
+pub fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Author => "author",
+        Role::Reviewer => "reviewer",
+        Role::Source => "source",
+    }
+}
+
+/// Author name of a commit: a name without what git or a terminal would misread.
+#[must_use]
+pub fn author(by: &str) -> String {
+    let clean: String = by.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect();
+    if clean.trim().is_empty() { "orch".to_owned() } else { clean }
+}
+
+/// Message of a commit on a lease ref. The id makes every object unique: two agents that do the same in the
+/// same second never produce the same commit.
+#[must_use]
+pub fn for_lease(task: &Task, op: &Op) -> String {
+    format!("{} {} (epoch {}) [skip ci]\n\n{}", op.action.verb(), task.id(), task.epoch(), trailers(op))
+}
+
+/// Message of a commit on the state branch.
+#[must_use]
+pub fn for_branch(ops: &[(String, Op)]) -> String {
+    let subject = match ops {
+        [] => "settings [skip ci]".to_owned(),
+        [(id, op)] => format!("{} {id} [skip ci]", op.action.verb()),
+        many => format!("{} operations [skip ci]", many.len()),
+    };
+    let mut text = format!("{subject}\n");
+    if ops.len() > 1 {
+        for (id, op) in ops.iter().take(200) {
+            text.push_str(&format!("\n{} {id}", op.action.verb()));
+        }
+        text.push('\n');
+    }
+    text.push('\n');
+    for (_, op) in ops.iter().take(200) {
+        text.push_str(&trailers(op));
+    }
+    text
+}
+
+fn trailers(op: &Op) -> String {
+    let by = author(&op.by);
+    let role = match op.role {
+        Role::Author => "Author",
+        Role::Reviewer => "Reviewer",
+        Role::Source => "Source",
+    };
+    format!("Orch-Op: {}\n{role}: {by}\n", op.id)
+}

@@ -1,0 +1,311 @@
+//! Publishing: what waits on this machine goes to the remote in one push, and ended leases are folded.
+//!
+//! Additions and edits go to the branch, acts of holders to lease refs, folds to the branch. Every ref is
+//! a compare-and-swap by itself; what was refused is fetched, replayed and tried again, or kept as
+//! rejected. Lease refs are deleted only after the branch holds what they held.
+
+use std::collections::BTreeMap;
+
+use crate::protocol::id::TaskId;
+use crate::protocol::merge::{missing, rebase, same_task};
+use crate::protocol::op::Op;
+use crate::protocol::task::Task;
+use crate::protocol::transition::next;
+use crate::store::codec;
+use crate::store::layout;
+use crate::store::tasks::FileState;
+use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate};
+
+use super::absorb;
+use super::context::{Cx, SyncError};
+use super::fetch::{self, Fetched};
+use super::group_push;
+use super::message;
+use super::names::TRACKING_BRANCH;
+use super::register::{self, Proposal};
+use super::shared::{self, Shared, known_leases};
+
+/// Rounds of fetch and push before the rest is left for the next sync.
+const ROUNDS: u32 = 12;
+
+/// What a round of publishing did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Refs that were moved on the remote.
+    pub pushed: usize,
+    /// Leases that were folded.
+    pub folded: usize,
+    /// Tasks whose operations were replayed on a branch that had moved.
+    pub replayed: usize,
+    /// Pushes that had to be repeated.
+    pub retries: u32,
+}
+
+/// What shall be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything that waits here.
+    Waiting,
+    /// Also what ended and waits for its fold.
+    WaitingAndFolds,
+}
+
+/// Publishes until nothing is left that can be published.
+///
+/// # Errors
+/// The remote cannot be reached, or refuses the branch although nobody moved it.
+pub fn publish(cx: &Cx<'_>, scope: Scope) -> Result<Published, SyncError> {
+    let mut report = Published::default();
+    for round in 0..ROUNDS {
+        if super::alarm::standing(cx).is_some() {
+            return Ok(report);
+        }
+        let plan = Plan::make(cx, scope)?;
+        if plan.is_empty() {
+            return Ok(report);
+        }
+        if push_plan(cx, &plan, &mut report)? {
+            continue;
+        }
+        report.retries += 1;
+        report.replayed += plan.ids.len();
+        cx.back_off(round + 1);
+        fetch::fetch(cx)?;
+    }
+    Ok(report)
+}
+
+/// One push that is ready to go.
+struct Plan {
+    base: Option<Oid>,
+    branch: Option<Oid>,
+    leases: Vec<Proposal>,
+    /// Lease refs that can be deleted once the branch has moved, by the object that was folded.
+    folds: Vec<(TaskId, Oid)>,
+    /// Lease refs that hold nothing that the branch lacks.
+    void: Vec<(TaskId, Oid)>,
+    ids: Vec<TaskId>,
+}
+
+impl Plan {
+    fn is_empty(&self) -> bool {
+        self.branch.is_none() && self.leases.is_empty() && self.void.is_empty()
+    }
+
+    fn make(cx: &Cx<'_>, scope: Scope) -> Result<Plan, SyncError> {
+        let base = cx.world.objects.get_ref(TRACKING_BRANCH)?;
+        let mut draft = Draft::default();
+        for id in cx.store.unpublished()? {
+            draft.waiting(cx, &id)?;
+        }
+        if scope == Scope::WaitingAndFolds {
+            for (id, _) in known_leases(cx)? {
+                draft.fold(cx, &id)?;
+            }
+        }
+        let mut changes: Vec<(String, Option<Vec<u8>>)> = draft
+            .files
+            .values()
+            .map(|task| (layout::tree_path(task.id()), Some(codec::encode(task))))
+            .collect();
+        changes.extend(super::files::waiting(cx, base)?);
+        let branch = (!changes.is_empty())
+            .then(|| {
+                cx.world.objects.commit(&NewCommit {
+                    base,
+                    changes: &changes,
+                    parents: base.as_slice(),
+                    author: &message::author(cx.by),
+                    at_s: cx.world.clock.wall_ms() / 1000,
+                    message: &message::for_branch(&draft.ops),
+                })
+            })
+            .transpose()?;
+        let ids = draft.files.keys().cloned().chain(draft.leases.iter().map(|p| p.id.clone())).collect();
+        Ok(Plan { base, branch, leases: draft.leases, folds: draft.folds, void: draft.void, ids })
+    }
+}
+
+#[derive(Default)]
+struct Draft {
+    files: BTreeMap<TaskId, Task>,
+    ops: Vec<(String, Op)>,
+    leases: Vec<Proposal>,
+    folds: Vec<(TaskId, Oid)>,
+    void: Vec<(TaskId, Oid)>,
+}
+
+impl Draft {
+    /// What a file holds that nobody shares yet.
+    fn waiting(&mut self, cx: &Cx<'_>, id: &TaskId) -> Result<(), SyncError> {
+        let FileState::Task { task: local, .. } = cx.store.read(cx.world, id)? else { return Ok(()) };
+        let shared = match shared::read(cx, id) {
+            Err(SyncError::Quarantined { .. }) => return Ok(()),
+            other => other?,
+        };
+        if shared.branch.as_ref().is_some_and(|branch| !same_task(branch, &local)) {
+            // The id was taken by another machine; absorbing gives this task a new one.
+            return absorb::with_shared(cx, id, &shared, &mut Fetched::default());
+        }
+        self.branch_part(id, &shared, &local);
+        self.register_part(cx, id, &shared, &local)
+    }
+
+    /// Additions and edits.
+    fn branch_part(&mut self, id: &TaskId, shared: &Shared, local: &Task) {
+        let known = shared.view().map(|merged| merged.task);
+        let lacking: Vec<&Op> = match &known {
+            Some(known) => missing(known, local).collect(),
+            None => local.history().iter().collect(),
+        };
+        for op in lacking.into_iter().filter(|op| op.action.based_on().is_none()) {
+            let base = self.files.get(id).or(shared.branch.as_ref());
+            if let Ok(after) = next(base, id, op) {
+                self.files.insert(id.clone(), after);
+                self.ops.push((id.to_string(), op.clone()));
+            }
+        }
+    }
+
+    /// Acts of holders on this machine, heartbeats included.
+    fn register_part(&mut self, cx: &Cx<'_>, id: &TaskId, shared: &Shared, local: &Task) -> Result<(), SyncError> {
+        let Some(view) = shared.view().map(|merged| merged.task) else { return Ok(()) };
+        let base = shared.live_tip().map_or(&view, |tip| &tip.task);
+        let merged = rebase(base, local, cx.machine);
+        let status: Vec<&Op> =
+            missing(base, &merged.task).filter(|op| op.action.based_on().is_some()).collect();
+        let beats = merged.task.lease() != base.lease();
+        let Some(op) = status.last().copied().or_else(|| beats.then(|| merged.task.history().last()).flatten())
+        else {
+            return Ok(());
+        };
+        let parents: Vec<Oid> = match shared.live_tip() {
+            Some(tip) if status.is_empty() => cx.world.objects.commit_info(tip.oid)?.parents,
+            Some(tip) => vec![tip.oid],
+            None => Vec::new(),
+        };
+        let commit = register::write(cx, &merged.task, &parents, &message::for_lease(&merged.task, op), op)?;
+        let expected = shared.tip.as_ref().map(|tip| tip.oid);
+        self.leases.push(Proposal { id: id.clone(), expected, commit });
+        Ok(())
+    }
+
+    /// A lease ref that has ended, or that the branch has overtaken.
+    fn fold(&mut self, cx: &Cx<'_>, id: &TaskId) -> Result<(), SyncError> {
+        if self.leases.iter().any(|proposal| proposal.id == *id) {
+            return Ok(());
+        }
+        let shared = match shared::read(cx, id) {
+            Err(SyncError::Quarantined { .. }) => return Ok(()),
+            other => other?,
+        };
+        let (Some(tip), true) = (&shared.tip, shared.wants_fold()) else { return Ok(()) };
+        let Some(live) = shared.live_tip() else {
+            self.void.push((id.clone(), tip.oid));
+            return Ok(());
+        };
+        let base = self.files.get(id).or(shared.branch.as_ref());
+        let (folded, ops) = match base {
+            None => (live.task.clone(), live.task.history().to_vec()),
+            Some(base) => {
+                let ops = missing(base, &live.task).cloned().collect();
+                (crate::protocol::merge::overlay(base, &live.task).task, ops)
+            }
+        };
+        self.ops.extend(ops.into_iter().map(|op| (id.to_string(), op)));
+        self.files.insert(id.clone(), folded);
+        self.folds.push((id.clone(), tip.oid));
+        Ok(())
+    }
+}
+
+/// Pushes a plan; false when somebody was faster and everything must be looked at again.
+fn push_plan(cx: &Cx<'_>, plan: &Plan, report: &mut Published) -> Result<bool, SyncError> {
+    let mut updates: Vec<RefUpdate> = Vec::new();
+    if let Some(commit) = plan.branch {
+        updates.push(RefUpdate { name: cx.names.branch.clone(), expected: plan.base, new: Some(commit) });
+    }
+    updates.extend(plan.leases.iter().map(|proposal| proposal.update(cx)));
+    updates.extend(plan.void.iter().map(|(id, oid)| deletion(cx, id, *oid)));
+    let outcomes = group_push::push(cx, &updates)?;
+    let outcomes = resolve(cx, &updates, outcomes)?;
+    report.pushed += outcomes.iter().filter(|o| **o == PushOutcome::Accepted).count();
+    let mut outcome = outcomes.iter();
+    let mut all = true;
+    if let Some(commit) = plan.branch {
+        match outcome.next() {
+            Some(PushOutcome::Accepted) => branch_accepted(cx, plan, commit, report)?,
+            _ => all = false,
+        }
+    }
+    for proposal in &plan.leases {
+        if outcome.next() == Some(&PushOutcome::Accepted) {
+            register::remember(cx, &proposal.id, Some(proposal.commit))?;
+            absorb::absorb(cx, &proposal.id, &mut Fetched::default())?;
+        } else {
+            all = false;
+        }
+    }
+    for (id, _) in &plan.void {
+        if outcome.next() == Some(&PushOutcome::Accepted) {
+            register::remember(cx, id, None)?;
+            absorb::absorb(cx, id, &mut Fetched::default())?;
+        } else {
+            all = false;
+        }
+    }
+    Ok(all)
+}
+
+fn deletion(cx: &Cx<'_>, id: &TaskId, oid: Oid) -> RefUpdate {
+    RefUpdate { name: cx.names.lease(id), expected: Some(oid), new: None }
+}
+
+/// The branch holds our commit: remember it, absorb it, and delete what was folded.
+fn branch_accepted(cx: &Cx<'_>, plan: &Plan, commit: Oid, report: &mut Published) -> Result<(), SyncError> {
+    fetch::move_tracking(cx, plan.base, Some(commit))?;
+    super::files::published(cx, commit)?;
+    for id in &plan.ids {
+        absorb::absorb(cx, id, &mut Fetched::default())?;
+    }
+    report.folded += plan.folds.len();
+    let deletions: Vec<RefUpdate> = plan.folds.iter().map(|(id, oid)| deletion(cx, id, *oid)).collect();
+    let outcomes = group_push::push(cx, &deletions)?;
+    for ((id, _), outcome) in plan.folds.iter().zip(outcomes) {
+        if outcome == PushOutcome::Accepted {
+            register::remember(cx, id, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Replaces every outcome that is not plain by what the remote holds now; an unmoved ref that was refused
+/// is policy and ends the sync with its message.
+fn resolve(
+    cx: &Cx<'_>,
+    updates: &[RefUpdate],
+    outcomes: Vec<PushOutcome>,
+) -> Result<Vec<PushOutcome>, SyncError> {
+    if outcomes.iter().all(|outcome| *outcome == PushOutcome::Accepted) {
+        return Ok(outcomes);
+    }
+    let names: Vec<&str> = updates.iter().map(|update| update.name.as_str()).collect();
+    let refs = cx.remote()?.refs(&names, cx.limit)?;
+    let now = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
+    let mut resolved = Vec::new();
+    for (update, outcome) in updates.iter().zip(outcomes) {
+        let actual = now(&update.name);
+        resolved.push(match outcome {
+            PushOutcome::Accepted => PushOutcome::Accepted,
+            _ if actual == update.new => PushOutcome::Accepted,
+            PushOutcome::Refused(message)
+                if actual == update.expected && crate::world::remote::passing(&message).is_none() =>
+            {
+                return Err(SyncError::Declined { name: update.name.clone(), message });
+            }
+            other => other,
+        });
+    }
+    Ok(resolved)
+}
+

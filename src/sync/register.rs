@@ -1,0 +1,211 @@
+//! The register of a task in flight: one compare-and-swap of its lease ref, and the read that follows it.
+
+use crate::protocol::id::TaskId;
+use crate::protocol::op::Op;
+use crate::protocol::task::Task;
+use crate::protocol::transition::next;
+use crate::store::codec;
+use crate::store::layout;
+use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate, RemoteFailure};
+
+use super::context::{Cx, SyncError};
+use super::fetch;
+use super::group_push;
+use super::message;
+use super::names::tracking_lease;
+use super::shared::{Shared, Tip, read_at};
+
+/// Tries before a refusal that changed nothing, or an answer that never comes, is reported.
+const TRIES: u32 = 4;
+
+/// What became of a swap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swapped {
+    /// The remote holds our object.
+    Accepted(Oid),
+    /// The ref holds something else: somebody was faster.
+    Lost,
+}
+
+/// A swap that is ready to be pushed.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// The task.
+    pub id: TaskId,
+    /// What its lease ref holds now.
+    pub expected: Option<Oid>,
+    /// The commit that it shall hold.
+    pub commit: Oid,
+}
+
+impl Proposal {
+    /// As one ref of a push.
+    #[must_use]
+    pub fn update(&self, cx: &Cx<'_>) -> RefUpdate {
+        RefUpdate { name: cx.names.lease(&self.id), expected: self.expected, new: Some(self.commit) }
+    }
+}
+
+/// Builds the commit that puts an operation on a task's lease ref.
+///
+/// The first commit has no parent; operations append; a heartbeat replaces the tip and keeps its parents,
+/// so heartbeats add nothing to any lasting history. A void ref is replaced, not continued.
+///
+/// # Errors
+/// The operation does not fit the newest file (inner), or the local repository failed.
+pub fn propose(
+    cx: &Cx<'_>,
+    id: &TaskId,
+    shared: &Shared,
+    view: &Task,
+    op: &Op,
+) -> Result<Result<Proposal, crate::protocol::transition::Rejected>, SyncError> {
+    let live = shared.live_tip();
+    let base = live.map_or(view, |tip| &tip.task);
+    let after = match next(Some(base), id, op) {
+        Ok(after) => after,
+        Err(why) => return Ok(Err(why)),
+    };
+    let heartbeat = matches!(op.action, crate::protocol::op::Action::Heartbeat { .. });
+    let parents = match live {
+        None => Vec::new(),
+        Some(tip) if heartbeat => cx.world.objects.commit_info(tip.oid)?.parents,
+        Some(tip) => vec![tip.oid],
+    };
+    let commit = write(cx, &after, &parents, &message::for_lease(&after, op), op)?;
+    Ok(Ok(Proposal { id: id.clone(), expected: shared.tip.as_ref().map(|tip| tip.oid), commit }))
+}
+
+/// Writes a commit whose tree holds exactly one task file.
+///
+/// # Errors
+/// The local repository failed.
+pub fn write(cx: &Cx<'_>, task: &Task, parents: &[Oid], text: &str, op: &Op) -> Result<Oid, SyncError> {
+    let changes = [(layout::tree_path(task.id()), Some(codec::encode(task)))];
+    Ok(cx.world.objects.commit(&NewCommit {
+        base: None,
+        changes: &changes,
+        parents,
+        author: &message::author(&op.by),
+        at_s: op.at.0 / 1000,
+        message: text,
+    })?)
+}
+
+/// Pushes a proposal and finds out what became of it, whatever the answer was.
+///
+/// # Errors
+/// [`SyncError::Remote`] when the remote cannot be asked, [`SyncError::Declined`] when it says no although
+/// nobody moved the ref.
+pub fn swap(cx: &Cx<'_>, proposal: &Proposal, retries: &mut u32) -> Result<Swapped, SyncError> {
+    let update = proposal.update(cx);
+    let mut tries = 0;
+    loop {
+        let outcome = group_push::push(cx, std::slice::from_ref(&update))?.pop();
+        if outcome == Some(PushOutcome::Accepted) {
+            return accepted(cx, proposal);
+        }
+        let actual = ref_now(cx, &update.name)?;
+        if actual == Some(proposal.commit) {
+            return accepted(cx, proposal);
+        }
+        if actual != proposal.expected {
+            return Ok(Swapped::Lost);
+        }
+        tries += 1;
+        *retries += 1;
+        if tries >= TRIES {
+            return Err(unmoved(update.name, outcome));
+        }
+        cx.back_off(tries);
+    }
+}
+
+/// A push that changed nothing: by policy if the remote said no, else for want of an answer.
+fn unmoved(name: String, outcome: Option<PushOutcome>) -> SyncError {
+    match outcome {
+        Some(PushOutcome::Refused(message)) => match crate::world::remote::passing(&message) {
+            Some(kind) => SyncError::Remote(crate::world::RemoteError { kind, message }),
+            None => SyncError::Declined { name, message },
+        },
+        Some(PushOutcome::Unknown(message)) => SyncError::Remote(crate::world::RemoteError {
+            kind: crate::world::remote::passing(&message).unwrap_or(RemoteFailure::Unreachable),
+            message,
+        }),
+        _ => SyncError::Declined { name, message: "no reason given".to_owned() },
+    }
+}
+
+fn accepted(cx: &Cx<'_>, proposal: &Proposal) -> Result<Swapped, SyncError> {
+    remember(cx, &proposal.id, Some(proposal.commit))?;
+    Ok(Swapped::Accepted(proposal.commit))
+}
+
+/// Notes locally what a lease ref holds on the remote.
+///
+/// # Errors
+/// The local repository failed.
+pub fn remember(cx: &Cx<'_>, id: &TaskId, value: Option<Oid>) -> Result<(), SyncError> {
+    let name = tracking_lease(id);
+    let known = cx.world.objects.get_ref(&name)?;
+    if known == value {
+        return Ok(());
+    }
+    match cx.world.objects.swap_ref(&name, known, value) {
+        // Another process looked at the remote after us and knows better.
+        Ok(()) | Err(crate::world::ObjectsError::Changed(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn ref_now(cx: &Cx<'_>, name: &str) -> Result<Option<Oid>, SyncError> {
+    let refs = cx.remote()?.refs(&[name], cx.limit)?;
+    Ok(refs.into_iter().find(|(found, _)| found == name).map(|(_, oid)| oid))
+}
+
+/// Reads the branch and the lease ref again after a swap was accepted, and says whether the operation
+/// stands: a whole claim, finish, fold and deletion fits between our last look and our push.
+///
+/// # Errors
+/// The remote cannot be asked; nothing may be told to anybody then.
+pub fn stands(cx: &Cx<'_>, id: &TaskId, op: &Op) -> Result<Option<Shared>, SyncError> {
+    let lease_name = cx.names.lease(id);
+    let refs = cx.remote()?.refs(&[&cx.names.branch, &lease_name], cx.limit)?;
+    let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
+    let (branch, lease) = (find(&cx.names.branch), find(&lease_name));
+    fetch::ensure_here(cx, &refs)?;
+    let known = cx.world.objects.get_ref(super::names::TRACKING_BRANCH)?;
+    if let Some(known) = known
+        && !branch.is_some_and(|now| cx.world.objects.is_ancestor(known, now).unwrap_or(false))
+    {
+        return Err(super::alarm::raise(cx, branch));
+    }
+    remember(cx, id, lease)?;
+    let shared = read_at(cx, branch, lease, id)?;
+    let there = shared.view().is_some_and(|merged| merged.task.has_op(op));
+    Ok(there.then_some(shared))
+}
+
+/// Takes back an accepted swap that does not stand: the ref becomes what it was, or goes.
+///
+/// What it was is put back only if it still waits for its fold; otherwise the ref goes, because the branch
+/// has everything. Both by compare-and-swap on our own object, so nobody else's work is touched.
+///
+/// # Errors
+/// The remote cannot be asked. The ref is void then, and any machine will remove it.
+pub fn withdraw(cx: &Cx<'_>, proposal: &Proposal, before: Option<&Tip>) -> Result<(), SyncError> {
+    let branch = cx.world.objects.get_ref(super::names::INCOMING_BRANCH)?;
+    let waiting = match before {
+        Some(tip) => {
+            let shared = read_at(cx, branch, Some(tip.oid), &proposal.id)?;
+            shared.live_tip().map(|tip| tip.oid)
+        }
+        None => None,
+    };
+    let update =
+        RefUpdate { name: cx.names.lease(&proposal.id), expected: Some(proposal.commit), new: waiting };
+    if group_push::push(cx, &[update])?.pop() == Some(PushOutcome::Accepted) {
+        remember(cx, &proposal.id, waiting)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! What this machine holds, on its own clock: a holder stops itself at its deadline.
+
+use std::time::Duration;
+
+use crate::protocol::lease::deadline;
+use crate::protocol::op::Action;
+use crate::protocol::task::{Lease, Status, Task};
+use crate::store::facts::Held;
+
+use super::error::{Error, Kind, Result};
+use super::queue::Queue;
+
+/// Remembers an accepted claim or renewal of this machine, counted from the moment before it was sent; and
+/// forgets a lease that has ended.
+pub(crate) fn renewed(q: &Queue, task: &Task, sent: Duration) -> Result<()> {
+    let result = match task.lease() {
+        Some(lease) if lease.machine == q.machine => q.store.remember_held(
+            &q.world,
+            task.id(),
+            &Held {
+                session: lease.session.clone(),
+                epoch: lease.epoch,
+                sent,
+                ttl: lease.ttl,
+                boot: q.world.clock.boot_id(),
+            },
+        ),
+        _ => Ok(()),
+    };
+    result.map_err(|e| Error::from_store(&e))
+}
+
+/// How much time the holder of a lease on this machine has left; zero when its deadline has passed.
+///
+/// Within one boot this is the suspend-counting clock. After a reboot only this machine's own wall clock
+/// is left, and the lease's expiry by it.
+pub(crate) fn time_left(q: &Queue, task: &Task, lease: &Lease) -> Duration {
+    match q.store.held(&q.world, task.id()) {
+        Some(held)
+            if held.epoch == lease.epoch
+                && held.session == lease.session
+                && held.boot == q.world.clock.boot_id() =>
+        {
+            deadline(held.sent, held.ttl).saturating_sub(q.world.clock.boottime())
+        }
+        _ => lease.expires_at.since(q.now()),
+    }
+}
+
+/// The epoch in which a session may act, or whose error it is that it may not: SPEC §15.
+///
+/// `None` means that the very same act was done before.
+pub(crate) fn check(q: &Queue, task: &Task, named: Option<u64>, verb: &'static str) -> Result<Option<u64>> {
+    let mine = |by: &str, machine: &str| by == q.session && machine == q.machine;
+    let held = task.history().iter().rev().find_map(|op| match op.action {
+        Action::Claim { epoch, .. } if mine(&op.by, &op.machine) => Some(epoch),
+        _ => None,
+    });
+    let Some(held) = held else { return Err(stranger(q, task, verb)) };
+    match task.lease() {
+        Some(lease) if mine(&lease.session, &lease.machine) => {
+            if named.is_some_and(|epoch| epoch < lease.epoch) {
+                return Err(fenced(task, "lease_lost", format!("epoch {} is over", named.unwrap_or(0))));
+            }
+            if let Some(epoch) = named.filter(|epoch| *epoch > lease.epoch) {
+                let message = format!("{}: epoch {epoch} does not exist; the task is at {}", task.id(), lease.epoch);
+                return Err(Error::new(Kind::Conflict, "conflict", message));
+            }
+            if time_left(q, task, lease).is_zero() {
+                return Err(fenced(task, "expired", "the lease ran out before it was renewed".to_owned()));
+            }
+            Ok(Some(lease.epoch))
+        }
+        Some(lease) => Err(fenced(
+            task,
+            "fenced",
+            format!("epoch {held} is over; {} holds epoch {}", lease.session, lease.epoch),
+        )),
+        None => ended(q, task, held, named, verb),
+    }
+}
+
+/// The session's lease is gone. Whether that is its own doing decides between a conflict and a fence.
+fn ended(q: &Queue, task: &Task, held: u64, named: Option<u64>, verb: &'static str) -> Result<Option<u64>> {
+    let after_claim = task.history().iter().rev().take_while(
+        |op| !matches!(op.action, Action::Claim { epoch, .. } if epoch == held && op.by == q.session),
+    );
+    let end = after_claim.filter(|op| op.action.based_on() == Some(held)).last();
+    let own = end.is_some_and(|op| op.by == q.session && op.machine == q.machine);
+    let older = named.is_some_and(|epoch| epoch < held) || held < task.epoch();
+    match end {
+        Some(op) if own && !older && op.action.verb() == verb && verb == "done" => Ok(None),
+        Some(_) if own && !older => Err(Error::new(
+            Kind::Conflict,
+            "conflict",
+            format!("{}: `{verb}` does not fit a task that is {}", task.id(), word(task)),
+        )),
+        _ if task.status() == Status::Cancelled => {
+            Err(fenced(task, "cancelled", "the task was cancelled".to_owned()))
+        }
+        Some(op) => Err(fenced(task, "fenced", format!("{} ended epoch {held} (`{}`)", op.by, op.action.verb()))),
+        None => Err(fenced(task, "fenced", format!("epoch {held} is over"))),
+    }
+}
+
+fn word(task: &Task) -> &'static str {
+    crate::protocol::transition::status_word(task.status())
+}
+
+fn stranger(q: &Queue, task: &Task, verb: &'static str) -> Error {
+    let message = match task.lease() {
+        Some(lease) => format!(
+            "{}: only the holder may `{verb}`; {} on {} holds it (epoch {})",
+            task.id(),
+            lease.session,
+            lease.machine,
+            lease.epoch
+        ),
+        None => format!("{}: {} has not claimed it; it is {}", task.id(), q.session, word(task)),
+    };
+    Error::new(Kind::Conflict, "not_holder", message)
+        .hint("claim it first, or pass --session with the name that you claimed it under")
+}
+
+fn fenced(task: &Task, code: &'static str, why: String) -> Error {
+    Error::new(Kind::Fenced, code, format!("{}: the lease is no longer yours: {why}", task.id()))
+        .hint("stop working on it; `orch show` tells where it stands, `orch claim` takes it anew if it is free")
+}

@@ -1,0 +1,154 @@
+//! Noticing what happened to task files behind our back: hand edits, damage, vanished and foreign files.
+
+use std::time::Duration;
+
+use crate::protocol::edit::interpret;
+use crate::protocol::id::TaskId;
+use crate::protocol::merge::{missing, overlay};
+use crate::protocol::op::Action;
+use crate::protocol::task::Task;
+use crate::protocol::transition::next;
+use crate::store::scan::{Scope, What};
+use crate::store::tasks::{FileState, Problem, Publish};
+use crate::sync::context::SyncError;
+use crate::sync::history;
+
+use super::error::{Error, Result};
+use super::queue::Queue;
+use super::{around, edit};
+
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Looks for files that changed, as far as is cheap, and always at those of the tasks named.
+pub(crate) fn look(q: &mut Queue, named: &[TaskId]) -> Result<()> {
+    scan(q, Scope::Cheap(named))
+}
+
+/// Looks at every file.
+pub(crate) fn look_at_all(q: &mut Queue) -> Result<()> {
+    scan(q, Scope::Full)
+}
+
+fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
+    let suspects = q.store.scan(&q.world, scope).map_err(|e| Error::from_store(&e))?;
+    let mut adopted = false;
+    for suspect in suspects {
+        match (&suspect.id, suspect.what) {
+            (Some(id), What::New | What::Changed) => adopted |= adopt(q, id)?,
+            (Some(id), What::Vanished) => restore(q, id)?,
+            (_, What::Misnamed | What::NotAFile) | (None, _) => {
+                q.store.quarantine_path(&suspect).map_err(|e| Error::from_store(&e))?;
+            }
+        }
+    }
+    for problem in q.store.problems().map_err(|e| Error::from_store(&e))? {
+        q.warn(problem);
+    }
+    if adopted {
+        q.settle()?;
+    }
+    Ok(())
+}
+
+/// Takes over a file that somebody else wrote; says whether it holds something new to publish.
+fn adopt(q: &mut Queue, id: &TaskId) -> Result<bool> {
+    let guard = q.store.lock_task(&q.world, id, LOCK_WAIT).map_err(|e| Error::from_store(&e))?;
+    let state = q.store.read(&q.world, id).map_err(|e| Error::from_store(&e))?;
+    let known = known(q, id)?;
+    let store = |e| Error::from_store(&e);
+    match state {
+        FileState::Absent => Ok(false),
+        FileState::Problem(problem) => {
+            q.store.quarantine(&q.world, id, &problem).map_err(store)?;
+            Ok(false)
+        }
+        FileState::Task { task, .. } => match interpret(&task, known.as_ref()) {
+            Ok((told, None)) => {
+                let whole = with_known(told, known.as_ref());
+                let publish = if known.as_ref() == Some(&whole) { Publish::Published } else { Publish::Waiting };
+                if whole == *task {
+                    q.store.admit(&q.world, &whole, publish).map_err(store)?;
+                } else {
+                    q.store.write(&q.world, &guard, &whole, publish).map_err(store)?;
+                }
+                Ok(publish == Publish::Waiting)
+            }
+            // A valid seal over a state that its history does not tell: written by no version of orch.
+            Ok((_, Some(_))) => {
+                let problem = Problem::plain("its seal is valid but its history does not tell its definition");
+                q.store.quarantine(&q.world, id, &problem).map_err(store)?;
+                Ok(false)
+            }
+            Err(why) => {
+                let problem = q.store.point_at(&q.world, id, why.key(), &why.to_string());
+                q.store.quarantine(&q.world, id, &problem).map_err(store)?;
+                Ok(false)
+            }
+        },
+        FileState::Edited { task } => match edited(q, &task, known.as_ref()) {
+            Ok(after) => {
+                q.store.write(&q.world, &guard, &after, Publish::Waiting).map_err(store)?;
+                Ok(true)
+            }
+            Err((key, text)) => {
+                let problem = q.store.point_at(&q.world, id, key, &text);
+                q.store.quarantine(&q.world, id, &problem).map_err(store)?;
+                Ok(false)
+            }
+        },
+    }
+}
+
+/// A person's edit, as an operation on top of what was known.
+fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<Task, (&'static str, String)> {
+    let (told, patch) = interpret(task, known).map_err(|why| (why.key(), why.to_string()))?;
+    let whole = with_known(told, known);
+    let Some(patch) = patch else { return Ok(whole) };
+    if let Some(needs) = &patch.needs {
+        match around::cycle(q, task.id(), needs) {
+            Ok(Some(path)) => return Err(("needs", edit::cycle(&path).message)),
+            Ok(None) => {}
+            Err(error) => return Err(("needs", error.message)),
+        }
+    }
+    let op = q.op(Action::Edit(Box::new(patch)));
+    next(Some(&whole), task.id(), &op).map_err(|why| ("status", why.to_string()))
+}
+
+/// The file's history together with operations that are known and that it lacks: an older copy put back,
+/// or an editor that was open while the task moved on, loses nothing.
+fn with_known(told: Task, known: Option<&Task>) -> Task {
+    match known {
+        Some(known) if missing(&told, known).next().is_some() => overlay(known, &told).task,
+        _ => told,
+    }
+}
+
+/// The newest version that git knows.
+fn known(q: &Queue, id: &TaskId) -> Result<Option<Task>> {
+    match history::newest(&q.cx(), id) {
+        Ok(known) => Ok(known),
+        Err(SyncError::Quarantined { .. }) => Ok(None),
+        Err(error) => Err(Error::from_sync(&error)),
+    }
+}
+
+/// A file that vanished is put back: absence is never a deletion.
+fn restore(q: &mut Queue, id: &TaskId) -> Result<()> {
+    let guard = q.store.lock_task(&q.world, id, LOCK_WAIT).map_err(|e| Error::from_store(&e))?;
+    let state = q.store.read(&q.world, id).map_err(|e| Error::from_store(&e))?;
+    if !matches!(state, FileState::Absent) {
+        return Ok(());
+    }
+    match known(q, id)? {
+        Some(task) => {
+            q.store.write(&q.world, &guard, &task, Publish::Published).map_err(|e| Error::from_store(&e))?;
+            q.warn(format!("{id}: its file had vanished and was restored; to end a task use `orch cancel`"));
+        }
+        None => {
+            q.store.forget(id).map_err(|e| Error::from_store(&e))?;
+            q.warn(format!("{id}: its file has vanished before it was committed and cannot be restored"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! The queue as one machine sees it: the world, the files, the settings, and who is asking.
+
+use std::time::Duration;
+
+use crate::protocol::id::{OpId, TaskId, check_name};
+use crate::protocol::lease::Patience;
+use crate::protocol::op::{Action, Op, Role};
+use crate::protocol::task::{RetryPolicy, Task};
+use crate::protocol::time::Timestamp;
+use crate::store::settings::Settings;
+use crate::store::tasks::{FileState, Store};
+use crate::sync::context::{Cx, SyncError};
+use crate::sync::names::Names;
+use crate::sync::{alarm, local, publish};
+use crate::world::World;
+
+use super::error::{Error, Kind, Result};
+
+/// An open queue. Use cases take it and nothing else.
+pub struct Queue {
+    pub(crate) world: World,
+    pub(crate) store: Store,
+    pub(crate) settings: Settings,
+    pub(crate) names: Names,
+    pub(crate) session: String,
+    pub(crate) machine: String,
+    pub(crate) role: Role,
+    pub(crate) no_sync: bool,
+    notices: Vec<String>,
+}
+
+/// What opening a queue needs to know.
+pub struct Opening {
+    /// Everything outside; its remote is the one that the settings name.
+    pub world: World,
+    /// Files and index.
+    pub store: Store,
+    /// Effective settings.
+    pub settings: Settings,
+    /// Who is asking.
+    pub session: String,
+    /// This machine's id.
+    pub machine: String,
+    /// Leave the network alone.
+    pub no_sync: bool,
+}
+
+impl Queue {
+    /// Opens a queue and looks at what happened to its files meanwhile.
+    ///
+    /// # Errors
+    /// A bad session name (usage), or files that cannot be read.
+    pub fn open(opening: Opening) -> Result<Queue> {
+        let Opening { world, store, settings, session, machine, no_sync } = opening;
+        check_name("session", &session).map_err(|e| Error::new(Kind::Usage, "usage", e.to_string()))?;
+        let names = Names::new(&settings.branch, settings.sync.lease_refs.is_branches());
+        let mut queue = Queue {
+            world,
+            store,
+            settings,
+            names,
+            session,
+            machine,
+            role: Role::Author,
+            no_sync,
+            notices: Vec::new(),
+        };
+        super::notice::look(&mut queue, &[])?;
+        if let Some(text) = alarm::standing(&queue.cx()) {
+            queue.warn(text);
+        }
+        Ok(queue)
+    }
+
+    /// Acts in another role from now on.
+    pub fn set_role(&mut self, role: Role) {
+        self.role = role;
+    }
+
+    /// Acts as another session from now on (a worker has one per slot).
+    pub fn set_session(&mut self, session: impl Into<String>) {
+        self.session = session.into();
+    }
+
+    /// Effective settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Who is asking.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// This machine's id.
+    #[must_use]
+    pub fn machine(&self) -> &str {
+        &self.machine
+    }
+
+    /// The world, for edges that wait or run processes.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn root(&self) -> &std::path::Path {
+        self.store.layout.state()
+    }
+
+    /// Warnings for a person, once each.
+    pub fn notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    pub(crate) fn warn(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.notices.contains(&text) {
+            self.notices.push(text);
+        }
+    }
+
+    pub(crate) fn cx(&self) -> Cx<'_> {
+        Cx {
+            world: &self.world,
+            store: &self.store,
+            names: &self.names,
+            machine: &self.machine,
+            by: &self.session,
+            limit: self.settings.sync.timeout,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp(self.world.clock.wall_ms())
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { drift: self.settings.lease.drift, grace: self.settings.lease.grace }
+    }
+
+    pub(crate) fn retry_defaults(&self) -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: Some(self.settings.retry.max_attempts),
+            backoff: Some(self.settings.retry.backoff.clone()),
+            jitter: Some(self.settings.retry.jitter),
+        }
+    }
+
+    /// A new operation by whoever is asking, now.
+    pub(crate) fn op(&self, action: Action) -> Op {
+        let mut dice = [0u8; 10];
+        self.world.random.fill(&mut dice);
+        let at = self.now();
+        Op {
+            id: OpId::new(at.0, dice),
+            at,
+            by: self.session.clone(),
+            machine: self.machine.clone(),
+            role: self.role,
+            action,
+        }
+    }
+
+    /// When the next attempt of a task may start if this one fails now.
+    pub(crate) fn retry_at(&self, task: &Task) -> Timestamp {
+        let dice = self.world.random.unit();
+        self.now().after(crate::protocol::retry::backoff_of(task, &self.retry_defaults(), dice))
+    }
+
+    /// Whether other machines share this queue.
+    pub(crate) fn shared(&self) -> bool {
+        self.world.remote.is_some()
+    }
+
+    /// A task's file, valid and noticed.
+    pub(crate) fn load(&self, id: &TaskId) -> Result<Task> {
+        match self.store.read(&self.world, id).map_err(|e| Error::from_store(&e))? {
+            FileState::Task { task, .. } => Ok(*task),
+            FileState::Absent => Err(Error::no_task(id)),
+            FileState::Edited { .. } => Err(damaged(id, "it was edited just now; run the command again")),
+            FileState::Problem(problem) => Err(damaged(id, &problem.text())),
+        }
+    }
+
+    /// Publishes what waits here as far as the network allows; says whether everything is out.
+    ///
+    /// Without a remote that means a commit on the local branch.
+    pub(crate) fn settle(&mut self) -> Result<bool> {
+        if !self.shared() {
+            local::commit(&self.cx()).map_err(|e| Error::from_sync(&e))?;
+            return Ok(true);
+        }
+        if self.no_sync {
+            return Ok(false);
+        }
+        match publish::publish(&self.cx(), publish::Scope::Waiting) {
+            Ok(_) => self.nothing_waits(),
+            Err(error) if error.is_unreachable() => {
+                self.warn(format!("kept here, not published yet: {error}"));
+                Ok(false)
+            }
+            Err(SyncError::Rewound(text)) => {
+                self.warn(text);
+                Ok(false)
+            }
+            Err(error @ SyncError::Declined { .. }) => {
+                self.warn(format!("kept here, not published: {error}"));
+                Ok(false)
+            }
+            Err(error) => Err(Error::from_sync(&error)),
+        }
+    }
+
+    fn nothing_waits(&self) -> Result<bool> {
+        Ok(self.store.unpublished().map_err(|e| Error::from_store(&e))?.is_empty())
+    }
+
+    /// How old the last look at the remote is; `None` if there was none in this boot.
+    pub(crate) fn knowledge_age(&self) -> Option<Duration> {
+        self.store.fetch_age(&self.world)
+    }
+}
+
+fn damaged(id: &TaskId, why: &str) -> Error {
+    Error::new(Kind::Damaged, "damaged", format!("{id}: {why}"))
+        .hint("`orch verify` lists every problem; `orch doctor --repair` restores damaged files from git")
+}
+
+impl Error {
+    /// A failure of the sync, in the numbers that scripts rely on.
+    pub(crate) fn from_sync(error: &SyncError) -> Error {
+        use crate::world::RemoteFailure as F;
+        let text = error.to_string();
+        match error {
+            SyncError::NoRemote => Error::new(Kind::Config, "no_remote", text)
+                .hint("`orch init --remote URL` connects this queue to a remote"),
+            SyncError::Remote(remote) => {
+                let code = match remote.kind {
+                    F::NotFound => "remote_not_found",
+                    F::Unreachable => "unreachable",
+                    F::Timeout => "timeout",
+                    F::Auth => "auth",
+                    F::Locked => "remote_locked",
+                    F::MissingObject => "missing_object",
+                    F::Tool => return Error::new(Kind::Config, "git", text).hint("`orch doctor` checks git"),
+                    F::Other => "remote",
+                };
+                Error::new(Kind::Unreachable, code, text)
+                    .hint("nothing was changed on the remote; try again, or run `orch doctor` to test the remote")
+            }
+            SyncError::Declined { .. } => Error::new(Kind::Refused, "declined", text).hint(
+                "a hook, ruleset or permission on the remote forbids it; allow this ref there, or use \
+                 `lease_refs: branches` or a repository of its own for the queue",
+            ),
+            SyncError::Rewound(_) => Error::new(Kind::Damaged, "rewound", text)
+                .hint("nothing is lost on this machine; look at the remote, then run `orch doctor --repair`"),
+            SyncError::Quarantined { .. } => Error::new(Kind::Damaged, "quarantined", text)
+                .hint("the copy on the remote is not used; `orch doctor` shows what to do"),
+            SyncError::Objects(_) => Error::failure(text).hint("`orch doctor --repair` mends the local repository"),
+            SyncError::Store(store) => Error::from_store(store),
+        }
+    }
+
+    /// A failure of local files.
+    pub(crate) fn from_store(error: &crate::store::error::StoreError) -> Error {
+        Error::failure(error.to_string()).hint("`orch doctor` tests disk, locks and files")
+    }
+}

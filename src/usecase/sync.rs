@@ -1,0 +1,72 @@
+//! One whole sync: fetch, publish what waits, fold what ended, keep the repository small.
+
+use crate::sync::rejected::{self, Rejection};
+use crate::sync::publish;
+
+use super::change;
+use super::error::{Error, Kind, Result};
+use super::queue::Queue;
+
+/// Loose objects above which the local repository is packed.
+const LOOSE_MAX: u64 = 5_000;
+/// Packs above which the local repository is packed.
+const PACKS_MAX: u64 = 50;
+
+/// What a sync did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Synced {
+    /// Tasks whose shared version had moved.
+    pub fetched: usize,
+    /// Refs that were moved on the remote.
+    pub pushed: usize,
+    /// Ended leases that were folded.
+    pub folded: usize,
+    /// Tasks whose operations were replayed on a branch that had moved.
+    pub replayed: usize,
+    /// Operations that the register refuses by now; each is reported once.
+    pub rejected: Vec<Rejection>,
+    /// Pushes that had to be repeated.
+    pub retries: u32,
+}
+
+/// Synchronises with the remote.
+///
+/// # Errors
+/// Configuration (78) without a remote, unreachable (75), damaged (8) when the branch was rewound.
+pub fn sync(q: &mut Queue) -> Result<Synced> {
+    if !q.shared() {
+        q.settle()?;
+        return Err(Error::new(Kind::Config, "no_remote", "this queue has no remote to sync with")
+            .hint("`orch init --remote URL` connects it; without one everything is on this machine already"));
+    }
+    let before = rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))?.len();
+    let fetched = change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;
+    let published =
+        publish::publish(&q.cx(), publish::Scope::WaitingAndFolds).map_err(|e| Error::from_sync(&e))?;
+    let rejected = rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))?.split_off(before);
+    tidy(q)?;
+    Ok(Synced {
+        fetched: fetched.changed.len(),
+        pushed: published.pushed,
+        folded: published.folded,
+        replayed: published.replayed,
+        rejected,
+        retries: published.retries,
+    })
+}
+
+/// Packs the local repository before it hurts.
+pub(crate) fn tidy(q: &mut Queue) -> Result<()> {
+    let pressure = q.world.objects.pressure().map_err(|e| Error::failure(e.to_string()))?;
+    if pressure.loose < LOOSE_MAX && pressure.packs < PACKS_MAX {
+        return Ok(());
+    }
+    let guard = q.store.lock_named(&q.world, crate::store::task_lock::Named::Commit, std::time::Duration::ZERO);
+    if let Ok(Some(_guard)) = guard
+        && let Err(error) = q.world.objects.maintain()
+    {
+        q.warn(format!("the local repository could not be packed: {error}"));
+    }
+    Ok(())
+}
+

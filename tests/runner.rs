@@ -1,0 +1,55 @@
+//! The one integration test binary of the root crate.
+//!
+//! Cargo's own discovery is switched off (`autotests = false`), because every further binary links the
+//! whole crate once more. A file that nobody declares here would silently never run; a test below
+//! notices it.
+
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod test_rig;
+#[cfg(test)]
+mod tidy;
+
+#[cfg(test)]
+mod declared {
+    use std::fs;
+    use std::path::Path;
+
+    /// Test files and folders below `tests/` that `runner` does not declare.
+    fn forgotten(names: &[String], runner: &str) -> Vec<String> {
+        let declared: Vec<&str> = runner
+            .lines()
+            .filter_map(|line| line.trim().trim_start_matches("pub ").strip_prefix("mod "))
+            .filter_map(|rest| rest.strip_suffix(';'))
+            .collect();
+        names.iter().filter(|name| !declared.contains(&name.as_str())).cloned().collect()
+    }
+
+    #[test]
+    fn every_test_file_runs() {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+        let runner = fs::read_to_string(tests.join("runner.rs")).unwrap();
+        let mut names: Vec<String> = Vec::new();
+        for entry in fs::read_dir(&tests).unwrap() {
+            let path = entry.unwrap().path();
+            let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let is_module = path.extension().is_some_and(|e| e == "rs") || path.join("mod.rs").exists();
+            if is_module && stem != "runner" {
+                names.push(stem);
+            }
+        }
+        assert!(names.contains(&"tidy".to_owned()), "the listing of tests/ found no file: {names:?}");
+        let forgotten = forgotten(&names, &runner);
+        assert!(
+            forgotten.is_empty(),
+            "tests/runner.rs does not declare {forgotten:?}, so they never run; add `mod <name>;` for each"
+        );
+    }
+
+    #[test]
+    fn a_forgotten_file_is_noticed() {
+        let names = ["claims".to_owned(), "tidy".to_owned()];
+        assert_eq!(forgotten(&names, "mod tidy;\n// mod claims;\n"), ["claims"]);
+    }
+}
