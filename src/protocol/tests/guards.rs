@@ -194,6 +194,34 @@ fn three_reasons_give_the_attempt_back_and_no_others() {
 }
 
 #[test]
+fn an_attempt_that_is_given_back_never_ends_a_task_whose_limit_was_lowered() {
+    let lower = Patch {
+        retry: RetryPolicy { max_attempts: Some(1), ..RetryPolicy::default() }.into(),
+        ..Patch::default()
+    };
+    let acts = vec![
+        (ANN, claim(0)),
+        (ANN, fail(1, Reason::Error, false)),
+        (ANN, claim(1)),
+        (BOB, Action::Edit(Box::new(lower))),
+    ];
+    let held = told(definition(), acts);
+    assert_eq!(held.attempt(), 2);
+    let back = apply(&held, 50, ANN, fail(2, Reason::RateLimited, false)).expect("the holder may fail");
+    assert_eq!((back.status(), back.attempt()), (Status::Pending, 1));
+    let over = apply(&held, 50, ANN, fail(2, Reason::Error, false)).expect("the holder may fail");
+    assert_eq!((over.status(), over.attempt()), (Status::Failed, 2));
+}
+
+#[test]
+fn a_claim_forgets_how_the_last_attempt_ended() {
+    let failed = told(definition(), vec![(ANN, claim(0)), (ANN, fail(1, Reason::Error, false))]);
+    assert!(failed.result().is_some());
+    let again = apply(&failed, 50, BOB, claim(1)).expect("it is pending");
+    assert_eq!(again.result(), None);
+}
+
+#[test]
 fn a_refusal_by_policy_is_not_tried_again() {
     let held = told(with_max_attempts(9), vec![(ANN, claim(0))]);
     let after = apply(&held, 50, ANN, fail(1, Reason::PolicyBlocked, false)).expect("the holder may fail");

@@ -226,6 +226,12 @@ fn the_invariants_notice_what_they_are_there_for() {
     assert_eq!(broken(|t| t.history.push(op(90, BOB, heartbeat(2)))), [6]);
     let twice = broken(|t| t.history.push(op(91, ANN, claim(1))));
     assert!(twice.contains(&1) && twice.contains(&6), "{twice:?}");
+    let backwards = broken(|t| {
+        let leap = Action::Claim { base: 2, epoch: 9, ttl: TTL, process: None, over: Some(0) };
+        t.history.push(op(93, ANN, leap));
+        t.history.push(op(94, BOB, takeover(4, 0)));
+    });
+    assert!(backwards.contains(&1), "{backwards:?}");
     let ended = broken(|t| t.history.push(op(92, ANN, release(1))));
     assert!(ended.contains(&5), "{ended:?}");
     if let (State::InProgress(lease), mut stolen) = (good.state().clone(), good.clone()) {
