@@ -255,6 +255,12 @@ impl Layout {
         self.own().join("rejected")
     }
 
+    /// Where it is noted that the remote's branch was rewound or deleted.
+    #[must_use]
+    pub fn alarm(&self) -> PathBuf {
+        self.own().join("alarm")
+    }
+
     /// `.git/orch/outbox`: what is to be pushed.
     #[must_use]
     pub fn outbox(&self) -> PathBuf {

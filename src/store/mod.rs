@@ -1,8 +1,25 @@
-//! The state directory: files, locks, and the index that is derived from them.
+//! State files: the only room that knows what a task, a setting or a session looks like in bytes, where
+//! it lies, and how it gets there whole.
+
 pub mod atomic;
+pub mod codec;
+pub mod emit;
+pub mod error;
+pub mod facts;
 pub mod index;
+pub mod json;
 pub mod layout;
+pub mod nearest;
+pub mod parse;
+mod prescan;
+mod scalar;
 pub mod scan;
+pub mod seal;
+pub mod settings;
+pub mod settings_load;
 pub mod task_lock;
+pub mod tasks;
 #[cfg(test)]
 pub(crate) mod test_disk;
+pub mod time;
+pub mod wire;

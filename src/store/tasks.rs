@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{Status, Task};
 use crate::protocol::time::Timestamp;
+use crate::protocol::value::Value;
 use crate::world::{Oid, Stat, World};
 
 use super::atomic;
@@ -22,6 +23,8 @@ use super::{json, wire};
 
 pub use super::index::Problem;
 
+/// Longest task file, in bytes.
+const FILE_MAX: u64 = codec::FILE_MAX as u64;
 /// Unpublished tasks that are looked at in one go.
 const BATCH: usize = 10_000;
 
@@ -117,7 +120,7 @@ impl Store {
     /// The disk says no; what is wrong inside the file is a [`FileState`].
     pub fn read(&self, world: &World, id: &TaskId) -> Result<FileState> {
         let path = self.layout.task(id);
-        let read = match atomic::read(&*world.disk, &path, codec::FILE_MAX) {
+        let read = match atomic::read(&*world.disk, &path, FILE_MAX) {
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 return Ok(FileState::Problem(Problem::plain(error.to_string())));
@@ -148,7 +151,7 @@ impl Store {
         debug_assert_eq!(lock.id().folded(), task.id().folded(), "the lock is that of the task");
         let bytes = codec::encode(task);
         if !codec::fits(&bytes) {
-            return Err(StoreError::TooLarge { id: task.id().to_string(), limit: codec::FILE_MAX });
+            return Err(StoreError::TooLarge { id: task.id().to_string(), limit: FILE_MAX });
         }
         let stat = atomic::write(&*world.disk, &self.layout.task(task.id()), &bytes)?;
         self.put(task, stat, world.objects.hash_blob(&bytes), publish)
@@ -207,8 +210,12 @@ impl Store {
     ///
     /// # Errors
     /// The index does not answer.
-    pub fn mark(&self, _world: &World, id: &TaskId, publish: Publish) -> Result<()> {
-        let Some(known) = self.with(|index| index.get(id))? else { return Ok(()) };
+    pub fn mark(&self, world: &World, task: &Task, publish: Publish) -> Result<()> {
+        let id = task.id();
+        let known = match self.with(|index| index.get(id))? {
+            Some(known) if known.problem.is_none() => known,
+            _ => return self.admit(world, task, publish),
+        };
         let base = match publish {
             Publish::Published => Some(known.oid),
             Publish::Waiting if known.base == Some(known.oid) => None,
@@ -398,6 +405,14 @@ impl Store {
         self.with(|index| index.put(&[row]))
     }
 
+    /// Quarantines a task because of what the remote holds; its file here stays as it is.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn quarantine_remote(&self, world: &World, id: &TaskId, problem: &str) -> Result<()> {
+        self.quarantine(world, id, &Problem::plain(problem))
+    }
+
     /// What is wrong with a task's file, with its path and place.
     ///
     /// # Errors
@@ -434,7 +449,7 @@ impl Store {
     /// A problem at a key of a task's file, with its line and column.
     #[must_use]
     pub fn point_at(&self, world: &World, id: &TaskId, key: &str, text: &str) -> Problem {
-        match world.disk.read(&self.layout.task(id), codec::FILE_MAX) {
+        match world.disk.read(&self.layout.task(id), FILE_MAX) {
             Ok(bytes) => self.place(&bytes, key, text),
             Err(_) => Problem::plain(text),
         }
@@ -582,12 +597,24 @@ fn row(task: &Task, stat: Stat, oid: Oid, publish: Publish, known: Option<Row>) 
             None => None,
         },
     };
-    let doc = json::to_text(&wire::task_to_value(task, wire::Form::FileWithoutHistory));
-    Row { id: task.id().clone(), stat, oid, base, facts: Some(Facts::of(task, doc)), problem: None }
+    Row { id: task.id().clone(), stat, oid, base, facts: Some(Facts::of(task, to_doc(task))), problem: None }
+}
+
+/// The task without its history: what lists show, and what is left of a file when it is damaged.
+fn to_doc(task: &Task) -> String {
+    let mut value = wire::task_to_value(task, wire::Form::File);
+    if let Value::Map(entries) = &mut value {
+        entries.retain(|(key, _)| key != "history");
+    }
+    json::to_text(&value)
 }
 
 fn from_doc(doc: &str) -> Option<Task> {
-    wire::task_from_value(&json::from_text(doc)?).ok()
+    let mut value = json::from_text(doc)?;
+    if let Value::Map(entries) = &mut value {
+        entries.push(("history".to_owned(), Value::List(Vec::new())));
+    }
+    wire::task_from_value(&value).ok()
 }
 
 fn located(problem: &codec::Problem) -> Problem {

@@ -24,7 +24,7 @@ pub fn absorb(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), Syn
         Ok(shared) => with_shared(cx, id, &shared, fetched),
         Err(SyncError::Quarantined { id, problem }) => {
             fetched.problems.push(format!("{id}: {problem}"));
-            Ok(cx.store.quarantine_remote(&id, &problem)?)
+            Ok(cx.store.quarantine_remote(cx.world, &id, &problem)?)
         }
         Err(error) => Err(error),
     }
@@ -76,7 +76,7 @@ fn merge_in(
     let waiting = missing(view, &merged.task).next().is_some() || merged.task.lease() != view.lease();
     let publish = if waiting { Publish::Waiting } else { Publish::Published };
     if merged.task == *local {
-        return Ok(cx.store.mark(cx.world, local.id(), publish)?);
+        return Ok(cx.store.mark(cx.world, local, publish)?);
     }
     Ok(cx.store.write(cx.world, guard, &merged.task, publish)?)
 }

@@ -32,7 +32,7 @@ pub fn keep(cx: &Cx<'_>, id: &TaskId, op: &Op, reason: &str) -> Result<(), SyncE
         ("operation", Some(wire::op_to_value(op))),
     ]);
     let path = cx.store.layout.rejected().join(format!("{}.json", op.id));
-    Ok(cx.store.write_durable(cx.world, &path, json::to_string(&value).as_bytes())?)
+    Ok(cx.store.write_durable(cx.world, &path, json::to_text(&value).as_bytes())?)
 }
 
 /// Everything that was refused, oldest first.
@@ -45,7 +45,7 @@ pub fn all(cx: &Cx<'_>) -> Result<Vec<Rejection>, SyncError> {
     let mut found = Vec::new();
     for name in names {
         let Ok(bytes) = cx.world.disk.read(&dir.join(&name), 1 << 20) else { continue };
-        let Some(value) = json::from_bytes(&bytes) else { continue };
+        let Some(value) = json::from_text(&String::from_utf8_lossy(&bytes)) else { continue };
         let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
         let op = value.get("operation");
         found.push(Rejection {

@@ -8,7 +8,7 @@ use crate::protocol::merge::{missing, overlay};
 use crate::protocol::op::Action;
 use crate::protocol::task::Task;
 use crate::protocol::transition::next;
-use crate::store::scan::{Scope, What};
+use crate::store::scan::{Scope, Suspect, What};
 use crate::store::tasks::{FileState, Problem, Publish};
 use crate::sync::context::SyncError;
 use crate::sync::history;
@@ -21,7 +21,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Looks for files that changed, as far as is cheap, and always at those of the tasks named.
 pub(crate) fn look(q: &mut Queue, named: &[TaskId]) -> Result<()> {
-    scan(q, Scope::Cheap(named))
+    let mut dice = [0u8; 8];
+    q.world.random.fill(&mut dice);
+    scan(q, Scope::Usual { named, turn: u64::from_le_bytes(dice) })
 }
 
 /// Looks at every file.
@@ -32,22 +34,33 @@ pub(crate) fn look_at_all(q: &mut Queue) -> Result<()> {
 fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
     let suspects = q.store.scan(&q.world, scope).map_err(|e| Error::from_store(&e))?;
     let mut adopted = false;
+    q.strays.clear();
     for suspect in suspects {
-        match (&suspect.id, suspect.what) {
+        match (&suspect.id, &suspect.what) {
             (Some(id), What::New | What::Changed) => adopted |= adopt(q, id)?,
             (Some(id), What::Vanished) => restore(q, id)?,
-            (_, What::Misnamed | What::NotAFile) | (None, _) => {
-                q.store.quarantine_path(&suspect).map_err(|e| Error::from_store(&e))?;
-            }
+            _ => stray(q, &suspect),
         }
     }
-    for problem in q.store.problems().map_err(|e| Error::from_store(&e))? {
+    for (_, problem) in q.store.problems().map_err(|e| Error::from_store(&e))? {
         q.warn(problem);
     }
     if adopted {
         q.settle()?;
     }
     Ok(())
+}
+
+/// Something below `tasks/` that is no task's file: reported by every command, left alone.
+fn stray(q: &mut Queue, suspect: &Suspect) {
+    let why = match &suspect.what {
+        What::Misnamed(why) | What::Unreadable(why) => why.as_str(),
+        What::NotAFile => "it is not a plain file; orch never follows links or opens devices",
+        What::New | What::Changed | What::Vanished => "it belongs to no task",
+    };
+    let text = format!("{}: {why}", suspect.path.display());
+    q.warn(text.clone());
+    q.strays.push(text);
 }
 
 /// Takes over a file that somebody else wrote; says whether it holds something new to publish.

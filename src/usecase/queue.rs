@@ -26,6 +26,8 @@ pub struct Queue {
     pub(crate) machine: String,
     pub(crate) role: Role,
     pub(crate) no_sync: bool,
+    /// Files that belong to no task, as of the last look.
+    pub(crate) strays: Vec<String>,
     notices: Vec<String>,
 }
 
@@ -63,6 +65,7 @@ impl Queue {
             machine,
             role: Role::Author,
             no_sync,
+            strays: Vec::new(),
             notices: Vec::new(),
         };
         super::notice::look(&mut queue, &[])?;
@@ -183,7 +186,7 @@ impl Queue {
             FileState::Task { task, .. } => Ok(*task),
             FileState::Absent => Err(Error::no_task(id)),
             FileState::Edited { .. } => Err(damaged(id, "it was edited just now; run the command again")),
-            FileState::Problem(problem) => Err(damaged(id, &problem.text())),
+            FileState::Problem(problem) => Err(damaged(id, &problem.text)),
         }
     }
 

@@ -16,7 +16,7 @@ use super::{around, watch};
 /// # Errors
 /// The index cannot be read.
 pub fn list(q: &mut Queue, filter: &Filter) -> Result<Vec<Task>> {
-    q.store.list(q.now(), filter).map_err(|e| Error::from_store(&e))
+    q.store.list(filter).map_err(|e| Error::from_store(&e))
 }
 
 /// One task with its history.

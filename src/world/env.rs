@@ -1,1 +1,119 @@
-//! to come
+//! The one place that reads the environment of the process: variables, directories, names, terminals.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+/// A variable, if it is set to something that is not empty.
+#[must_use]
+pub fn var_os(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// A variable as text, if it is set, not empty and UTF-8.
+#[must_use]
+pub fn var(name: &str) -> Option<String> {
+    var_os(name)?.into_string().ok()
+}
+
+/// Whether a variable is set to anything, be it empty.
+#[must_use]
+pub fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some()
+}
+
+/// The current directory.
+///
+/// # Errors
+///
+/// When it was removed or may not be read.
+pub fn current_dir() -> io::Result<PathBuf> {
+    std::env::current_dir().map_err(|error| {
+        let text = format!("current directory: {error}; change to a directory that exists");
+        io::Error::new(error.kind(), text)
+    })
+}
+
+/// The path of the running program.
+///
+/// # Errors
+///
+/// When the system cannot tell.
+pub fn current_exe() -> io::Result<PathBuf> {
+    std::env::current_exe()
+        .map_err(|error| io::Error::new(error.kind(), format!("path of this program: {error}")))
+}
+
+/// The home directory, from `HOME`.
+#[must_use]
+pub fn home() -> Option<PathBuf> {
+    var_os("HOME").map(PathBuf::from)
+}
+
+/// Login name: `USER`, else `LOGNAME`, else the numeric user id.
+#[must_use]
+pub fn user_name() -> String {
+    var("USER")
+        .or_else(|| var("LOGNAME"))
+        .unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
+}
+
+/// Name of this machine without its domain; `localhost` where it has none.
+#[must_use]
+pub fn host_name() -> String {
+    let uname = rustix::system::uname();
+    let full = uname.nodename().to_string_lossy();
+    let short = full.split('.').next().unwrap_or_default().trim();
+    if short.is_empty() { "localhost".to_owned() } else { short.to_owned() }
+}
+
+/// Whether standard input is a terminal.
+#[must_use]
+pub fn stdin_is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// Whether standard output is a terminal.
+#[must_use]
+pub fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether standard error is a terminal.
+#[must_use]
+pub fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_never_empty() {
+        assert!(!user_name().is_empty());
+        assert!(!host_name().is_empty() && !host_name().contains('.'));
+    }
+
+    #[test]
+    fn an_unset_variable_is_none() {
+        assert_eq!(var("ORCH_TEST_NEVER_SET"), None);
+        assert!(!is_set("ORCH_TEST_NEVER_SET"));
+        assert!(var("PATH").is_some());
+    }
+}
+
+/// The variables whose names begin with `ORCH_`, as far as they are text.
+#[must_use]
+pub fn orch_pairs() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("ORCH_"))
+        .collect()
+}
+
+/// Number of the process that started this one.
+#[must_use]
+pub fn parent_pid() -> u32 {
+    std::os::unix::process::parent_id()
+}

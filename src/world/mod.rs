@@ -7,6 +7,9 @@
 pub mod clock;
 pub mod disk;
 pub mod env;
+pub mod git_command;
+mod lock;
+pub mod paths;
 pub mod process;
 pub mod random;
 pub mod remote;
@@ -351,6 +354,11 @@ pub trait Process {
     fn alive(&self, who: &ProcessId) -> bool {
         self.identify(who.pid).as_ref() == Some(who)
     }
+    /// A directory as an absolute path without links.
+    fn real_dir(&self, dir: &Path) -> io::Result<PathBuf>;
+    /// The program file that a name means: through the absolute entries of `path` (`:`-separated), or
+    /// relative to `cwd` when it contains a slash. Links are kept, since programs ask for their own name.
+    fn find_program(&self, name: &str, cwd: &Path, path: &str) -> io::Result<PathBuf>;
     /// Starts a supervised child tree (see [`process`]).
     fn spawn(&self, command: &process::Command) -> io::Result<Box<dyn process::Child>>;
 }

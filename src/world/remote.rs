@@ -1,1 +1,252 @@
-//! to come
+//! The shared repository, reached by the user's own `git`: `ls-remote`, `fetch`, `push`. Together with
+//! `git_command.rs` the only place that builds a git command line.
+//!
+//! `git ls-remote` cannot ask the other side for less than everything it advertises (below `refs/heads/`
+//! it can), so a listing costs what the remote has refs.
+
+pub mod failure;
+pub use failure::passing;
+pub mod parse;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::git_command::{Git, run::Finished, transport};
+use super::{Oid, PushOutcome, RefUpdate, Remote, RemoteError, RemoteFailure};
+
+/// Most bytes of arguments in one command. Linux gives two megabytes to arguments and environment
+/// together, macOS one, a tight `ulimit -s` less; this holds about 700 refs.
+const MOST_ARGUMENTS: usize = 192 << 10;
+
+/// Most bytes that a listing may have: half a million refs.
+const MOST_LISTING: usize = 64 << 20;
+
+/// A push answers with one line per ref.
+const MOST_ANSWER: usize = 4 << 20;
+
+/// A remote behind the `git` executable.
+#[derive(Debug, Clone)]
+pub struct GitRemote {
+    git: Git,
+    git_dir: PathBuf,
+    url: String,
+    code_repository: Option<PathBuf>,
+}
+
+impl GitRemote {
+    /// A remote at `url` (a path must be absolute) for the repository `git_dir`. Network transports
+    /// also use the credentials and proxies that `code_repository` is configured with. Nothing is read yet.
+    #[must_use]
+    pub fn new(git_dir: &Path, url: &str, code_repository: Option<&Path>) -> Self {
+        GitRemote {
+            git: Git::default(),
+            git_dir: git_dir.to_owned(),
+            url: url.to_owned(),
+            code_repository: code_repository.map(Path::to_owned),
+        }
+    }
+
+    /// The same with another `git` executable.
+    #[must_use]
+    pub fn with_git(self, git: Git) -> Self {
+        GitRemote { git, ..self }
+    }
+
+    /// Adds credentials where they matter, then runs.
+    fn run(&self, mut command: Command, limit: Duration, most: usize) -> Result<Finished, RemoteError> {
+        let started = Instant::now();
+        if !transport::is_path(&self.url) {
+            let repository = self.code_repository.as_deref();
+            self.git.authenticate(&mut command, &self.git_dir, repository, &self.url, limit)?;
+        }
+        self.git.run(command, limit.saturating_sub(started.elapsed()), most)
+    }
+
+    fn list_command(&self, prefixes: &[&str]) -> Command {
+        let mut command = self.git.command(&self.git_dir);
+        command.args(["ls-remote", "--quiet", "--refs"]);
+        if !prefixes.is_empty() && prefixes.iter().all(|prefix| prefix.starts_with("refs/heads/")) {
+            // The one filter that the other side applies.
+            command.arg("--heads");
+        }
+        command.arg("--").arg(&self.url);
+        command.args(prefixes.iter().map(|prefix| format!("{prefix}*")));
+        command
+    }
+
+    fn fetch_command(&self, refs: &[(String, String)]) -> Command {
+        let mut command = self.git.command(&self.git_dir);
+        command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]);
+        command.args(["--no-recurse-submodules", "--no-show-forced-updates", "--"]);
+        command.arg(&self.url);
+        command.args(refs.iter().map(|(theirs, ours)| format!("+{theirs}:{ours}")));
+        command
+    }
+
+    /// One lease per ref and a refspec without `+`: a plus sign would switch the lease off.
+    fn push_command(&self, updates: &[&RefUpdate], atomic: bool) -> Command {
+        let mut command = self.git.command(&self.git_dir);
+        // Options that the user's configuration adds to every push are for their hosts, not for ours.
+        command.args(["-c", "push.pushOption="]);
+        command.args(["push", "--porcelain", "--no-verify", "--no-progress"]);
+        if atomic {
+            command.arg("--atomic");
+        }
+        command.args(updates.iter().map(|update| lease(update)));
+        command.arg("--").arg(&self.url);
+        command.args(updates.iter().map(|update| refspec(update)));
+        command
+    }
+
+    /// One command: what the answer says of each ref that it names, and what to say of the others.
+    fn push_some(&self, updates: &[&RefUpdate], atomic: bool, limit: Duration) -> Vec<PushOutcome> {
+        if limit.is_zero() {
+            return refuse(updates.len(), "not sent: the time limit was used up");
+        }
+        let answer = match self.run(self.push_command(updates, atomic), limit, MOST_ANSWER) {
+            Ok(answer) => answer,
+            // It was never started.
+            Err(error) if error.kind == RemoteFailure::Tool => return refuse(updates.len(), &error.message),
+            Err(error) => return vec![PushOutcome::Unknown(error.message); updates.len()],
+        };
+        let mut said = parse::push(&answer.stdout);
+        let reasons = failure::said_by_remote(&answer.stderr);
+        let outcome = |update: &&RefUpdate| match said.remove(&update.name) {
+            Some(PushOutcome::Refused(why))
+                if why.starts_with("[remote rejected]") && !reasons.is_empty() =>
+            {
+                PushOutcome::Refused(format!("{why}\n{reasons}"))
+            }
+            Some(outcome) => outcome,
+            None => PushOutcome::Unknown(failure::classify(&answer).message),
+        };
+        updates.iter().map(outcome).collect()
+    }
+}
+
+impl Remote for GitRemote {
+    fn url(&self) -> String {
+        failure::without_secrets(&self.url)
+    }
+
+    fn refs(&self, prefixes: &[&str], limit: Duration) -> Result<Vec<(String, Oid)>, RemoteError> {
+        let answer = succeed(self.run(self.list_command(prefixes), limit, MOST_LISTING)?)?;
+        let mut found = parse::listing(&answer.stdout);
+        // The patterns of `ls-remote` also match in the middle of a name.
+        found.retain(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    fn fetch(&self, refs: &[(String, String)], limit: Duration) -> Result<(), RemoteError> {
+        let started = Instant::now();
+        if let Some((bad, _)) = refs.iter().find(|(a, b)| !parse::is_ref_name(a) || !parse::is_ref_name(b)) {
+            let message = format!("not fetched: {bad:?} or its local name is no full ref name");
+            return Err(RemoteError { kind: RemoteFailure::Other, message });
+        }
+        for chunk in chunks(refs, |(theirs, ours)| theirs.len() + ours.len()) {
+            let left = limit.saturating_sub(started.elapsed());
+            succeed(self.run(self.fetch_command(chunk), left, MOST_ANSWER)?)?;
+        }
+        Ok(())
+    }
+
+    fn push(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
+        let started = Instant::now();
+        let mut outcomes = Vec::with_capacity(updates.len());
+        for chunk in chunks(updates, size_of_update) {
+            let left = limit.saturating_sub(started.elapsed());
+            outcomes.extend(push_distinct(chunk, |distinct| self.push_some(distinct, false, left)));
+        }
+        outcomes
+    }
+
+    fn push_atomic(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
+        if chunks(updates, size_of_update).count() > 1 {
+            return refuse(updates.len(), "not sent: too many refs for one atomic push");
+        }
+        let names: BTreeSet<_> = updates.iter().map(|update| &update.name).collect();
+        if names.len() < updates.len() || updates.iter().any(|update| !is_sendable(update)) {
+            return refuse(updates.len(), "not sent: a ref is named twice, or its update makes no sense");
+        }
+        self.push_some(&updates.iter().collect::<Vec<_>>(), true, limit)
+    }
+}
+
+/// Sends what can be sent, and refuses a second update of one ref (git would refuse the whole push) and
+/// what is no update at all.
+fn push_distinct<'a>(
+    updates: &'a [RefUpdate],
+    send: impl FnOnce(&[&'a RefUpdate]) -> Vec<PushOutcome>,
+) -> Vec<PushOutcome> {
+    let mut seen = BTreeSet::new();
+    let fit: Vec<bool> =
+        updates.iter().map(|update| is_sendable(update) && seen.insert(&update.name)).collect();
+    let sent: Vec<_> = updates.iter().zip(&fit).filter(|(_, fit)| **fit).map(|(update, _)| update).collect();
+    let mut outcomes = if sent.is_empty() { Vec::new() } else { send(&sent) }.into_iter();
+    fit.iter()
+        .map(|fit| match fit.then(|| outcomes.next()) {
+            Some(Some(outcome)) => outcome,
+            Some(None) => PushOutcome::Unknown("no answer".to_owned()),
+            None => PushOutcome::Refused(
+                "not sent: the ref is named twice, or its update makes no sense".to_owned(),
+            ),
+        })
+        .collect()
+}
+
+/// A full name, and not the deletion of something that must not exist.
+fn is_sendable(update: &RefUpdate) -> bool {
+    parse::is_ref_name(&update.name) && (update.expected.is_some() || update.new.is_some())
+}
+
+/// `--force-with-lease=<ref>:<object>`; an empty object means that the ref must not exist.
+fn lease(update: &RefUpdate) -> String {
+    let expected = update.expected.map(|oid| oid.to_string()).unwrap_or_default();
+    format!("--force-with-lease={}:{expected}", update.name)
+}
+
+/// `<object>:<ref>`; an empty object deletes.
+fn refspec(update: &RefUpdate) -> String {
+    let new = update.new.map(|oid| oid.to_string()).unwrap_or_default();
+    format!("{new}:{}", update.name)
+}
+
+/// The name stands in the lease and in the refspec, each with an object id.
+fn size_of_update(update: &RefUpdate) -> usize {
+    2 * (update.name.len() + 40) + 24
+}
+
+/// Splits so that the arguments of one command stay below [`MOST_ARGUMENTS`], with sixteen bytes for
+/// the separators and the pointer of each.
+fn chunks<T>(items: &[T], size: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        let mut room = MOST_ARGUMENTS;
+        let fit = rest.iter().take_while(|item| {
+            let left = room.checked_sub(size(item) + 16);
+            room = left.unwrap_or(0);
+            left.is_some()
+        });
+        // Always one, so that the loop ends; a ref name is far shorter than the room.
+        let count = fit.count().max(1).min(rest.len());
+        let (chunk, later) = rest.split_at(count);
+        rest = later;
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
+fn refuse(count: usize, why: &str) -> Vec<PushOutcome> {
+    vec![PushOutcome::Refused(why.to_owned()); count]
+}
+
+fn succeed(answer: Finished) -> Result<Finished, RemoteError> {
+    if answer.code == Some(0) { Ok(answer) } else { Err(failure::classify(&answer)) }
+}
+
+#[cfg(test)]
+#[path = "remote/tests.rs"]
+mod tests;

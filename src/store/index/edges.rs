@@ -49,7 +49,11 @@ impl Index {
     /// [`IndexError`].
     pub fn doomed(&self, limit: usize) -> Result<Vec<Row>, IndexError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.rows("WHERE t.status = 0 AND t.problem IS NULL AND t.doomed > 0 ORDER BY t.id LIMIT ?1", [limit])
+        self.rows(
+            "doomed",
+            "t.status = 0 AND t.problem IS NULL AND t.doomed > 0 ORDER BY t.id LIMIT ?1",
+            [limit],
+        )
     }
 
     /// All edges: each task that has needs, with them.

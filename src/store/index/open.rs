@@ -13,8 +13,8 @@ use crate::world::Disk;
 
 /// Goes up with every change to [`SCHEMA`] or to what the columns mean.
 const VERSION: u32 = 1;
-/// How long a statement waits for other processes; a transaction takes well below a millisecond.
-const BUSY: Duration = Duration::from_secs(10);
+/// How often a statement tries again while other processes write; a transaction takes below a millisecond.
+const ROUNDS: i32 = 15_000;
 /// How long setting up a new file may take others.
 const SETUP: Duration = Duration::from_secs(30);
 
@@ -40,9 +40,9 @@ CREATE INDEX ready ON task(priority, due, created, id, start, idem)
 CREATE INDEX dated ON task(priority, created)
   WHERE status = 0 AND unmet = 0 AND problem IS NULL AND asleep = 0 AND due < 9223372036854775807;
 CREATE INDEX waking ON task(start) WHERE status = 0 AND unmet = 0 AND problem IS NULL AND asleep = 1;
-CREATE INDEX doomed ON task(doomed) WHERE status = 0 AND problem IS NULL AND doomed > 0;
+CREATE INDEX doomed ON task(id) WHERE status = 0 AND problem IS NULL AND doomed > 0;
 CREATE INDEX dirty ON task(updated) WHERE base IS NOT oid AND problem IS NULL;
-CREATE INDEX trouble ON task(line) WHERE problem IS NOT NULL;
+CREATE INDEX trouble ON task(id) WHERE problem IS NOT NULL;
 CREATE INDEX same ON task(idem) WHERE idem IS NOT NULL;
 CREATE INDEX child ON task(parent) WHERE parent IS NOT NULL;
 ";
@@ -102,7 +102,7 @@ impl Index {
         let open = || {
             let conn = Connection::open_with_flags(path, flags)?;
             conn.set_prepared_statement_cache_capacity(48);
-            conn.busy_timeout(BUSY)?;
+            conn.busy_handler(Some(wait_for_others))?;
             Ok(conn)
         };
         let conn = open().map_err(|e| IndexError::from_sql(path, &e))?;
@@ -138,11 +138,23 @@ impl Index {
     }
 }
 
-/// Settings of a connection. Nothing is ever synced: after a power failure the boot id is another one.
+/// Settings of a connection. Nothing is ever synced: after a power failure the boot id is another one. A
+/// kill leaves a journal that the next process applies. Measured with processes that live for one command,
+/// a truncated journal without a memory map is the fastest (0.3 ms for open, get and put; a write-ahead
+/// log 0.5 ms), and leaves the smallest resident set.
 fn tune(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(
-        "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 268435456;",
+        "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; \
+         PRAGMA cache_size = -16384; PRAGMA mmap_size = 0;",
     )
+}
+
+/// Waits for another process. SQLite's own steps grow to 100 ms, which under eight writers made the
+/// slowest wait ten times longer than these short, uneven ones. Gives up after about ten seconds.
+fn wait_for_others(round: i32) -> bool {
+    let uneven = u64::from(round.unsigned_abs()) * 137 % 800;
+    std::thread::sleep(Duration::from_micros(200 + uneven));
+    round < ROUNDS
 }
 
 fn stamp(boot_id: &str) -> String {

@@ -39,7 +39,7 @@ impl Index {
     /// [`IndexError`].
     pub fn uncommitted(&self, limit: usize) -> Result<Vec<Row>, IndexError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.rows("WHERE t.base IS NOT t.oid AND t.problem IS NULL ORDER BY t.updated LIMIT ?1", [limit])
+        self.rows("dirty", "t.base IS NOT t.oid AND t.problem IS NULL ORDER BY t.updated LIMIT ?1", [limit])
     }
 
     /// Tasks that somebody holds, by the file; quarantined files are not among them.
@@ -49,7 +49,8 @@ impl Index {
     pub fn in_progress(&self) -> Result<Vec<Row>, IndexError> {
         let status = status_code(Status::InProgress);
         self.rows(
-            "WHERE t.status = ?1 AND t.problem IS NULL ORDER BY t.priority, t.due, t.created, t.id",
+            "by_status",
+            "t.status = ?1 AND t.problem IS NULL ORDER BY t.priority, t.due, t.created, t.id",
             [status],
         )
     }
@@ -59,7 +60,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn problems(&self) -> Result<Vec<Row>, IndexError> {
-        self.rows("WHERE t.problem IS NOT NULL ORDER BY t.id", [])
+        self.rows("trouble", "t.problem IS NOT NULL ORDER BY t.id", [])
     }
 
     /// Tasks with this idempotency key, oldest first.
@@ -67,7 +68,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn with_key(&self, idempotency_key: &str) -> Result<Vec<Row>, IndexError> {
-        self.rows("WHERE t.idem = ?1 ORDER BY t.created, t.id", [idempotency_key])
+        self.rows("same", "t.idem = ?1 ORDER BY t.created, t.id", [idempotency_key])
     }
 
     /// Tasks that are a part of this one, oldest first.
@@ -75,7 +76,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn children(&self, id: &TaskId) -> Result<Vec<Row>, IndexError> {
-        self.rows("WHERE t.parent = ?1 ORDER BY t.created, t.id", [id.as_str()])
+        self.rows("child", "t.parent = ?1 ORDER BY t.created, t.id", [id.as_str()])
     }
 
     /// How many tasks there are in each status.
@@ -148,8 +149,17 @@ impl Index {
         })
     }
 
-    pub(super) fn rows(&self, clauses: &str, params: impl Params) -> Result<Vec<Row>, IndexError> {
-        let text = format!("SELECT {COLUMNS} FROM task AS t LEFT JOIN doc AS d ON d.key = t.key {clauses}");
+    /// The rows of one index; naming it keeps SQLite from choosing another, which it cannot know to be huge.
+    pub(super) fn rows(
+        &self,
+        index: &str,
+        clauses: &str,
+        params: impl Params,
+    ) -> Result<Vec<Row>, IndexError> {
+        let text = format!(
+            "SELECT {COLUMNS} FROM task AS t INDEXED BY {index} \
+             LEFT JOIN doc AS d ON d.key = t.key WHERE {clauses}"
+        );
         self.run(|c| c.prepare_cached(&text)?.query_map(params, from_sql)?.collect())
     }
 }

@@ -1,0 +1,299 @@
+//! Puts a real machine together: real clock, disk, repository and remote around one state directory.
+//!
+//! The one place that knows the real implementations of the seams; the harness has another one.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::store::layout::Layout;
+use crate::store::settings::Settings;
+use crate::store::settings_load::{self, Loaded};
+use crate::store::tasks::Store;
+use crate::sync::git::{GitObjects, Outside};
+use crate::usecase::init;
+use crate::usecase::error::{Error, Kind, Result};
+use crate::usecase::queue::{Opening, Queue};
+use crate::world::clock::RealClock;
+use crate::world::disk::RealDisk;
+use crate::world::git_command::Git;
+use crate::world::process::real::RealProcess;
+use crate::world::random::RealRandom;
+use crate::world::remote::GitRemote;
+use crate::world::{Clock, Disk, ObjectsError, Remote, World, env};
+
+const CONFIG_MAX: u64 = 256 * 1024;
+/// `git gc` of a large repository takes seconds; more than this means that it hangs.
+const GC_LIMIT: Duration = Duration::from_secs(300);
+
+/// How a queue is to be opened.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The state directory.
+    pub state: PathBuf,
+    /// Who is asking; default `user@host:pid-of-parent`.
+    pub session: Option<String>,
+    /// Leave the network alone.
+    pub no_sync: bool,
+}
+
+/// Opens the queue in a state directory.
+///
+/// # Errors
+/// Not found (3) where no queue is, configuration (78) for wrong settings, failure (1) for the disk.
+pub fn open(options: &Options) -> Result<Queue> {
+    let layout = Layout::new(&options.state);
+    let disk = RealDisk;
+    let machine = machine_id(&disk, &layout)?;
+    let loaded = settings(&disk, &layout)?;
+    let remote = remote(&layout, &loaded.settings);
+    let world = world(&layout, &loaded.settings.branch, remote, false)?;
+    let store = Store::open(&world, layout).map_err(|e| Error::from_store(&e))?;
+    Queue::open(Opening {
+        world,
+        store,
+        settings: loaded.settings,
+        session: options.session.clone().unwrap_or_else(default_session),
+        machine,
+        no_sync: options.no_sync,
+    })
+}
+
+/// Who acts when nobody says so: the user on this host, in the shell that runs the command.
+#[must_use]
+pub fn default_session() -> String {
+    format!("{}@{}:{}", env::user_name(), env::host_name(), env::parent_pid())
+}
+
+/// The real world around a state directory. With `create` the repository is made if it is not there.
+///
+/// # Errors
+/// The repository cannot be opened.
+pub fn world(layout: &Layout, branch: &str, remote: Option<GitRemote>, create: bool) -> Result<World> {
+    let git_dir = layout.git();
+    let head = format!("refs/heads/{branch}");
+    let opened = if create {
+        GitObjects::init(&git_dir, &head, outside(&git_dir))
+    } else {
+        match GitObjects::open(&git_dir, outside(&git_dir)) {
+            Ok(objects) => Ok(objects),
+            // Deleted, or never finished: what is on the remote or in the files fills it again.
+            Err(ObjectsError::Other(_)) if !git_dir.join("HEAD").is_file() => {
+                GitObjects::init(&git_dir, &head, outside(&git_dir))
+            }
+            Err(error) => Err(error),
+        }
+    };
+    let objects = opened.map_err(|e| {
+        Error::failure(e.to_string()).hint("`orch doctor` looks at the repository in the state directory")
+    })?;
+    let supervisor = env::current_exe().map(|exe| vec![exe, PathBuf::from("__supervise")]).unwrap_or_default();
+    Ok(World {
+        clock: Box::new(RealClock),
+        disk: Box::new(RealDisk),
+        objects: Box::new(objects),
+        remote: remote.map(|remote| Box::new(remote) as Box<dyn Remote>),
+        process: Box::new(RealProcess::new(RealClock.boot_id(), supervisor)),
+        random: Box::new(RealRandom),
+    })
+}
+
+fn outside(git_dir: &Path) -> Outside {
+    let dir = git_dir.to_owned();
+    Outside {
+        disk: Box::new(RealDisk),
+        clock: Box::new(RealClock),
+        collect_garbage: Box::new(move || {
+            Git::default().collect_garbage(&dir, GC_LIMIT).map_err(|error| error.message)
+        }),
+    }
+}
+
+/// The remote that the settings name.
+#[must_use]
+pub fn remote(layout: &Layout, settings: &Settings) -> Option<GitRemote> {
+    let url = settings.remote.as_deref()?;
+    Some(GitRemote::new(&layout.git(), url, layout.state().parent()))
+}
+
+/// The settings of a state directory: defaults, `orch.yaml`, this machine's `config.yaml`, environment.
+///
+/// # Errors
+/// Configuration (78) with file, line and column.
+pub fn settings(disk: &dyn Disk, layout: &Layout) -> Result<Loaded> {
+    let shared = read(disk, &layout.state().join("orch.yaml"))?;
+    let own = read(disk, &layout.own_config())?;
+    settings_load::load(shared.as_deref(), own.as_deref(), &env::orch_pairs()).map_err(|e| {
+        Error::new(Kind::Config, "config", e.to_string())
+            .hint("`orch config show --origin` lists every setting and where it comes from")
+    })
+}
+
+fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>> {
+    match disk.read(path, CONFIG_MAX) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::new(Kind::Config, "config", format!("{}: {error}", path.display()))),
+    }
+}
+
+/// This machine's id: a machine is a state directory.
+///
+/// # Errors
+/// Not found (3) where no queue is.
+pub fn machine_id(disk: &dyn Disk, layout: &Layout) -> Result<String> {
+    let path = layout.machine();
+    let bytes = disk.read(&path, 4096).map_err(|error| {
+        let message = format!("{} holds no queue of this machine ({error})", layout.state().display());
+        Error::new(Kind::NotFound, "no_queue", message).hint("`orch init` makes one here")
+    })?;
+    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+    crate::protocol::id::check_name("machine", &text)
+        .map_err(|e| Error::new(Kind::Damaged, "damaged", format!("{}: {e}", path.display())))?;
+    Ok(text)
+}
+
+/// What `orch init` was asked to do.
+#[derive(Debug, Clone, Default)]
+pub struct InitRequest {
+    /// The state directory to be.
+    pub state: PathBuf,
+    /// Remote to share the queue through; default: the `origin` of the code repository around it, if any.
+    pub remote: Option<String>,
+    /// Name of the state branch.
+    pub branch: Option<String>,
+    /// Who is asking.
+    pub session: Option<String>,
+    /// Leave the network alone: the remote is written down but not asked.
+    pub no_sync: bool,
+}
+
+/// What `orch init` made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inited {
+    /// The state directory.
+    pub state: PathBuf,
+    /// The remote, without credentials.
+    pub remote: Option<String>,
+    /// The state branch.
+    pub branch: String,
+    /// False when it was there already.
+    pub created: bool,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Makes a state directory, connects it to its remote and exchanges what is there. Doing it again changes
+/// nothing but the remote, if another one is named.
+///
+/// # Errors
+/// Configuration (78) when the remote does not exist, unreachable (75), refused (5) with the remedy.
+pub fn init(request: &InitRequest) -> Result<Inited> {
+    let layout = Layout::new(&request.state);
+    let disk = RealDisk;
+    let known = disk.stat(&layout.machine()).map_err(|e| Error::failure(e.to_string()))?.is_some();
+    let code_root = enclosing_repository(&request.state);
+    let remote = match &request.remote {
+        Some(url) => Some(absolute(url)?),
+        None if known => settings(&disk, &layout)?.settings.remote,
+        None => code_root.as_deref().and_then(origin),
+    };
+    init::lay_out(&disk, &RealRandom, &layout, crate::policy::DEFAULT)?;
+    write_config(&disk, &layout, remote.as_deref(), request.branch.as_deref())?;
+    if let Some(root) = &code_root {
+        exclude(&disk, root, &layout)?;
+    }
+    let loaded = settings(&disk, &layout)?.settings;
+    world(&layout, &loaded.branch, None, true)?;
+    let connected = connect(request, &layout)?;
+    Ok(Inited {
+        state: request.state.clone(),
+        remote: remote.as_deref().map(crate::world::remote::failure::without_secrets),
+        branch: loaded.branch,
+        created: !known,
+        notes: connected,
+    })
+}
+
+/// Tests the remote and exchanges what is there; gives what a person should know.
+fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
+    let options =
+        Options { state: request.state.clone(), session: request.session.clone(), no_sync: request.no_sync };
+    let mut queue = open(&options)?;
+    let mut notes = Vec::new();
+    if queue.settings().remote.is_some() && !request.no_sync {
+        let found = init::probe(&queue)?;
+        if found.branches && !queue.settings().sync.lease_refs.is_branches() {
+            set(&RealDisk, &layout.state().join("orch.yaml"), "sync.lease_refs", "branches")?;
+            queue = open(&options)?;
+        }
+        notes.extend(found.notes);
+    }
+    if !request.no_sync {
+        init::first_sync(&mut queue)?;
+    }
+    notes.extend(queue.notices());
+    Ok(notes)
+}
+
+/// The code repository that the state directory lies in: the nearest parent with a `.git`.
+fn enclosing_repository(state: &Path) -> Option<PathBuf> {
+    state.parent()?.ancestors().find(|dir| dir.join(".git").exists()).map(Path::to_owned)
+}
+
+fn origin(root: &Path) -> Option<String> {
+    Git::default().config_get(root, "remote.origin.url").and_then(|url| {
+        // A relative path is meant from the repository that names it.
+        let here = root.join(&url);
+        Some(if here.is_dir() { here.canonicalize().ok()?.to_string_lossy().into_owned() } else { url })
+    })
+}
+
+/// Remotes by path are kept absolute: commands run anywhere.
+fn absolute(url: &str) -> Result<String> {
+    if !crate::world::git_command::transport::is_path(url) || url.starts_with("file:") {
+        return Ok(url.to_owned());
+    }
+    let path = Path::new(url).canonicalize().map_err(|e| {
+        Error::new(Kind::Config, "remote_not_found", format!("there is no repository at {url}: {e}"))
+            .hint("create it with `git init --bare`, or name another with --remote URL")
+    })?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+fn write_config(disk: &dyn Disk, layout: &Layout, remote: Option<&str>, branch: Option<&str>) -> Result<()> {
+    for (key, value) in [("remote", remote), ("branch", branch)] {
+        if let Some(value) = value {
+            set(disk, &layout.own_config(), key, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes one setting into a file, keeping the rest of it.
+fn set(disk: &dyn Disk, path: &Path, key: &str, value: &str) -> Result<()> {
+    let before = read(disk, path)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&before).into_owned();
+    let after = settings_load::set(&text, key, value)
+        .map_err(|e| Error::new(Kind::Config, "config", format!("{}: {e}", path.display())))?;
+    if after != text {
+        crate::store::atomic::write(disk, path, after.as_bytes()).map_err(|e| Error::failure(e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Keeps the state directory out of the code repository's sight, without touching its files.
+fn exclude(disk: &dyn Disk, root: &Path, layout: &Layout) -> Result<()> {
+    let Ok(inside) = layout.state().strip_prefix(root) else { return Ok(()) };
+    let Some(git_dir) = Git::default().common_dir(root) else { return Ok(()) };
+    let path = git_dir.join("info").join("exclude");
+    let line = format!("/{}/", inside.display());
+    let before = disk.read(&path, CONFIG_MAX).unwrap_or_default();
+    let text = String::from_utf8_lossy(&before).into_owned();
+    if text.lines().any(|known| known.trim() == line) {
+        return Ok(());
+    }
+    let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    crate::store::atomic::write(disk, &path, format!("{text}{gap}{line}\n").as_bytes())
+        .map(drop)
+        .map_err(|e| Error::failure(e.to_string()))
+}

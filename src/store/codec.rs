@@ -1,0 +1,151 @@
+//! Task files: canonical bytes ↔ [`Task`], with the seal.
+
+use super::parse::{self, YamlError};
+use super::seal::{self, Seal};
+use super::wire::{self, FORMAT, Form, Step, WireError};
+use super::{emit, json};
+use crate::protocol::id::TaskId;
+use crate::protocol::task::{Definition, Task};
+use crate::protocol::value::Value;
+
+pub use super::parse::FILE_MAX;
+
+/// Maps that are one line in a file, so that a heartbeat is a diff of one line.
+const ONE_LINE: [&str; 4] = ["retry", "limits", "lease", "result"];
+
+/// A task file that could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// What it holds. Nobody has compared it with the replay of its history yet.
+    pub task: Task,
+    /// Whether these are the bytes that orch wrote.
+    pub seal: Seal,
+}
+
+/// What kind of trouble a file is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProblemKind {
+    /// Torn or no text: to be restored from git.
+    Damaged,
+    /// Somebody's edit does not fit the format: to be corrected.
+    Invalid,
+    /// Written by a newer version of orch.
+    NewerFormat,
+}
+
+/// Why a file could not be read, and where; the text is `line:column: message`, after the file's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{line}:{column}: {message}")]
+pub struct Problem {
+    /// What kind of trouble it is.
+    pub kind: ProblemKind,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What is wrong, and what was expected.
+    pub message: String,
+}
+
+/// The canonical bytes of a task, sealed. Equal tasks are equal bytes.
+///
+/// The result may be larger than [`FILE_MAX`], then nobody can read it: see [`fits`].
+#[must_use]
+pub fn encode(task: &Task) -> Vec<u8> {
+    let mut text = emit::emit(&wire::task_to_value(task, Form::File), &ONE_LINE);
+    seal::add(&mut text);
+    text.into_bytes()
+}
+
+/// Whether [`decode`] will read bytes of this number. An operation that makes a task larger must be refused.
+#[must_use]
+pub fn fits(bytes: &[u8]) -> bool {
+    bytes.len() <= FILE_MAX
+}
+
+/// Reads a task file.
+///
+/// # Errors
+/// The first [`Problem`].
+pub fn decode(bytes: &[u8]) -> Result<Decoded, Problem> {
+    let text = text(bytes)?;
+    let sealed = seal::split(text).ok_or_else(|| unsealed(text))?;
+    let value = parse::parse(sealed.body).map_err(invalid)?;
+    check_format(&value, sealed.body)?;
+    let task = wire::task_from_value(&value).map_err(|e| misfit(sealed.body, &e))?;
+    Ok(Decoded { task, seal: sealed.seal })
+}
+
+/// Reads the task file of `orch add --file`: no state, no history, no seal; the id if one likes.
+///
+/// # Errors
+/// The first [`Problem`].
+pub fn decode_definition(bytes: &[u8]) -> Result<(Option<TaskId>, Definition), Problem> {
+    let text = text(bytes)?;
+    let value = parse::parse(text).map_err(invalid)?;
+    check_format(&value, text)?;
+    wire::definition_from_value(&value).map_err(|e| misfit(text, &e))
+}
+
+/// A whole task with its history as one line of JSON, without a line feed.
+#[must_use]
+pub fn task_to_json_line(task: &Task) -> String {
+    json::to_json(&wire::task_to_value(task, Form::Json { history: true })).to_string()
+}
+
+/// Reads what [`task_to_json_line`] wrote.
+///
+/// # Errors
+/// A [`Problem`] whose line is 1: the caller knows which line of the file it is.
+pub fn task_from_json_line(line: &str) -> Result<Task, Problem> {
+    let invalid = |column: usize, message: String| Problem {
+        kind: ProblemKind::Invalid,
+        line: 1,
+        column: column.max(1),
+        message,
+    };
+    let json: serde_json::Value = serde_json::from_str(line)
+        .map_err(|e| invalid(e.column(), format!("this is not valid JSON: {e}")))?;
+    let value = json::from_json(&json).map_err(|e| invalid(1, e))?;
+    check_format(&value, "")?;
+    wire::task_from_value(&value).map_err(|e| invalid(1, e.to_string()))
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Problem> {
+    let kind = if fits(bytes) { ProblemKind::Damaged } else { ProblemKind::Invalid };
+    parse::text(bytes).map_err(|YamlError { line, column, message }| Problem { kind, line, column, message })
+}
+
+fn unsealed(text: &str) -> Problem {
+    Problem {
+        kind: ProblemKind::Damaged,
+        line: text.lines().count().max(1),
+        column: 1,
+        message: "the file does not end in its seal, so it is not whole; `orch doctor --repair` restores it from git".to_owned(),
+    }
+}
+
+fn invalid(YamlError { line, column, message }: YamlError) -> Problem {
+    Problem { kind: ProblemKind::Invalid, line, column, message }
+}
+
+fn check_format(value: &Value, body: &str) -> Result<(), Problem> {
+    match value.get("format") {
+        Some(Value::Int(format)) if *format > FORMAT => {
+            let (line, column) = parse::locate(body, &[Step::Key("format".to_owned())]);
+            let message = format!(
+                "the file has format {format}, this version of orch reads format {FORMAT}; upgrade orch"
+            );
+            Err(Problem { kind: ProblemKind::NewerFormat, line, column, message })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn misfit(body: &str, error: &WireError) -> Problem {
+    let (line, column) = parse::locate(body, &error.path);
+    Problem { kind: ProblemKind::Invalid, line, column, message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Setting up a queue: a state directory of its own, and the remote that it shares.
+
+use std::path::{Path, PathBuf};
+
+use crate::store::layout::Layout;
+use crate::store::{atomic, settings};
+use crate::sync::{fetch, local, publish};
+use crate::world::{Disk, Oid, PushOutcome, Random, RefUpdate, RemoteFailure};
+
+use super::error::{Error, Kind, Result};
+use super::queue::Queue;
+
+/// Files that a new state directory gets, besides `orch.yaml`.
+const GITATTRIBUTES: &str = "* -merge -text\n";
+const AGENTS: &str = "# Agent types: command line, prompt template, limits.\n\
+    format: 1\nagents: {}\n";
+const WORKFLOW: &str = "# Which event starts which agent type. `simple` runs each task with its own agent.\n\
+    format: 1\nworkflow: simple\n";
+
+/// Writes the files of a new state directory that need no repository; says whether it was new.
+///
+/// # Errors
+/// The disk says no.
+pub fn lay_out(disk: &dyn Disk, random: &dyn Random, layout: &Layout, policy: &str) -> Result<bool> {
+    let io = |e: &dyn std::fmt::Display| Error::failure(e.to_string()).hint("choose another place with --state DIR");
+    let machine = layout.machine();
+    let known = disk.stat(&machine).map_err(|e| io(&e))?.is_some();
+    for dir in [layout.tasks(), layout.own(), layout.locks(), layout.rejected(), layout.outbox()] {
+        disk.create_dir(&dir).map_err(|e| io(&e))?;
+    }
+    let files: [(PathBuf, &str); 5] = [
+        (layout.state().join("orch.yaml"), settings::DEFAULT_ORCH_YAML),
+        (layout.state().join(".gitattributes"), GITATTRIBUTES),
+        (layout.state().join("agents.yaml"), AGENTS),
+        (layout.state().join("workflow.yaml"), WORKFLOW),
+        (layout.state().join("policy.yaml"), policy),
+    ];
+    for (path, text) in files {
+        write_new(disk, &path, text)?;
+    }
+    if !known {
+        let mut dice = [0u8; 5];
+        random.fill(&mut dice);
+        let hex: String = dice.iter().map(|byte| format!("{byte:02x}")).collect();
+        write_new(disk, &machine, &format!("m-{hex}\n"))?;
+    }
+    Ok(!known)
+}
+
+fn write_new(disk: &dyn Disk, path: &Path, text: &str) -> Result<()> {
+    let fail = |e: &dyn std::fmt::Display| Error::failure(format!("{}: {e}", path.display()));
+    if disk.stat(path).map_err(|e| fail(&e))?.is_none() {
+        atomic::write(disk, path, text.as_bytes()).map_err(|e| fail(&e))?;
+    }
+    Ok(())
+}
+
+/// What connecting to a remote found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connected {
+    /// The remote only takes branches: lease refs go below `refs/heads/`.
+    pub branches: bool,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Tests what the remote allows: custom refs, deletion, atomic pushes. Everything that it makes it removes.
+///
+/// # Errors
+/// Configuration (78) when there is no such repository; unreachable (75); refused (5) with the remedy.
+pub fn probe(q: &Queue) -> Result<Connected> {
+    let cx = q.cx();
+    let remote = cx.remote().map_err(|e| Error::from_sync(&e))?;
+    let refs = remote.refs(&[&cx.names.branch], cx.limit).map_err(|e| match e.kind {
+        RemoteFailure::NotFound => Error::new(
+            Kind::Config,
+            "remote_not_found",
+            format!("there is no repository at {}: {}", remote.url(), e.message),
+        )
+        .hint("create it first (an empty bare repository is enough), or name another with --remote URL"),
+        _ => Error::from_sync(&e.into()),
+    })?;
+    let mut found = Connected::default();
+    let probe = probe_object(q)?;
+    let custom = try_ref(q, &format!("refs/orch/probe/{}", q.machine), probe)?;
+    if let Err(message) = custom {
+        let branch = try_ref(q, &format!("refs/heads/orch-leases/probe-{}", q.machine), probe)?;
+        if let Err(also) = branch {
+            return Err(Error::new(
+                Kind::Refused,
+                "declined",
+                format!("{} takes neither custom refs ({message}) nor branches ({also})", remote.url()),
+            )
+            .hint(
+                "allow pushes to refs/orch/* and orch-state for this account (a ruleset may need a bypass), \
+                 or use a repository of its own for the queue with --remote URL",
+            ));
+        }
+        found.branches = true;
+        found.notes.push(format!("the remote refuses refs/orch/* ({message}); leases go to refs/heads/orch-leases/"));
+    }
+    if refs.is_empty() {
+        found.notes.push(format!("{} is new on the remote", cx.names.branch));
+    }
+    Ok(found)
+}
+
+fn probe_object(q: &Queue) -> Result<Oid> {
+    let mut dice = [0u8; 8];
+    q.world.random.fill(&mut dice);
+    let commit = crate::world::NewCommit {
+        base: None,
+        changes: &[("probe".to_owned(), Some(dice.to_vec()))],
+        parents: &[],
+        author: "orch",
+        at_s: q.now().0 / 1000,
+        message: "probe [skip ci]\n",
+    };
+    q.world.objects.commit(&commit).map_err(|e| Error::failure(e.to_string()))
+}
+
+/// Creates and deletes a ref; the inner error is what the remote said.
+fn try_ref(q: &Queue, name: &str, oid: Oid) -> Result<std::result::Result<(), String>> {
+    let cx = q.cx();
+    let remote = cx.remote().map_err(|e| Error::from_sync(&e))?;
+    let known = remote.refs(&[name], cx.limit).map_err(|e| Error::from_sync(&e.into()))?;
+    let expected = known.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
+    let made = remote.push(&[RefUpdate { name: name.to_owned(), expected, new: Some(oid) }], cx.limit);
+    match made.first() {
+        Some(PushOutcome::Accepted) => {
+            remote.push(&[RefUpdate { name: name.to_owned(), expected: Some(oid), new: None }], cx.limit);
+            Ok(Ok(()))
+        }
+        Some(PushOutcome::Refused(message)) => Ok(Err(message.clone())),
+        Some(PushOutcome::Unknown(message)) => Err(Error::from_sync(
+            &crate::world::RemoteError {
+                kind: crate::world::remote::passing(message).unwrap_or(RemoteFailure::Unreachable),
+                message: message.clone(),
+            }
+            .into(),
+        )),
+        None => Err(Error::failure("the push of a probe was not answered")),
+    }
+}
+
+/// The first commit and, with a remote, the first exchange: what is there is taken over, what is here is
+/// published.
+///
+/// # Errors
+/// Unreachable (75), refused (5).
+pub fn first_sync(q: &mut Queue) -> Result<()> {
+    if !q.shared() {
+        local::commit(&q.cx()).map_err(|e| Error::from_sync(&e))?;
+        return Ok(());
+    }
+    fetch::fetch(&q.cx()).map_err(|e| Error::from_sync(&e))?;
+    publish::publish(&q.cx(), publish::Scope::Waiting).map_err(|e| Error::from_sync(&e))?;
+    Ok(())
+}
+

@@ -1,0 +1,175 @@
+//! Runs one command with no input, bounded output, and a wall-clock limit that ends its whole process
+//! group: `ssh` and the remote helpers are children of git and would otherwise outlive it.
+
+use std::fs::File;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+/// What is kept of the error output; the first words matter, not the last.
+const MOST_ERRORS: usize = 64 << 10;
+
+/// No limit is longer, so that adding it to a point in time cannot overflow.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// Between the polite and the final signal.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// How a command ended.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// Exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error, cut after 64 KiB.
+    pub stderr: Vec<u8>,
+    /// The limit was reached and the process group was killed.
+    pub timed_out: bool,
+    /// There was more standard output than allowed; the rest was read and dropped.
+    pub truncated: bool,
+}
+
+/// Runs the command.
+///
+/// The end of the child counts, not the end of its output: a daemon that it leaves behind (a
+/// credential cache, a shared ssh connection) keeps the pipes open for as long as it likes.
+///
+/// # Errors
+///
+/// When the command cannot be started.
+pub fn run(mut command: Command, limit: Duration, most_output: usize) -> io::Result<Finished> {
+    let deadline = Instant::now() + limit.min(LONGEST);
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut running = Running::new(&mut child, most_output)?;
+    let mut finished = Finished::default();
+    if !running.wait_until(deadline) {
+        finished.timed_out = true;
+        running.signal(Signal::TERM);
+        running.wait_until(Instant::now() + GRACE);
+        // Whether or not git has gone by now: its children may not have. Its number is still ours,
+        // because nobody has collected it.
+        running.signal(Signal::KILL);
+        running.wait_until(Instant::now() + GRACE);
+    }
+    running.stdout.drain();
+    running.stderr.drain();
+    finished.truncated = running.stdout.cut;
+    finished.stdout = std::mem::take(&mut running.stdout.bytes);
+    finished.stderr = std::mem::take(&mut running.stderr.bytes);
+    finished.code = child.wait().ok().and_then(|status| status.code());
+    Ok(finished)
+}
+
+/// A child together with the ends of its pipes, and a pipe that closes when the child ends.
+struct Running {
+    pid: Pid,
+    stdout: Capture,
+    stderr: Capture,
+    ended: PipeReader,
+}
+
+impl Running {
+    fn new(child: &mut Child, most_output: usize) -> io::Result<Self> {
+        let pid = Pid::from_child(child);
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(io::Error::other("the command was started without pipes"));
+        };
+        Ok(Running {
+            pid,
+            stdout: Capture::new(stdout.into(), most_output)?,
+            stderr: Capture::new(stderr.into(), MOST_ERRORS)?,
+            ended: watch(pid)?,
+        })
+    }
+
+    /// Reads output until the child ends (true) or time is up (false).
+    fn wait_until(&mut self, deadline: Instant) -> bool {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec {
+                tv_sec: left.as_secs().min(86_400).cast_signed(),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            let mut events = vec![PollFd::new(&self.ended, PollFlags::IN)];
+            let open = [&self.stdout, &self.stderr];
+            events.extend(open.iter().filter_map(|capture| capture.poll()));
+            let ready = poll(&mut events, Some(&timeout));
+            if matches!(ready, Ok(1..)) && !events[0].revents().is_empty() {
+                return true;
+            }
+            self.stdout.drain();
+            self.stderr.drain();
+            if left.is_zero() {
+                return false;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // The only possible failure is that the group has gone.
+        let _ = kill_process_group(self.pid, signal);
+    }
+}
+
+/// A pipe whose reading end becomes ready when the child has ended. The thread leaves the child
+/// uncollected, so that its number (and its group's) cannot pass to somebody else before we are done.
+fn watch(pid: Pid) -> io::Result<PipeReader> {
+    let (ended, ending) = io::pipe()?;
+    std::thread::Builder::new().name("git-wait".to_owned()).stack_size(64 << 10).spawn(move || {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+        drop(ending);
+    })?;
+    Ok(ended)
+}
+
+/// One output stream: kept up to a bound, read to its end beyond.
+struct Capture {
+    pipe: Option<File>,
+    bytes: Vec<u8>,
+    most: usize,
+    cut: bool,
+}
+
+impl Capture {
+    fn new(pipe: OwnedFd, most: usize) -> io::Result<Self> {
+        fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)?;
+        Ok(Capture { pipe: Some(File::from(pipe)), bytes: Vec::new(), most, cut: false })
+    }
+
+    fn poll(&self) -> Option<PollFd<'_>> {
+        self.pipe.as_ref().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN))
+    }
+
+    /// Takes what is there now.
+    fn drain(&mut self) {
+        let mut buffer = [0u8; 16 << 10];
+        while let Some(pipe) = &mut self.pipe {
+            match pipe.read(&mut buffer) {
+                Ok(0) => self.pipe = None,
+                Ok(count) => self.keep(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => self.pipe = None,
+            }
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = self.most - self.bytes.len();
+        self.cut |= bytes.len() > room;
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+pub(in crate::world) mod tests;

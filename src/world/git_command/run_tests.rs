@@ -1,0 +1,84 @@
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, open};
+use rustix::io::Errno;
+
+use super::*;
+
+fn sh(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    command
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[test]
+fn output_and_code_come_back() {
+    let done = run(sh("echo out; echo err >&2; exit 3"), LONG, 100).unwrap();
+    assert_eq!((done.code, done.timed_out, done.truncated), (Some(3), false, false));
+    assert_eq!((done.stdout.as_slice(), done.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+}
+
+#[test]
+fn a_flood_is_cut_and_does_not_block_the_child() {
+    let done = run(sh("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2"), LONG, 1000).unwrap();
+    assert_eq!((done.code, done.truncated), (Some(0), true));
+    assert_eq!((done.stdout.len(), done.stderr.len()), (1000, MOST_ERRORS));
+}
+
+#[test]
+fn a_daemon_that_keeps_the_pipe_open_is_not_waited_for() {
+    let started = Instant::now();
+    let done = run(sh("sleep 60 & echo $!"), LONG, 100).unwrap();
+    assert!(started.elapsed() < LONG);
+    assert_eq!((done.code, done.timed_out), (Some(0), false));
+    let daemon: i32 = String::from_utf8(done.stdout).unwrap().trim().parse().unwrap();
+    rustix::process::kill_process(Pid::from_raw(daemon).unwrap(), Signal::KILL).unwrap();
+}
+
+/// Children that other tests start meanwhile must not inherit the pipe.
+const SAFE: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC);
+
+/// Tells whether a process lives: it holds both ends of a named pipe open, as nobody else does in the end.
+pub(in crate::world) struct Alive {
+    pipe: PathBuf,
+    watcher: File,
+}
+
+impl Alive {
+    pub(in crate::world) fn new(dir: &Path) -> Self {
+        let pipe = dir.join("alive");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let watcher = open(&pipe, OFlags::RDWR | SAFE, Mode::empty()).unwrap().into();
+        Alive { pipe, watcher }
+    }
+
+    /// A line of shell after which the shell and its children show that they live.
+    pub(in crate::world) fn script(&self) -> String {
+        format!("exec 9<>'{}'; echo up >&9", self.pipe.display())
+    }
+
+    /// Asserts that there was such a process, and waits until there is none.
+    pub(in crate::world) fn assert_was_and_is_gone(mut self) {
+        let mut said = [0u8; 3];
+        self.watcher.read_exact(&mut said).expect("the process had time to start");
+        drop(self.watcher);
+        let waited = Instant::now();
+        // Whoever opens only for writing, without waiting, is refused when nobody could read.
+        while open(&self.pipe, OFlags::WRONLY | SAFE, Mode::empty()).err() != Some(Errno::NXIO) {
+            assert!(waited.elapsed() < LONG, "a grandchild is alive");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn the_limit_ends_grandchildren_that_ignore_the_polite_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let alive = Alive::new(dir.path());
+    let script = format!("(trap '' TERM; {}; while :; do sleep 1; done) & wait", alive.script());
+    let done = run(sh(&script), Duration::from_secs(2), 100).unwrap();
+    assert!(done.timed_out && done.code.is_none());
+    alive.assert_was_and_is_gone();
+}
