@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::random::{ALL_KINDS, act, draws, play};
+use super::random::{ALL_KINDS, act, draws, play, play_on};
 use super::*;
 use crate::protocol::invariant::{check, check_progress};
 use crate::protocol::merge::{Merged, missing, overlay, rebase, same_task};
 use proptest::prelude::*;
+
+/// Machines that share a branch.
+const MACHINES: [&str; 3] = ["m-1", "m-2", "m-3"];
 
 fn ids<'a>(ops: impl IntoIterator<Item = &'a Op>) -> BTreeSet<String> {
     ops.into_iter().map(|op| op.id.to_string()).collect()
@@ -42,12 +45,28 @@ proptest! {
     fn merging_loses_nothing_and_keeps_the_promises(
         past in draws(ALL_KINDS, 12), a in draws(ALL_KINDS, 12), b in draws(ALL_KINDS, 12),
     ) {
-        let (_, a, b) = fork(&past, &a, &b);
-        for merged in [overlay(&a, &b), rebase(&a, &b)] {
+        let (past, a, _) = fork(&past, &a, &[]);
+        let b = play_on("m-2", &past, &b, 2_000);
+        for merged in [overlay(&a, &b), rebase(&a, &b, "m-2")] {
             nothing_is_lost(&a, &b, &merged);
             prop_assert_eq!(check(&merged.task), vec![]);
             prop_assert_eq!(check_progress(&a, &merged.task), vec![]);
         }
+    }
+
+    /// A machine publishes again what it did itself and what anybody said; a status that another machine
+    /// decided is that machine's to publish.
+    #[test]
+    fn a_machine_never_publishes_a_status_that_another_machine_decided(
+        past in draws(ALL_KINDS, 8), a in draws(ALL_KINDS, 8), b in draws(ALL_KINDS, 12),
+    ) {
+        let (_, a, b) = fork(&past, &a, &b);
+        let merged = rebase(&a, &b, "m-1");
+        let mut considered = ids(merged.task.history().iter().skip(a.history().len()));
+        considered.extend(ids(merged.refused.iter().map(|(op, _)| op)));
+        let mine = |op: &&Op| op.machine == "m-1" || op.action.based_on().is_none();
+        prop_assert_eq!(considered, ids(missing(&a, &b).filter(mine)));
+        prop_assert_eq!(check(&merged.task), vec![]);
     }
 
     /// Two machines fold one lease ref, or one folds it late: the second time changes nothing.
@@ -71,7 +90,7 @@ proptest! {
     ) {
         let (past, a, _) = fork(&past, &a, &[]);
         for other in [&a, &past] {
-            for merged in [overlay(&a, other), rebase(&a, other)] {
+            for merged in [overlay(&a, other), rebase(&a, other, "m-2")] {
                 prop_assert_eq!(merged, Merged { task: a.clone(), refused: vec![] });
             }
         }
@@ -82,8 +101,9 @@ proptest! {
     fn nothing_is_refused_when_only_one_side_moved(
         past in draws(ALL_KINDS, 12), tip in draws(ALL_KINDS, 12),
     ) {
-        let (past, tip, _) = fork(&past, &tip, &[]);
-        for merged in [overlay(&past, &tip), rebase(&past, &tip)] {
+        let (past, _, _) = fork(&past, &[], &[]);
+        let tip = play_on("m-1", &past, &tip, 1_000);
+        for merged in [overlay(&past, &tip), rebase(&past, &tip, "m-1")] {
             prop_assert_eq!(&merged.refused, &vec![]);
             prop_assert_eq!(merged.task.history(), tip.history());
             prop_assert_eq!(merged.task.status(), tip.status());
@@ -104,16 +124,16 @@ proptest! {
         let mut issued = ids(branch.history());
         for (round, (who, draws)) in rounds.iter().enumerate() {
             let before = machines[*who].clone();
-            machines[*who] = play(&before, draws, 1_000 * (round as u64 + 1));
+            machines[*who] = play_on(MACHINES[*who], &before, draws, 1_000 * (round as u64 + 1));
             issued.extend(ids(missing(&before, &machines[*who])));
             // Somebody else syncs at another time: only every other round is followed by a sync.
             if round % 2 == 0 {
-                sync(&mut branch, &mut machines[*who], &mut refused[*who]);
+                sync(&mut branch, &mut machines[*who], MACHINES[*who], &mut refused[*who]);
             }
         }
         for _ in 0..2 {
-            for (machine, refused) in machines.iter_mut().zip(&mut refused) {
-                sync(&mut branch, machine, refused);
+            for ((machine, refused), name) in machines.iter_mut().zip(&mut refused).zip(MACHINES) {
+                sync(&mut branch, machine, name, refused);
             }
         }
         for machine in &machines {
@@ -132,7 +152,7 @@ proptest! {
     ) {
         let (_, a, b) = fork(&past, &a, &b);
         prop_assert_eq!(overlay(&a, &b), overlay(&a.clone(), &b.clone()));
-        prop_assert_eq!(rebase(&a, &b), rebase(&a.clone(), &b.clone()));
+        prop_assert_eq!(rebase(&a, &b, "m-2"), rebase(&a.clone(), &b.clone(), "m-2"));
     }
 
     /// Operations that do not depend on each other give the same task in either order of arrival.
@@ -143,7 +163,7 @@ proptest! {
         let b = apply(&start, 20, BOB, snooze(at)).expect("pending");
         let b = apply(&b, 21, BOB, note(&text)).expect("pending");
         let b = apply(&b, 22, BOB, claim(0)).expect("pending");
-        let (ab, ba) = (rebase(&a, &b), rebase(&b, &a));
+        let (ab, ba) = (rebase(&a, &b, "m-2"), rebase(&b, &a, "m-1"));
         prop_assert_eq!((&ab.refused, &ba.refused), (&vec![], &vec![]));
         prop_assert_eq!(ab.task.def(), ba.task.def());
         prop_assert_eq!(ab.task.state(), ba.task.state());
@@ -152,8 +172,8 @@ proptest! {
 }
 
 /// Fetch, replay what the branch lacks, push.
-fn sync(branch: &mut Task, machine: &mut Task, refused: &mut BTreeSet<String>) {
-    let merged = rebase(branch, machine);
+fn sync(branch: &mut Task, machine: &mut Task, name: &str, refused: &mut BTreeSet<String>) {
+    let merged = rebase(branch, machine, name);
     refused.extend(ids(merged.refused.iter().map(|(op, _)| op)));
     *branch = merged.task.clone();
     *machine = merged.task;
@@ -165,7 +185,7 @@ fn two_claims_of_one_epoch_leave_one_holder_and_one_refused_claim() {
     let ann = apply(&start, 10, ANN, claim(0)).expect("pending");
     let bob = apply(&start, 20, BOB, claim(0)).expect("pending");
     let bob = apply(&bob, 21, BOB, done(1)).expect("he believes he holds it");
-    for merged in [overlay(&ann, &bob), rebase(&ann, &bob)] {
+    for merged in [overlay(&ann, &bob), rebase(&ann, &bob, BOB.1)] {
         assert_eq!(merged.task, ann, "the first to arrive holds it");
         let reasons: Vec<_> =
             merged.refused.iter().map(|(op, why)| (op.action.verb(), why.clone())).collect();
@@ -221,9 +241,10 @@ fn a_late_fold_does_not_apply_what_was_refused_before() {
 fn the_side_that_saw_more_heartbeats_of_the_same_lease_knows_better() {
     let held = task_in(Status::InProgress);
     let renewed = (60..63).fold(held.clone(), |t, n| apply(&t, n, ANN, heartbeat(1)).expect("alive"));
-    for merged in [overlay(&held, &renewed), rebase(&held, &renewed), overlay(&renewed, &held)] {
+    for merged in [overlay(&held, &renewed), rebase(&held, &renewed, ANN.1), overlay(&renewed, &held)] {
         assert_eq!(merged.task, renewed);
     }
+    assert_eq!(rebase(&held, &renewed, BOB.1).task, held, "another machine's view of it may be older");
     // Another lease, though older in beats, is not replaced.
     let taken = apply(&held, 70, BOB, takeover(1, 0)).expect("lapsed");
     assert_eq!(overlay(&taken, &renewed).task, taken);
@@ -235,7 +256,7 @@ fn two_tasks_under_one_id_are_told_apart_by_their_addition() {
     let later = apply(&mine, 2, ANN, note("x")).expect("pending");
     let theirs = next(None, &id("T"), &op(2, BOB, add(definition()))).expect("an addition");
     assert!(same_task(&mine, &later) && !same_task(&mine, &theirs));
-    let refused = rebase(&mine, &theirs).refused;
+    let refused = rebase(&mine, &theirs, BOB.1).refused;
     assert_eq!(refused[0].1, Rejected::Exists);
 }
 

@@ -124,6 +124,14 @@ pub(super) fn play(start: &Task, draws: &[Draw], from: u64) -> Task {
     })
 }
 
+/// The same, with everything done on one machine.
+pub(super) fn play_on(machine: &'static str, start: &Task, draws: &[Draw], from: u64) -> Task {
+    (from..).zip(draws).fold(start.clone(), |task, (n, draw)| {
+        let ((session, _), action) = act(&task, draw);
+        apply(&task, n, (session, machine), action).unwrap_or(task)
+    })
+}
+
 /// The lease without what heartbeats move, which is no part of any history.
 fn at_rest(task: &Task) -> Task {
     let mut task = task.clone();
