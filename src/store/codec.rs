@@ -3,7 +3,7 @@
 use super::parse::{self, YamlError};
 use super::seal::{self, Seal};
 use super::wire::{self, FORMAT, Form, Step, WireError};
-use super::{emit, json};
+use super::{canon, emit, json};
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{Definition, Task};
 use crate::protocol::value::Value;
@@ -70,7 +70,9 @@ pub fn fits(bytes: &[u8]) -> bool {
 pub fn decode(bytes: &[u8]) -> Result<Decoded, Problem> {
     let text = text(bytes)?;
     let sealed = seal::split(text).ok_or_else(|| unsealed(text))?;
-    let value = parse::parse(sealed.body).map_err(invalid)?;
+    // What a person touched gets the general parser, and its errors with their place.
+    let quick = if sealed.seal == Seal::Valid { canon::read(sealed.body) } else { None };
+    let value = quick.map_or_else(|| parse::parse(sealed.body), Ok).map_err(invalid)?;
     check_format(&value, sealed.body)?;
     let task = wire::task_from_value(&value).map_err(|e| misfit(sealed.body, &e))?;
     Ok(Decoded { task, seal: sealed.seal })

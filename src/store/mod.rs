@@ -2,6 +2,7 @@
 //! it lies, and how it gets there whole.
 
 pub mod atomic;
+mod canon;
 pub mod codec;
 pub mod emit;
 pub mod error;

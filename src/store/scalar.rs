@@ -45,7 +45,8 @@ pub(super) fn literal(out: &mut String, text: &str, indent: usize) -> bool {
     true
 }
 
-fn fits_literal(text: &str) -> bool {
+/// Whether a `|` block says exactly this text.
+pub(super) fn fits_literal(text: &str) -> bool {
     let body = text.strip_suffix('\n').unwrap_or(text);
     // More than one final line feed would need `|+`, a leading space an indentation indicator.
     text.contains('\n')
@@ -55,7 +56,8 @@ fn fits_literal(text: &str) -> bool {
         && !body.chars().any(|c| c != '\n' && c != '\t' && must_escape(c))
 }
 
-fn is_plain(text: &str, place: Place) -> bool {
+/// Whether every reader takes the bare text for this text.
+pub(super) fn is_plain(text: &str, place: Place) -> bool {
     let bytes = text.as_bytes();
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
     let starts_well =
@@ -105,7 +107,7 @@ fn looks_like_number(bytes: &[u8]) -> bool {
 }
 
 /// Characters that YAML cannot hold as they are, or that a reader of the file would not see.
-fn must_escape(c: char) -> bool {
+pub(super) fn must_escape(c: char) -> bool {
     match c {
         ' '..='~' => false,
         '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => true,

@@ -610,11 +610,7 @@ fn to_doc(task: &Task) -> String {
 }
 
 fn from_doc(doc: &str) -> Option<Task> {
-    let mut value = json::from_text(doc)?;
-    if let Value::Map(entries) = &mut value {
-        entries.push(("history".to_owned(), Value::List(Vec::new())));
-    }
-    wire::task_from_value(&value).ok()
+    wire::summary_from_value(&json::from_text(doc)?).ok()
 }
 
 fn located(problem: &codec::Problem) -> Problem {

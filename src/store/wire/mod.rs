@@ -21,7 +21,7 @@ use std::fmt;
 pub use super::parse::Step;
 pub use definition::definition_from_value;
 pub use op::{op_from_value, op_to_value};
-pub use task::{task_from_value, task_to_value};
+pub use task::{summary_from_value, task_from_value, task_to_value};
 pub use words::Word;
 
 /// Newest version of the task format that this version reads and writes.

@@ -37,15 +37,28 @@ pub fn task_to_value(task: &Task, form: Form) -> Value {
 /// What does not fit the format, and where.
 pub fn task_from_value(value: &Value) -> Result<Task, WireError> {
     let mut fields = Fields::of(value)?;
+    read(&mut fields, true)
+}
+
+/// Reads a task from a document that leaves its history out, as lists do.
+///
+/// # Errors
+/// As [`task_from_value`].
+pub fn summary_from_value(value: &Value) -> Result<Task, WireError> {
+    let mut fields = Fields::of(value)?;
+    read(&mut fields, false)
+}
+
+fn read(fields: &mut Fields<'_>, whole: bool) -> Result<Task, WireError> {
     fields.need("format", format)?;
     let id = fields.need("id", task_id)?;
-    let mut def = definition::read(&mut fields)?;
+    let mut def = definition::read(fields)?;
     let status = fields.need("status", word)?;
     let attempt = fields.opt("attempt", small)?.unwrap_or(0);
     let epoch = fields.opt("epoch", count)?.unwrap_or(0);
     let lease = fields.opt("lease", lease)?;
     let result = fields.opt("result", outcome)?;
-    let history = fields.need("history", history)?;
+    let history = if whole { fields.need("history", history)? } else { Vec::new() };
     if fields.take("seal").is_some() {
         return Err(
             WireError::new("`seal` belongs into the last line only").within(Step::Name("seal".to_owned()))
