@@ -80,6 +80,12 @@ pub enum Rejected {
     /// The history does not begin with `add`.
     #[error("there is no such task: a history begins with `add`")]
     Absent,
+    /// A heartbeat stands in a history.
+    #[error("heartbeats move the lease only and are no part of a history")]
+    NotHistory,
+    /// A fold refused it before, and applied what came after it.
+    #[error("it was refused when the operations after it were applied")]
+    RefusedBefore,
     /// A task cannot need or contain itself.
     #[error("a task cannot need itself")]
     NeedsItself,
@@ -123,6 +129,9 @@ pub fn replay(id: &TaskId, history: &[Op]) -> Result<Task, (usize, Rejected)> {
     for (at, op) in history.iter().enumerate().skip(1) {
         if !seen.insert(op.id) {
             return Err((at, Rejected::Exists));
+        }
+        if matches!(op.action, Action::Heartbeat { .. }) {
+            return Err((at, Rejected::NotHistory));
         }
         step(&mut task, op).map_err(|why| (at, why))?;
     }
@@ -361,7 +370,7 @@ fn check_beat(lease: &Lease, seen: u64) -> Result<(), Rejected> {
 
 fn renew(lease: &Lease, op: &Op, progress: Option<Progress>) -> Change {
     Change::to(State::InProgress(Lease {
-        beat: lease.beat + 1,
+        beat: lease.beat.saturating_add(1),
         renewed_at: op.at,
         expires_at: op.at.after(lease.ttl),
         progress: merge_progress(lease.progress.clone(), progress),
