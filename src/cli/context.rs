@@ -147,6 +147,13 @@ impl Context {
         }
     }
 
+    /// Says that something is not published yet, unless the use case has said why already.
+    pub fn unpublished(&mut self, what: &str) {
+        if self.notices.is_empty() {
+            self.remark(format!("{what} and not published yet"));
+        }
+    }
+
     /// Prints data: a JSON document, or text for people.
     ///
     /// # Errors
@@ -168,7 +175,7 @@ impl Context {
             self.remark(format!("{}: nothing changed, that was done before", task.id()));
         }
         if !changed.published {
-            self.remark(format!("{} is changed here and not published yet", task.id()));
+            self.unpublished(&format!("{} is changed here", task.id()));
         }
         self.print(
             || data::changed(changed),

@@ -52,7 +52,7 @@ impl Add {
         let id = added.task.id();
         match (added.created, added.published) {
             (false, _) => context.remark(format!("{id} was added before, with the same idempotency key")),
-            (true, false) => context.remark(format!("{id} is added here and not published yet")),
+            (true, false) => context.unpublished(&format!("{id} is added here")),
             (true, true) => {}
         }
         context.print(
