@@ -37,9 +37,9 @@ pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     let branch = find(&cx.names.branch);
     check_forward(cx, known, branch)?;
     let mut changed = moved_leases(cx, &known_leases, &refs)?;
-    changed.extend(super::files::absorb(cx, known, branch)?);
-    changed.extend(unabsorbed(cx)?);
     let mut fetched = Fetched::default();
+    changed.extend(super::files::absorb(cx, known, branch, &mut fetched.problems)?);
+    changed.extend(cx.store.unabsorbed()?);
     // Where the sync was interrupted the same tasks are absorbed again; that changes nothing.
     cx.store.remember_unabsorbed(&changed)?;
     move_tracking(cx, known, branch)?;
@@ -50,10 +50,6 @@ pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     cx.store.note_fetch(cx.world)?;
     fetched.changed = changed.into_iter().collect();
     Ok(fetched)
-}
-
-fn unabsorbed(cx: &Cx<'_>) -> Result<BTreeSet<TaskId>, SyncError> {
-    Ok(cx.store.unabsorbed()?)
 }
 
 /// Lists the remote and fetches the objects; lists again when a ref moved away in between.

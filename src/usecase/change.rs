@@ -67,7 +67,7 @@ pub(crate) fn edit(q: &mut Queue, id: &TaskId, decide: Decide<'_>) -> Result<Cha
 
 /// Applies a change of status through the task's register.
 pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_>) -> Result<Changed> {
-    if !q.shared() {
+    if !q.is_shared() {
         let sent = q.world.clock.boottime();
         let (task, repeated) = in_file(q, id, decide)?;
         if !repeated {
@@ -116,7 +116,7 @@ fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>) -> Result<(Task, bool
     let task = q.load(id)?;
     let Decision::Do(action) = decide(q, &task)? else { return Ok((task, true)) };
     let heartbeat = matches!(action, Action::Heartbeat { .. });
-    if heartbeat && q.shared() {
+    if heartbeat && q.is_shared() {
         // A renewal that nobody else sees extends nothing: the lease stays as it was last accepted.
         return Ok((task, true));
     }

@@ -182,7 +182,8 @@ impl Queue {
     }
 
     /// Whether other machines share this queue.
-    pub(crate) fn shared(&self) -> bool {
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
         self.world.remote.is_some()
     }
 
@@ -200,7 +201,7 @@ impl Queue {
     ///
     /// Without a remote that means a commit on the local branch.
     pub(crate) fn settle(&mut self) -> Result<bool> {
-        if !self.shared() {
+        if !self.is_shared() {
             local::commit(&self.cx()).map_err(|e| Error::from_sync(&e))?;
             return Ok(true);
         }
@@ -232,7 +233,7 @@ impl Queue {
         let last = self.store.meta("folded").ok().flatten().and_then(|text| text.parse().ok());
         let due =
             last.is_none_or(|last| now.saturating_sub(Duration::from_millis(last)) >= self.fold_window());
-        if !due || !self.shared() || self.no_sync {
+        if !due || !self.is_shared() || self.no_sync {
             return;
         }
         let noted = self.store.set_meta("folded", &now.as_millis().to_string());
