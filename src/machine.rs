@@ -206,7 +206,7 @@ pub fn init(request: &InitRequest) -> Result<Inited> {
         None if known => settings(&disk, &layout)?.settings.remote,
         None => code_root.as_deref().and_then(origin),
     };
-    init::lay_out(&disk, &RealRandom, &layout, crate::policy::DEFAULT)?;
+    init::lay_out(&disk, &RealRandom, &layout)?;
     write_config(&disk, &layout, remote.as_deref(), request.branch.as_deref())?;
     if let Some(root) = &code_root {
         exclude(&disk, root, &layout)?;
@@ -229,16 +229,22 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
         Options { state: request.state.clone(), session: request.session.clone(), no_sync: request.no_sync };
     let mut queue = open(&options)?;
     let mut notes = Vec::new();
-    if queue.settings().remote.is_some() && !request.no_sync {
+    let ask = queue.settings().remote.is_some() && !request.no_sync;
+    let mut branches = false;
+    if ask {
         let found = init::probe(&queue)?;
-        if found.branches && queue.settings().sync.lease_refs != LeaseRefs::Branches {
-            set(&RealDisk, &layout.state().join("orch.yaml"), "sync.lease_refs", "branches")?;
-            queue = open(&options)?;
-        }
+        branches = found.branches;
         notes.extend(found.notes);
+        init::take_over(&mut queue)?;
     }
-    if !request.no_sync {
-        init::first_sync(&mut queue)?;
+    init::default_files(&RealDisk, layout, crate::policy::DEFAULT)?;
+    if branches {
+        set(&RealDisk, &layout.state().join("orch.yaml"), "sync.lease_refs", "branches")?;
+    }
+    notes.extend(queue.notices());
+    let mut queue = open(&options)?;
+    if ask || !queue.is_shared() {
+        init::publish_first(&mut queue)?;
     }
     notes.extend(queue.notices());
     Ok(notes)

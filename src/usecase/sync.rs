@@ -34,7 +34,7 @@ pub struct Synced {
 /// # Errors
 /// Configuration (78) without a remote, unreachable (75), damaged (8) when the branch was rewound.
 pub fn sync(q: &mut Queue) -> Result<Synced> {
-    if !q.shared() {
+    if !q.is_shared() {
         q.settle()?;
         return Err(Error::new(Kind::Config, "no_remote", "this queue has no remote to sync with").hint(
             "`orch init --remote URL` connects it; without one everything is on this machine already",
