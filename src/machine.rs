@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::store::layout::Layout;
-use crate::store::settings::{LeaseRefs, Settings};
+use crate::store::settings::Settings;
 use crate::store::settings_edit;
 use crate::store::settings_load::{self, File, Loaded, Sources};
 use crate::store::tasks::Store;
