@@ -78,7 +78,7 @@ pub fn world(layout: &Layout, branch: &str, remote: Option<GitRemote>, create: b
         match GitObjects::open(&git_dir, outside(&git_dir)) {
             Ok(objects) => Ok(objects),
             // Deleted, or never finished: what is on the remote or in the files fills it again.
-            Err(ObjectsError::Other(_)) if !git_dir.join("HEAD").is_file() => {
+            Err(ObjectsError::Other(_)) if !env::exists(&git_dir.join("HEAD")) => {
                 GitObjects::init(&git_dir, &head, outside(&git_dir))
             }
             Err(error) => Err(error),
@@ -252,14 +252,18 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
 
 /// The code repository that the state directory lies in: the nearest parent with a `.git`.
 fn enclosing_repository(state: &Path) -> Option<PathBuf> {
-    state.parent()?.ancestors().find(|dir| dir.join(".git").exists()).map(Path::to_owned)
+    state.parent()?.ancestors().find(|dir| env::exists(&dir.join(".git"))).map(Path::to_owned)
 }
 
 fn origin(root: &Path) -> Option<String> {
     Git::default().config_get(root, "remote.origin.url").and_then(|url| {
         // A relative path is meant from the repository that names it.
         let here = root.join(&url);
-        Some(if here.is_dir() { here.canonicalize().ok()?.to_string_lossy().into_owned() } else { url })
+        Some(if env::exists(&here) {
+            env::real_path(&here).ok()?.to_string_lossy().into_owned()
+        } else {
+            url
+        })
     })
 }
 
@@ -268,7 +272,7 @@ fn absolute(url: &str) -> Result<String> {
     if !crate::world::git_command::transport::is_path(url) || url.starts_with("file:") {
         return Ok(url.to_owned());
     }
-    let path = Path::new(url).canonicalize().map_err(|e| {
+    let path = env::real_path(Path::new(url)).map_err(|e| {
         Error::new(Kind::Config, "remote_not_found", format!("there is no repository at {url}: {e}"))
             .hint("create it with `git init --bare`, or name another with --remote URL")
     })?;

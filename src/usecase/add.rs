@@ -1,4 +1,4 @@
-//! Adding tasks.
+//! Adding tasks, one or many, with random ids unless they are named, once per idempotency key.
 
 use std::time::Duration;
 

@@ -11,7 +11,6 @@ use crate::protocol::op::{Action, Op};
 use crate::protocol::task::Task;
 use crate::protocol::transition::next;
 use crate::store::tasks::{FileState, Publish};
-use crate::store::wire;
 use crate::sync::context::SyncError;
 use crate::sync::fetch::{self, Fetched};
 use crate::sync::register::{self, Swapped};
@@ -130,7 +129,7 @@ fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>) -> Result<(Task, bool
 
 /// What a file cannot hold is refused before it is written.
 pub(crate) fn check_bounds(op: &Op) -> Result<()> {
-    wire::bounds::check_op(op).map_err(|e| Error::new(Kind::Refused, "invalid", e.to_string()))
+    crate::store::tasks::check_bounds(op).map_err(|why| Error::new(Kind::Refused, "invalid", why))
 }
 
 enum Attempt {

@@ -36,7 +36,9 @@ pub struct Synced {
 pub fn sync(q: &mut Queue) -> Result<Synced> {
     if !q.is_shared() {
         q.settle()?;
-        q.warn("this queue has no remote; everything is on this machine (`orch init --remote URL` connects it)");
+        q.warn(
+            "this queue has no remote; everything is on this machine (`orch init --remote URL` connects it)",
+        );
         return Ok(Synced::default());
     }
     if q.no_sync {
