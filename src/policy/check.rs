@@ -1,12 +1,12 @@
 //! Judges one command: takes it apart into all the commands it would run, and asks the checks and rules about each.
 
-use super::command::{Command, Concern, Findings};
+use super::command::{Command, Concern, Findings, REASONS_MAX};
 use super::decision::{Decision, Reason, Source, Verdict};
 use super::ground::Ground;
 use super::program::Program;
 use super::rules::Policy;
 use super::{
-    assign, destructive, find, git, hidden, interpreters, scripts, shells, special, unwrap,
+    assign, destructive, find, git, globals, hidden, interpreters, scripts, shells, special, unwrap,
 };
 use crate::world::paths::Paths;
 use std::collections::VecDeque;
@@ -39,12 +39,8 @@ pub struct Request<'a> {
 pub fn check(policy: &Policy, paths: &dyn Paths, request: &Request<'_>) -> Verdict {
     let mut verdict =
         Verdict { decision: Decision::Allow, reasons: Vec::new(), resolved: None, unwrapped: Vec::new() };
-    let first = Command {
-        argv: request.argv.to_vec(),
-        dir: Some(request.cwd.to_owned()),
-        complete: true,
-        depth: 0,
-    };
+    let first =
+        Command { argv: request.argv.to_vec(), dir: Some(request.cwd.to_owned()), complete: true, depth: 0 };
     if let Some(text) = malformed(request) {
         let concern = Concern { decision: Decision::Forbid, check: "form", text, instead: "" };
         verdict.reasons.push(reason(concern));
@@ -72,7 +68,13 @@ fn malformed(request: &Request<'_>) -> Option<String> {
     None
 }
 
-fn take_apart(policy: &Policy, ground: &Ground<'_>, request: &Request<'_>, first: Command, out: &mut Verdict) {
+fn take_apart(
+    policy: &Policy,
+    ground: &Ground<'_>,
+    request: &Request<'_>,
+    first: Command,
+    out: &mut Verdict,
+) {
     let mut findings = Findings::default();
     for (name, value) in request.env {
         assign::inspect(name, value, &first, &mut findings);
@@ -84,7 +86,8 @@ fn take_apart(policy: &Policy, ground: &Ground<'_>, request: &Request<'_>, first
         words += command.argv.len();
         if command.depth > DEPTH_MAX || words > WORDS_MAX {
             let mut findings = Findings::default();
-            let text = format!("commands are wrapped in more than {DEPTH_MAX} others, or too many to look at");
+            let text =
+                format!("commands are wrapped in more than {DEPTH_MAX} others, or too many to look at");
             findings.forbid("depth", text, "call the program directly");
             settle(findings, &mut queue, out);
             break;
@@ -96,7 +99,13 @@ fn take_apart(policy: &Policy, ground: &Ground<'_>, request: &Request<'_>, first
     }
 }
 
-fn judge(policy: &Policy, ground: &Ground<'_>, command: &Command, queue: &mut VecDeque<Command>, out: &mut Verdict) {
+fn judge(
+    policy: &Policy,
+    ground: &Ground<'_>,
+    command: &Command,
+    queue: &mut VecDeque<Command>,
+    out: &mut Verdict,
+) {
     let program = Program::of(ground.paths, command);
     let mut findings = Findings::default();
     for name in program.names() {
@@ -118,6 +127,7 @@ fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &mut Finding
     unwrap::inspect(name, command, out);
     find::inspect(name, command, ground, out);
     git::inspect(name, command, ground, out);
+    globals::inspect(name, command, out);
     scripts::inspect(name, command, out);
     special::inspect(name, command, ground, out);
     destructive::inspect(name, command, ground, out);
@@ -132,7 +142,9 @@ fn settle(findings: Findings, queue: &mut VecDeque<Command>, out: &mut Verdict) 
 }
 
 fn note(reason: Reason, out: &mut Verdict) {
-    if !out.reasons.contains(&reason) {
+    let enough =
+        out.reasons.len() >= REASONS_MAX && out.reasons.iter().any(|known| known.decision >= reason.decision);
+    if !enough && !out.reasons.contains(&reason) {
         out.reasons.push(reason);
     }
 }

@@ -4,6 +4,11 @@ use super::decision::Decision;
 use super::words;
 use std::path::PathBuf;
 
+/// More judgements about one command than anybody reads.
+pub(super) const REASONS_MAX: usize = 32;
+/// More commands than one command may start by its arguments.
+const RUNS_MAX: usize = 1_000;
+
 /// A command that would be started, by us or by another command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Command {
@@ -61,6 +66,11 @@ impl Findings {
     }
 
     fn concern(&mut self, decision: Decision, check: &'static str, text: String, instead: &'static str) {
+        // Nobody reads more than this, and comparing each with all others would take long.
+        if self.concerns.len() >= REASONS_MAX && self.concerns.iter().any(|known| known.decision >= decision)
+        {
+            return;
+        }
         let concern = Concern { decision, check, text, instead };
         if !self.concerns.contains(&concern) {
             self.concerns.push(concern);
@@ -69,6 +79,10 @@ impl Findings {
 
     /// It starts this command; no words mean that it starts nothing.
     pub fn run(&mut self, command: Command) {
+        if self.runs.len() >= RUNS_MAX {
+            let text = format!("it would start more than {RUNS_MAX} commands");
+            return self.forbid("depth", text, "start fewer at once");
+        }
         if !command.argv.is_empty() && !self.runs.contains(&command) {
             self.runs.push(command);
         }

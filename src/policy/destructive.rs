@@ -11,7 +11,11 @@ pub(super) fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &
     let name = name.strip_prefix('g').filter(|rest| among(rest, GNU)).unwrap_or(name);
     let Some(named) = destroyed(name, command.args()) else { return };
     if !command.complete {
-        out.forbid("destructive", format!("`{name}` destroys, and it gets paths that cannot be seen here"), INSTEAD);
+        out.forbid(
+            "destructive",
+            format!("`{name}` destroys, and it gets paths that cannot be seen here"),
+            INSTEAD,
+        );
     }
     for path in named {
         if let Err(why) = ground.may_destroy(command.dir.as_deref(), path) {
@@ -34,7 +38,9 @@ fn destroyed<'a>(name: &str, args: &'a [String]) -> Option<Vec<&'a str>> {
         "mv" => Some(moved(args)),
         "chmod" | "chown" | "chgrp" | "chattr" | "setfacl" => changed(args),
         "dd" => written(args),
-        "mkswap" | "wipefs" | "blkdiscard" | "mke2fs" | "cryptsetup" | "mdadm" => Some(operands(args, &Spec::default())),
+        "mkswap" | "wipefs" | "blkdiscard" | "mke2fs" | "cryptsetup" | "mdadm" => {
+            Some(operands(args, &Spec::default()))
+        }
         _ if name == "mkfs" || name.starts_with("mkfs.") => Some(operands(args, &Spec::new("tLU", "type"))),
         "rsync" => synced(args),
         "tar" | "gtar" | "bsdtar" | "zip" => {
@@ -64,7 +70,8 @@ fn changed(args: &[String]) -> Option<Vec<&str>> {
 }
 
 fn written(args: &[String]) -> Option<Vec<&str>> {
-    let files: Vec<&str> = args.iter().filter_map(|arg| arg.strip_prefix("of=")).filter(|file| !is_sink(file)).collect();
+    let files: Vec<&str> =
+        args.iter().filter_map(|arg| arg.strip_prefix("of=")).filter(|file| !is_sink(file)).collect();
     (!files.is_empty()).then_some(files)
 }
 
@@ -74,7 +81,10 @@ fn is_sink(file: &str) -> bool {
 
 /// `rsync --delete` destroys in its last operand, `--remove-source-files` in all the others.
 fn synced(args: &[String]) -> Option<Vec<&str>> {
-    let spec = Spec::new("efTBM", "rsh exclude include filter files-from rsync-path temp-dir partial-dir backup-dir");
+    let spec = Spec::new(
+        "efTBM",
+        "rsh exclude include filter files-from rsync-path temp-dir partial-dir backup-dir",
+    );
     let (found, operands) = options::all(args, &spec);
     let deletes = found.iter().any(|opt| opt.long && (opt.name == "del" || opt.name.starts_with("delete")));
     let removes = found.iter().any(|opt| opt.is("", "remove-source-files"));

@@ -4,6 +4,9 @@ use super::command::{Command, Findings};
 use super::ground::Ground;
 use super::program::among;
 
+/// More starting points than are put in the place of `{}`.
+const STARTS_MAX: usize = 100;
+
 const INSTEAD: &str = "name a directory below the workspace as the starting point";
 
 pub(super) fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &mut Findings) {
@@ -16,9 +19,10 @@ pub(super) fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &
 
 fn find(name: &str, command: &Command, ground: &Ground<'_>, out: &mut Findings) {
     let args = command.args();
-    let starts = starts(args);
+    let mut starts = starts(args);
     // With these, what is found may lie anywhere.
-    let strays = args.iter().any(|arg| among(arg, "-L -H -follow -files0-from"));
+    let strays = starts.len() > STARTS_MAX || args.iter().any(|arg| among(arg, "-L -H -follow -files0-from"));
+    starts.truncate(STARTS_MAX);
     let mut at = 0;
     while let Some(token) = args.get(at) {
         at += 1;
@@ -46,27 +50,41 @@ fn starts(args: &[String]) -> Vec<&str> {
         at += if args[at] == "-D" { 2 } else { 1 };
     }
     let rest = args.get(at..).unwrap_or_default();
-    let found: Vec<&str> =
-        rest.iter().map(String::as_str).take_while(|arg| !arg.starts_with(['-', '(', ')', '!', ','])).collect();
+    let found: Vec<&str> = rest
+        .iter()
+        .map(String::as_str)
+        .take_while(|arg| !arg.starts_with(['-', '(', ')', '!', ',']))
+        .collect();
     if found.is_empty() { vec!["."] } else { found }
 }
 
-/// What is found lies below the starting points, so they stand for it.
+/// What is found lies below a starting point or is one, so the starting points stand for it.
 fn fill(words: &[String], starts: &[&str]) -> Vec<String> {
     let plus = words.last().is_some_and(|word| word == "+");
     let words = &words[..words.len() - usize::from(plus)];
     let filled = |word: &String| -> Vec<String> {
         match word.contains("{}") {
-            true => starts.iter().map(|start| word.replace("{}", &format!("{start}/{{}}"))).collect(),
+            true => starts.iter().map(|start| word.replace("{}", start)).collect(),
             false => vec![word.clone()],
         }
     };
     words.iter().flat_map(filled).collect()
 }
 
-fn delete(name: &str, starts: &[&str], strays: bool, command: &Command, ground: &Ground<'_>, out: &mut Findings) {
+fn delete(
+    name: &str,
+    starts: &[&str],
+    strays: bool,
+    command: &Command,
+    ground: &Ground<'_>,
+    out: &mut Findings,
+) {
     if strays || !command.complete {
-        out.forbid("destructive", format!("`{name} -delete` follows links or lists, so it may delete anything"), INSTEAD);
+        out.forbid(
+            "destructive",
+            format!("`{name} -delete` follows links or lists, so it may delete anything"),
+            INSTEAD,
+        );
         return;
     }
     for start in starts {

@@ -8,7 +8,8 @@ use super::ground::Ground;
 use super::options::{self, Opt, Spec};
 use super::{git_destroy, program::among};
 
-const LEADING: Spec = Spec::new("Cc", "git-dir work-tree namespace config-env super-prefix attr-source list-cmds");
+const LEADING: Spec =
+    Spec::new("Cc", "git-dir work-tree namespace config-env super-prefix attr-source list-cmds");
 const INSTEAD: &str = "put the setting into the configuration of the machine, and call git without it";
 
 pub(super) fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &mut Findings) {
@@ -37,7 +38,8 @@ pub(super) fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &
 
 fn global(opt: &Opt<'_>, out: &mut Findings) {
     if opt.is("c", "config-env") {
-        let (key, value) = opt.value.unwrap_or_default().split_once('=').unwrap_or((opt.value.unwrap_or_default(), "true"));
+        let (key, value) =
+            opt.value.unwrap_or_default().split_once('=').unwrap_or((opt.value.unwrap_or_default(), "true"));
         // The value of --config-env is the name of a variable, so what it says cannot be seen.
         setting(key, if opt.long { "?" } else { value }, out);
     } else if opt.is("", "exec-path") && opt.value.is_some() {
@@ -65,13 +67,20 @@ fn setting(key: &str, value: &str, out: &mut Findings) {
         out.forbid("git", format!("the git setting `{key}` would run a command"), INSTEAD);
     }
     if aliases_git && runs_hidden(value) {
-        out.forbid("git", format!("the git setting `{key}` hides a sub-command"), "call the sub-command itself");
+        out.forbid(
+            "git",
+            format!("the git setting `{key}` hides a sub-command"),
+            "call the sub-command itself",
+        );
     }
 }
 
 /// An alias may stand for a destructive sub-command, which no rule would see.
 fn runs_hidden(value: &str) -> bool {
-    value.split_whitespace().next().is_some_and(|sub| !among(sub, "status log diff show branch rev-parse ls-files"))
+    value
+        .split_whitespace()
+        .next()
+        .is_some_and(|sub| !among(sub, "status log diff show branch rev-parse ls-files"))
 }
 
 fn runs(key: &str) -> bool {
@@ -83,8 +92,20 @@ fn runs(key: &str) -> bool {
                          rebase.instructionformat.exec core.attributesfile.exec";
     const SECTIONS: [&str; 5] = ["alias.", "pager.", "includeif.", "hook.", "credential."];
     const ENDINGS: [&str; 14] = [
-        ".command", ".cmd", ".textconv", ".clean", ".smudge", ".process", ".driver", ".program", ".uploadpack",
-        ".receivepack", ".vcs", ".proxy-command", ".helper", ".defaultkeycommand",
+        ".command",
+        ".cmd",
+        ".textconv",
+        ".clean",
+        ".smudge",
+        ".process",
+        ".driver",
+        ".program",
+        ".uploadpack",
+        ".receivepack",
+        ".vcs",
+        ".proxy-command",
+        ".helper",
+        ".defaultkeycommand",
     ];
     let credential_name = key.starts_with("credential.") && !key.ends_with(".helper");
     among(key, EXACT)
@@ -103,14 +124,22 @@ fn starts_something(sub: &str, args: &[String], command: &Command, out: &mut Fin
         "push" | "send-pack" | "archive" => remote_program(args, "", "receive-pack exec", out),
         "grep" => remote_program(args, "O", "open-files-in-pager", out),
         "difftool" => remote_program(args, "x", "extcmd", out),
-        "rebase" => texts(args, &Spec::new("xsXCS", "exec onto strategy strategy-option"), ("x", "exec"), command, out),
+        "rebase" => texts(
+            args,
+            &Spec::new("xsXCS", "exec onto strategy strategy-option"),
+            ("x", "exec"),
+            command,
+            out,
+        ),
         "filter-branch" | "daemon" | "shell" | "remote-ext" | "upload-pack" | "receive-pack" | "instaweb" => {
             out.forbid("git", format!("`git {sub}` runs commands for others"), "ask a person to do this");
         }
         "bisect" if args.first().is_some_and(|word| word == "run") => {
             out.run(command.inner(args[1..].to_vec()));
         }
-        "submodule--helper" => out.forbid("git", "`git submodule--helper` is internal to git", "use git submodule"),
+        "submodule--helper" => {
+            out.forbid("git", "`git submodule--helper` is internal to git", "use git submodule");
+        }
         "config" => config(args, out),
         _ => {}
     }
@@ -118,7 +147,10 @@ fn starts_something(sub: &str, args: &[String], command: &Command, out: &mut Fin
         foreach(args, command, out);
     }
     if sub == "clone" || sub == "init" {
-        let (found, _) = options::all(args, &Spec::new("cbojuS", "config template branch origin upload-pack reference depth"));
+        let (found, _) = options::all(
+            args,
+            &Spec::new("cbojuS", "config template branch origin upload-pack reference depth"),
+        );
         for opt in found.iter().filter(|opt| sub == "clone" && opt.is("c", "config")) {
             let (key, value) = opt.value.unwrap_or_default().split_once('=').unwrap_or_default();
             setting(key, value, out);
@@ -131,7 +163,7 @@ fn starts_something(sub: &str, args: &[String], command: &Command, out: &mut Fin
 
 fn remote_program(args: &[String], letters: &str, names: &str, out: &mut Findings) {
     let (found, _) = options::all(args, &Spec::default());
-    if found.iter().any(|opt| opt.is(letters, names) && opt.name.len() != 2) {
+    if found.iter().any(|opt| opt.is(letters, names)) {
         out.forbid("git", "an option of git names a program to run", "leave the option out");
     }
 }

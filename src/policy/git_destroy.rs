@@ -7,13 +7,23 @@ use super::options::{self, Opt, Spec};
 const KEEP: &str = "commit the work to a branch first; what is committed can be found again";
 const PUSH: &str = "push a new commit to a branch of your own";
 
-pub(super) fn inspect(sub: &str, args: &[String], command: &Command, ground: &Ground<'_>, out: &mut Findings) {
-    let has = |letters: &str, names: &str, valued: &Spec| options::all(args, valued).0.iter().any(|o| o.is(letters, names));
+pub(super) fn inspect(
+    sub: &str,
+    args: &[String],
+    command: &Command,
+    ground: &Ground<'_>,
+    out: &mut Findings,
+) {
+    let has = |letters: &str, names: &str, valued: &Spec| {
+        options::all(args, valued).0.iter().any(|o| o.is(letters, names))
+    };
     let plain = Spec::default();
     let first = args.first().map(String::as_str);
     match sub {
         "push" => push(args, out),
-        "reset" if has("", "hard merge keep", &plain) => refuse("git reset --hard", "drops uncommitted work", KEEP, out),
+        "reset" if has("", "hard merge keep", &plain) => {
+            refuse("git reset --hard", "drops uncommitted work", KEEP, out);
+        }
         "clean" => clean(args, command, ground, out),
         "checkout" => checkout(args, command, ground, out),
         "switch" if has("fC", "force discard-changes force-create", &Spec::new("c", "create orphan")) => {
@@ -21,21 +31,32 @@ pub(super) fn inspect(sub: &str, args: &[String], command: &Command, ground: &Gr
         }
         "restore" => restore(args, command, ground, out),
         "branch" if has("DMCf", "force", &Spec::new("u", "set-upstream-to")) => {
-            refuse("git branch --force", "drops commits that nothing else may hold", "use `git branch -d`", out);
+            refuse(
+                "git branch --force",
+                "drops commits that nothing else may hold",
+                "use `git branch -d`",
+                out,
+            );
         }
         "rm" => paths("git rm", &operands(args), command, ground, out),
-        "stash" if matches!(first, Some("drop" | "clear")) => refuse("git stash", "drops stashed work", KEEP, out),
+        "stash" if matches!(first, Some("drop" | "clear")) => {
+            refuse("git stash", "drops stashed work", KEEP, out);
+        }
         "reflog" if matches!(first, Some("expire" | "delete")) => {
             refuse("git reflog", "drops the way back to lost commits", "leave the reflog to git", out);
         }
-        "gc" if has("", "prune", &plain) => refuse("git gc --prune", "drops unreachable commits", "use `git gc`", out),
+        "gc" if has("", "prune", &plain) => {
+            refuse("git gc --prune", "drops unreachable commits", "use `git gc`", out);
+        }
         "prune" => refuse("git prune", "drops unreachable commits", "use `git gc`", out),
         "update-ref" if has("d", "stdin", &Spec::new("m", "")) => {
             refuse("git update-ref", "deletes refs", "leave refs to the other commands of git", out);
         }
         "symbolic-ref" if has("d", "delete", &plain) => refuse("git symbolic-ref", "deletes refs", KEEP, out),
         "filter-repo" => refuse("git filter-repo", "rewrites history", "ask a person to do this", out),
-        "worktree" if first == Some("remove") => paths("git worktree remove", &operands(&args[1..]), command, ground, out),
+        "worktree" if first == Some("remove") => {
+            paths("git worktree remove", &operands(&args[1..]), command, ground, out);
+        }
         _ => {}
     }
 }
@@ -67,7 +88,12 @@ fn clean(args: &[String], command: &Command, ground: &Ground<'_>, out: &mut Find
         return;
     }
     if operands.is_empty() {
-        refuse("git clean", "deletes files everywhere that git does not know", "name the directory to be cleaned", out);
+        refuse(
+            "git clean",
+            "deletes files everywhere that git does not know",
+            "name the directory to be cleaned",
+            out,
+        );
     }
     paths("git clean", &operands, command, ground, out);
 }
@@ -79,7 +105,12 @@ fn checkout(args: &[String], command: &Command, ground: &Ground<'_>, out: &mut F
         refuse("git checkout --force", "drops uncommitted work or moves a branch", KEEP, out);
     }
     if found.iter().any(|opt| opt.is("", "pathspec-from-file")) {
-        refuse("git checkout --pathspec-from-file", "drops changes in files that cannot be seen here", KEEP, out);
+        refuse(
+            "git checkout --pathspec-from-file",
+            "drops changes in files that cannot be seen here",
+            KEEP,
+            out,
+        );
     }
     match args.iter().position(|arg| arg == "--") {
         Some(at) => {
@@ -95,17 +126,26 @@ fn checkout(args: &[String], command: &Command, ground: &Ground<'_>, out: &mut F
 }
 
 fn is_surely_path(word: &str) -> bool {
-    matches!(word, "." | ".." | "*" | "/") || word.starts_with(['/', ':']) || word.starts_with("./") || word.starts_with("../")
+    matches!(word, "." | ".." | "*" | "/")
+        || word.starts_with(['/', ':'])
+        || word.starts_with("./")
+        || word.starts_with("../")
 }
 
 fn restore(args: &[String], command: &Command, ground: &Ground<'_>, out: &mut Findings) {
     let (found, operands) = options::all(args, &Spec::new("s", "source conflict pathspec-from-file"));
-    let only_index = found.iter().any(|opt| opt.is("S", "staged")) && !found.iter().any(|opt| opt.is("W", "worktree"));
+    let only_index =
+        found.iter().any(|opt| opt.is("S", "staged")) && !found.iter().any(|opt| opt.is("W", "worktree"));
     if only_index {
         return;
     }
     if found.iter().any(|opt| opt.is("", "pathspec-from-file")) {
-        refuse("git restore --pathspec-from-file", "drops changes in files that cannot be seen here", KEEP, out);
+        refuse(
+            "git restore --pathspec-from-file",
+            "drops changes in files that cannot be seen here",
+            KEEP,
+            out,
+        );
     }
     paths("git restore", &operands, command, ground, out);
 }

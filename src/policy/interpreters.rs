@@ -23,7 +23,16 @@ struct Row {
 }
 
 const fn row(names: &'static str, code: &'static str, code_long: &'static str, valued: &'static str) -> Row {
-    Row { names, code, code_long, valued, valued_long: "", informs: "vVh", informs_long: "version help", stdin: true }
+    Row {
+        names,
+        code,
+        code_long,
+        valued,
+        valued_long: "",
+        informs: "vVh",
+        informs_long: "version help",
+        stdin: true,
+    }
 }
 
 impl Row {
@@ -43,11 +52,13 @@ const ROWS: &[Row] = &[
     row("python pypy ipython jython micropython", "c", "", "WXm").informs("Vhm", "version help help-all"),
     row("perl raku rakudo", "eE", "", "IMmFxCDi0l"),
     row("ruby jruby truffleruby irb", "e", "", "IrCEKTWFx").informs("vhSC", "version help copyright"),
-    row("node nodejs", "ep", "eval print", "rCL").valued_long("require import loader env-file conditions test-name-pattern")
+    row("node nodejs", "ep", "eval print", "rCL")
+        .valued_long("require import loader env-file conditions test-name-pattern")
         .informs("vh", "version help test run v8-options completion-bash"),
     row("deno", "", "eval repl", "").informs("Vh", "version help"),
     row("bun", "ep", "eval print exec repl", "rc").no_stdin(),
-    row("tsx ts-node ts-node-esm swc-node", "ep", "eval print", "rPO").valued_long("project tsconfig require"),
+    row("tsx ts-node ts-node-esm swc-node", "ep", "eval print", "rPO")
+        .valued_long("project tsconfig require"),
     row("php php-cgi", "rBRE", "run process-begin process-code process-end interactive", "cdfFStz")
         .valued_long("define php-ini file process-file server docroot")
         .informs("vhimSfF", "version help info modules ini server file rf rc re ri"),
@@ -55,22 +66,28 @@ const ROWS: &[Row] = &[
     row("tclsh wish", "", "", "").informs("", ""),
     row("expect", "c", "", "fdD").informs("vf", "version"),
     row("osascript", "e", "", "lsi").informs("", ""),
-    row("r rscript littler", "e", "", "fgd").valued_long("default-packages args").informs("f", "version help file"),
-    row("julia", "eE", "eval print", "CJHLpmt").valued_long("project sysimage home load threads procs machine-file")
+    row("r rscript littler", "e", "", "fgd")
+        .valued_long("default-packages args")
+        .informs("f", "version help file"),
+    row("julia", "eE", "eval print", "CJHLpmt")
+        .valued_long("project sysimage home load threads procs machine-file")
         .informs("vh", "version help"),
     row("elixir iex erl", "eS", "eval rpc-eval", "r").informs("vh", "version help"),
-    row("groovy scala kotlin clojure clj bb jshell", "eEM", "eval execute", "ci").informs("vVh", "version help").no_stdin(),
+    row("groovy scala kotlin clojure clj bb jshell", "eEM", "eval execute", "ci")
+        .informs("vVh", "version help")
+        .no_stdin(),
     row("guile racket scheme gosh csi chibi-scheme sbcl clisp ecl", "ex", "eval", "lILs")
-        .valued_long("load script").informs("vVh", "version help script load"),
+        .valued_long("load script")
+        .informs("vVh", "version help script load"),
     row("ghc runghc runhaskell", "e", "", "").no_stdin(),
     row("swift", "e", "", "").no_stdin(),
     row("ocaml utop", "e", "", "I").informs("v", "version help"),
     row("octave octave-cli matlab", "r", "eval batch", "").no_stdin(),
-    row("gdb lldb rust-gdb rust-lldb cgdb", "oQO", "ex iex eval-command init-eval-command one-line", "xpdsc").no_stdin(),
-    row("vim vi nvim ex view gvim rvim vimdiff vim.basic vim.tiny vim.nox vim.gtk3", "c", "cmd", "uUTwWsiS").no_stdin(),
+    row("gdb lldb rust-gdb rust-lldb cgdb", "oQO", "ex iex eval-command init-eval-command one-line", "xpdsc")
+        .no_stdin(),
+    row("vim vi nvim ex view gvim rvim vimdiff vim.basic vim.tiny vim.nox vim.gtk3", "c", "cmd", "uUTwWsiS")
+        .no_stdin(),
     row("emacs emacsclient", "e", "eval execute", "luqf").no_stdin(),
-    row("sqlite sqlite3 psql mysql mariadb", "", "", "").no_stdin(),
-    row("m4", "", "", "").no_stdin(),
     row("jrunscript", "e", "", "lf"),
     row("pry", "e", "exec", "r"),
     row("nix-instantiate", "E", "expr", "A").no_stdin(),
@@ -81,7 +98,9 @@ const INSTEAD: &str = "put the program into a file of the workspace and run that
 pub(super) fn inspect(name: &str, command: &Command, out: &mut Findings) {
     let args = command.args();
     match ROWS.iter().find(|row| among(unversioned(name), row.names)).map(|row| usage(row, args)) {
-        Some(Use::Code) => out.forbid("interpreter", format!("`{name}` would run code from its arguments"), INSTEAD),
+        Some(Use::Code) => {
+            out.forbid("interpreter", format!("`{name}` would run code from its arguments"), INSTEAD);
+        }
         Some(Use::Stdin) => {
             out.forbid("interpreter", format!("`{name}` would run code from its standard input"), INSTEAD);
         }
@@ -154,7 +173,8 @@ fn cluster(row: &Row, letters: &str, at: &mut usize) -> Option<Use> {
         if row.valued.contains(letter) {
             let attached = start + letter.len_utf8() < letters.len();
             // These letters of perl and ruby take a value only if it is attached.
-            let optional = matches!(letter, 'i' | '0' | 'l' | 'F' | 'C' | 'D' | 'x') && row.names.starts_with("perl");
+            let optional =
+                matches!(letter, 'i' | '0' | 'l' | 'F' | 'C' | 'D' | 'x') && row.names.starts_with("perl");
             // Numbers attached to -0 and -l may be followed by more letters: `-0777ne`.
             let digits = matches!(letter, '0' | 'l') && row.names.starts_with("perl");
             if digits {

@@ -40,7 +40,10 @@ impl Policy {
                 .collect::<Loaded<Vec<_>>>()?,
         };
         if rules.len() > RULES_MAX {
-            return wrong("rules", format!("{} rules are more than the {RULES_MAX} that are read", rules.len()));
+            return wrong(
+                "rules",
+                format!("{} rules are more than the {RULES_MAX} that are read", rules.len()),
+            );
         }
         Ok(Policy { layers: vec![Layer { file: file.to_owned(), default, rules }] })
     }
@@ -53,9 +56,10 @@ fn wrong<T>(path: impl Into<String>, message: impl Into<String>) -> Loaded<T> {
 fn format(tree: &Value) -> Loaded<()> {
     match tree.get("format") {
         Some(Value::Int(FORMAT)) => Ok(()),
-        Some(Value::Int(n)) if *n > FORMAT => {
-            wrong("format", format!("{n} is newer than this version of orch reads ({FORMAT}); install a newer one"))
-        }
+        Some(Value::Int(n)) if *n > FORMAT => wrong(
+            "format",
+            format!("{n} is newer than this version of orch reads ({FORMAT}); install a newer one"),
+        ),
         Some(_) => wrong("format", format!("expected {FORMAT}")),
         None => wrong("format", format!("is missing; write `format: {FORMAT}`")),
     }
@@ -68,7 +72,10 @@ fn rule(path: &str, value: &Value) -> Loaded<Rule> {
         value.get(key).ok_or_else(|| PolicyError { path: at(key), message: format!("is missing; {what}") })
     };
     let rule = Rule {
-        prefix: prefix(&at("prefix"), need("prefix", "write the first words of the command, like [git, push]")?)?,
+        prefix: prefix(
+            &at("prefix"),
+            need("prefix", "write the first words of the command, like [git, push]")?,
+        )?,
         decision: decision(&at("decision"), need("decision", "write allow, prompt or forbid")?)?,
         reason: text(&at("reason"), need("reason", "say why, for whoever meets this rule")?)?,
         instead: value.get("instead").map(|found| text(&at("instead"), found)).transpose()?,
@@ -147,7 +154,9 @@ fn keys(path: &str, value: &Value, known: &[&str]) -> Loaded<()> {
     let Value::Map(entries) = value else {
         return wrong(path, format!("expected a map, found {}", value.kind()));
     };
-    let Some((key, _)) = entries.iter().find(|(key, _)| !known.contains(&key.as_str())) else { return Ok(()) };
+    let Some((key, _)) = entries.iter().find(|(key, _)| !known.contains(&key.as_str())) else {
+        return Ok(());
+    };
     let dot = if path.is_empty() { "" } else { "." };
     let hint = meant(key, known);
     wrong(format!("{path}{dot}{key}"), format!("unknown key{hint}; known are {}", known.join(", ")))

@@ -15,6 +15,7 @@ mod destructive;
 mod find;
 mod git;
 mod git_destroy;
+mod globals;
 mod ground;
 mod hidden;
 mod interpreters;

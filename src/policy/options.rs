@@ -85,8 +85,13 @@ pub(super) fn all<'a>(args: &'a [String], spec: &Spec) -> (Vec<Opt<'a>>, Vec<&'a
     (options, operands)
 }
 
-/// Reads one option; says where the next token is, or `None` if this is an operand.
-fn step<'a>(args: &'a [String], at: usize, spec: &Spec, found: &mut Vec<Opt<'a>>) -> Option<usize> {
+/// Reads one option and puts it (or the letters of one cluster) into `found`; says where the next token is, or `None` if this is an operand.
+pub(super) fn step<'a>(
+    args: &'a [String],
+    at: usize,
+    spec: &Spec,
+    found: &mut Vec<Opt<'a>>,
+) -> Option<usize> {
     let following = || args.get(at + 1).map(String::as_str);
     if let Some(long) = args[at].strip_prefix("--") {
         let (name, value, used) = match long.split_once('=') {
@@ -122,7 +127,9 @@ mod tests {
     #[test]
     fn values_are_found_in_every_spelling() {
         let spec = Spec::new("n", "name");
-        for line in ["-n 5 x", "-n5 x", "-vn 5 x", "-vn5 x", "--name 5 x", "--name=5 x", "--na 5 x", "-v -n 5 -- x"] {
+        for line in
+            ["-n 5 x", "-n5 x", "-vn 5 x", "-vn5 x", "--name 5 x", "--name=5 x", "--na 5 x", "-v -n 5 -- x"]
+        {
             let words = args(line);
             let (options, at) = leading(&words, &spec);
             assert_eq!(words.get(at).map(String::as_str), Some("x"), "{line}");
@@ -142,6 +149,9 @@ mod tests {
     #[test]
     fn a_value_that_is_missing_is_none() {
         let words = args("-n");
-        assert_eq!(leading(&words, &Spec::new("n", "")), (vec![Opt { name: "n", long: false, value: None }], 1));
+        assert_eq!(
+            leading(&words, &Spec::new("n", "")),
+            (vec![Opt { name: "n", long: false, value: None }], 1)
+        );
     }
 }

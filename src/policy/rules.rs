@@ -42,7 +42,9 @@ impl Policy {
     /// The policy without any rule, under which only the built-in checks decide.
     #[must_use]
     pub fn open() -> Self {
-        Policy { layers: vec![Layer { file: "policy".to_owned(), default: Decision::Allow, rules: Vec::new() }] }
+        Policy {
+            layers: vec![Layer { file: "policy".to_owned(), default: Decision::Allow, rules: Vec::new() }],
+        }
     }
 
     /// Both together. Each is asked by itself and the stricter answer counts, so `machine` can only tighten.
@@ -97,11 +99,13 @@ impl Policy {
 
 impl Layer {
     fn matches(&self, program: &Program, argv: &[String]) -> impl Iterator<Item = Reason> {
-        self.rules.iter().enumerate().filter(|(_, rule)| rule.matches(program, argv)).map(|(index, rule)| Reason {
-            decision: rule.decision,
-            text: rule.reason.clone(),
-            source: Source::Rule { file: self.file.clone(), index },
-            instead: rule.instead.clone(),
+        self.rules.iter().enumerate().filter(|(_, rule)| rule.matches(program, argv)).map(|(index, rule)| {
+            Reason {
+                decision: rule.decision,
+                text: rule.reason.clone(),
+                source: Source::Rule { file: self.file.clone(), index },
+                instead: rule.instead.clone(),
+            }
         })
     }
 
@@ -125,7 +129,8 @@ impl Rule {
     /// The same by the words alone, for the examples in a policy.
     pub(super) fn matches_words(&self, argv: &[String]) -> bool {
         let Some((program, names)) = argv.first().zip(self.prefix.first()) else { return false };
-        names.iter().any(|name| program == name || base_name(program) == base_name(name)) && self.rest_matches(argv)
+        names.iter().any(|name| program == name || base_name(program) == base_name(name))
+            && self.rest_matches(argv)
     }
 
     fn rest_matches(&self, argv: &[String]) -> bool {

@@ -23,7 +23,8 @@ fn awk(name: &str, args: &[String], out: &mut Findings) {
         out.forbid("interpreter", format!("`{name}` would run code from its standard input"), INSTEAD);
     }
     let sources = found.iter().filter(|opt| opt.is("e", "source")).filter_map(|opt| opt.value);
-    let program = args.get(at).map(String::as_str).filter(|_| !found.iter().any(|o| is_file(o) || o.is("e", "source")));
+    let program =
+        args.get(at).map(String::as_str).filter(|_| !found.iter().any(|o| is_file(o) || o.is("e", "source")));
     if sources.chain(program).any(awk_starts) {
         out.forbid("interpreter", format!("the `{name}` program would start a command"), INSTEAD);
     }
@@ -56,7 +57,7 @@ fn awk_starts(program: &str) -> bool {
                 value = true;
             }
             '/' if !value => {
-                skip_to(&mut chars, '/');
+                skip_regex(&mut chars, '/');
                 value = true;
             }
             '#' => while chars.next_if(|c| *c != '\n').is_some() {},
@@ -78,6 +79,21 @@ fn skip_to(chars: &mut impl Iterator<Item = char>, end: char) {
             chars.next();
         } else if c == end {
             return;
+        }
+    }
+}
+
+/// The same for a regular expression, in whose brackets the delimiter stands for itself (`/[/]e/`).
+fn skip_regex(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, end: char) {
+    while let Some(c) = chars.next() {
+        if c == '\\' {
+            chars.next();
+        } else if c == end {
+            return;
+        } else if c == '[' {
+            chars.next_if_eq(&'^');
+            chars.next_if_eq(&']');
+            while chars.next_if(|c| *c != ']' && *c != '\n').is_some() {}
         }
     }
 }
@@ -104,16 +120,16 @@ fn sed_starts(script: &str) -> bool {
     let mut rest = script.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
-            '/' => skip_to(&mut rest, '/'),
+            '/' => skip_regex(&mut rest, '/'),
             '\\' => {
                 if let Some(end) = rest.next() {
-                    skip_to(&mut rest, end);
+                    skip_regex(&mut rest, end);
                 }
             }
             'e' => return true,
             's' | 'y' => {
                 let Some(end) = rest.next() else { return false };
-                skip_to(&mut rest, end);
+                skip_regex(&mut rest, end);
                 skip_to(&mut rest, end);
                 if c == 's' && substitute_starts(&mut rest) {
                     return true;

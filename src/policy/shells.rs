@@ -10,7 +10,8 @@ use super::program::{among, unversioned};
 const SHELLS: &str = "sh bash dash zsh ksh mksh pdksh oksh lksh yash ash fish csh tcsh rbash rksh rzsh rsh elvish nu \
                       xonsh oil osh ysh posh hush git-shell sash";
 const POWERSHELLS: &str = "pwsh powershell pwsh-preview";
-const INSTEAD: &str = "write each command as its own argument vector, or put the script into a file of the workspace";
+const INSTEAD: &str =
+    "write each command as its own argument vector, or put the script into a file of the workspace";
 
 /// How a shell is used.
 #[derive(Debug, PartialEq, Eq)]
@@ -97,7 +98,11 @@ fn script(file: Option<&String>) -> Use<'_> {
 
 /// Whether a file name means standard input.
 pub(super) fn is_stdin(file: &str) -> bool {
-    file == "-" || file == "/dev/stdin" || file == "/dev/tty" || file.starts_with("/dev/fd/") || file.ends_with("/fd/0")
+    file == "-"
+        || file == "/dev/stdin"
+        || file == "/dev/tty"
+        || file.starts_with("/dev/fd/")
+        || file.ends_with("/fd/0")
 }
 
 fn powershell(args: &[String]) -> Use<'_> {
@@ -111,8 +116,11 @@ fn powershell(args: &[String]) -> Use<'_> {
         match option.trim_start_matches('-') {
             "version" | "help" | "?" | "v" | "h" => return Use::Info,
             "file" | "f" => return script(args.get(at)),
-            "executionpolicy" | "ep" | "ex" | "exec" | "windowstyle" | "w" | "workingdirectory" | "wd" => at += 1,
-            "noprofile" | "nop" | "nologo" | "nol" | "noninteractive" | "noni" | "noexit" | "noe" | "sta" | "mta" => {}
+            "executionpolicy" | "ep" | "ex" | "exec" | "windowstyle" | "w" | "workingdirectory" | "wd" => {
+                at += 1;
+            }
+            "noprofile" | "nop" | "nologo" | "nol" | "noninteractive" | "noni" | "noexit" | "noe" | "sta"
+            | "mta" => {}
             _ => return Use::Text,
         }
     }

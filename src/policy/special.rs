@@ -19,8 +19,11 @@ struct Row {
 const ROWS: &[Row] = &[
     Row {
         names: "tar gtar bsdtar",
-        spec: Spec::new("ICfbTXFg", "use-compress-program to-command checkpoint-action rsh-command info-script \
-                                     new-volume-script rmt-command file directory"),
+        spec: Spec::new(
+            "ICfbTXFg",
+            "use-compress-program to-command checkpoint-action rsh-command info-script \
+                                     new-volume-script rmt-command file directory",
+        ),
         command: ("I", "use-compress-program"),
         refused: ("F", "to-command rsh-command info-script new-volume-script rmt-command"),
     },
@@ -30,34 +33,56 @@ const ROWS: &[Row] = &[
         command: ("e", "rsh rsync-path"),
         refused: ("", "early-input"),
     },
-    Row {
-        names: "scp sftp",
-        spec: Spec::new("SoFiPcDJlRX", ""),
-        command: ("SD", ""),
-        refused: ("", ""),
-    },
+    Row { names: "scp sftp", spec: Spec::new("SoFiPcDJlRX", ""), command: ("SD", ""), refused: ("", "") },
     Row {
         names: "make gmake bmake ninja",
         spec: Spec::new("fCIojlEW", "file makefile directory include-dir eval"),
         command: ("", ""),
         refused: ("E", "eval"),
     },
-    Row { names: "rg", spec: Spec::new("", "pre hostname-bin"), command: ("", "pre hostname-bin"), refused: ("", "") },
-    Row { names: "split csplit gsplit", spec: Spec::new("", "filter"), command: ("", "filter"), refused: ("", "") },
+    Row {
+        names: "rg",
+        spec: Spec::new("", "pre hostname-bin"),
+        command: ("", "pre hostname-bin"),
+        refused: ("", ""),
+    },
+    Row {
+        names: "split csplit gsplit",
+        spec: Spec::new("", "filter"),
+        command: ("", "filter"),
+        refused: ("", ""),
+    },
     Row {
         names: "sort gsort",
         spec: Spec::new("koStT", "compress-program key output"),
         command: ("", "compress-program"),
         refused: ("", ""),
     },
-    Row { names: "man", spec: Spec::new("PH", "pager html"), command: ("PH", "pager html"), refused: ("", "") },
-    Row { names: "zip", spec: Spec::new("", "unzip-command"), command: ("", "unzip-command"), refused: ("", "") },
+    Row {
+        names: "man",
+        spec: Spec::new("PH", "pager html"),
+        command: ("PH", "pager html"),
+        refused: ("", ""),
+    },
+    Row {
+        names: "zip",
+        spec: Spec::new("", "unzip-command"),
+        command: ("", "unzip-command"),
+        refused: ("", ""),
+    },
     Row { names: "tcpdump", spec: Spec::new("zwirFcCG", ""), command: ("z", ""), refused: ("", "") },
-    Row { names: "curl", spec: Spec::new("", ""), command: ("", ""), refused: ("", "") },
-    Row { names: "tmux screen dtach abduco", spec: Spec::new("", ""), command: ("", ""), refused: ("", "") },
-    Row { names: "xterm uxterm urxvt gnome-terminal konsole alacritty kitty", spec: Spec::new("", ""), command: ("", ""), refused: ("e", "command") },
-    Row { names: "cargo-watch watchexec nodemon", spec: Spec::new("sxwe", "shell exec"), command: ("x", "exec"), refused: ("s", "") },
-    Row { names: "ed red", spec: Spec::new("p", ""), command: ("", ""), refused: ("", "") },
+    Row {
+        names: "xterm uxterm urxvt gnome-terminal konsole alacritty kitty",
+        spec: Spec::new("", ""),
+        command: ("", ""),
+        refused: ("e", "command"),
+    },
+    Row {
+        names: "cargo-watch watchexec nodemon",
+        spec: Spec::new("sxwe", "shell exec"),
+        command: ("x", "exec"),
+        refused: ("s", ""),
+    },
 ];
 
 pub(super) fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &mut Findings) {
@@ -69,10 +94,14 @@ pub(super) fn inspect(name: &str, command: &Command, ground: &Ground<'_>, out: &
         "tar" | "gtar" => checkpoint(name, command, out),
         "make" | "gmake" | "bmake" => make(name, command, ground, out),
         "su" => out.forbid("shell", "`su` starts a shell", "run as the user that runs the worker"),
-        "eval" | "source" | "." => out.forbid("shell", format!("`{name}` is a word of the shell"), "name a program"),
+        "eval" | "source" | "." => {
+            out.forbid("shell", format!("`{name}` is a word of the shell"), "name a program");
+        }
         "cargo" if command.argv.get(1).is_some_and(|sub| sub == "watch") => {
             let row = ROWS.iter().find(|row| among("cargo-watch", row.names));
-            row.into_iter().for_each(|row| option_commands(name, row, command, out));
+            if let Some(row) = row {
+                option_commands(name, row, command, out);
+            }
         }
         _ => {}
     }
@@ -86,7 +115,9 @@ fn option_commands(name: &str, row: &Row, command: &Command, out: &mut Findings)
             out.forbid("shell", text, "run the command by itself");
         } else if let (true, Some(value)) = (opt.is(row.command.0, row.command.1), opt.value) {
             let inner = Command { complete: false, ..command.inner(Vec::new()) };
-            out.run_text(name, value, &inner);
+            // A remote shell gets a host and a command; without them it would look like a login.
+            let host = if among(name, "rsync scp sftp") { " host true" } else { "" };
+            out.run_text(name, &format!("{value}{host}"), &inner);
         }
     }
     hidden::ssh_options(name, &found, out);
@@ -94,9 +125,15 @@ fn option_commands(name: &str, row: &Row, command: &Command, out: &mut Findings)
 
 fn checkpoint(name: &str, command: &Command, out: &mut Findings) {
     let (found, _) = options::all(command.args(), &ROWS[0].spec);
-    let action = |opt: &options::Opt<'_>| opt.is("", "checkpoint-action") && opt.value.is_none_or(|v| v.starts_with("exec"));
+    let action = |opt: &options::Opt<'_>| {
+        opt.is("", "checkpoint-action") && opt.value.is_none_or(|v| v.starts_with("exec"))
+    };
     if found.iter().any(action) {
-        out.forbid("shell", format!("`{name} --checkpoint-action=exec` would run a command"), "run the command by itself");
+        out.forbid(
+            "shell",
+            format!("`{name} --checkpoint-action=exec` would run a command"),
+            "run the command by itself",
+        );
     }
 }
 
@@ -105,12 +142,16 @@ fn make(name: &str, command: &Command, ground: &Ground<'_>, out: &mut Findings) 
     let variables = command.args().iter().filter_map(|arg| arg.split_once('='));
     for (variable, value) in variables {
         let variable = variable.trim_end_matches([':', '+', '?', '!']);
-        if among(variable, "SHELL .SHELLFLAGS MAKE MAKESHELL") || value.contains("$(shell") || value.contains("${shell") {
+        if among(variable, "SHELL .SHELLFLAGS MAKE MAKESHELL")
+            || value.contains("$(shell")
+            || value.contains("${shell")
+        {
             let text = format!("`{variable}=` on the command line of `{name}` would run a command");
             out.forbid("shell", text, "set it in the makefile");
         }
     }
-    let (found, _) = options::all(command.args(), &Spec::new("fCIojlEW", "file makefile directory include-dir eval"));
+    let (found, _) =
+        options::all(command.args(), &Spec::new("fCIojlEW", "file makefile directory include-dir eval"));
     let moved = found.iter().any(|opt| opt.is("C", "directory"));
     for file in found.iter().filter(|opt| opt.is("f", "file makefile")).filter_map(|opt| opt.value) {
         if file == "-" || (!moved && ground.holds(command.dir.as_deref(), file).is_err()) {
@@ -122,8 +163,11 @@ fn make(name: &str, command: &Command, ground: &Ground<'_>, out: &mut Findings) 
 
 /// `parallel CMD ::: ARGS` hands the command to a shell; without a command every argument is one.
 fn parallel(name: &str, command: &Command, out: &mut Findings) {
-    let spec = Spec::new("jaISNnLlPsECdMX", "jobs arg-file max-args colsep delay timeout joblog results retries sshlogin \
-                                           sshloginfile tmpdir delimiter halt load memfree nice replace workdir env");
+    let spec = Spec::new(
+        "jaISNnLlPsECdMX",
+        "jobs arg-file max-args colsep delay timeout joblog results retries sshlogin \
+                                           sshloginfile tmpdir delimiter halt load memfree nice replace workdir env",
+    );
     let (found, at) = options::leading(command.args(), &spec);
     let rest = &command.args()[at..];
     let end = rest.iter().position(|word| word.starts_with(":::")).unwrap_or(rest.len());
@@ -139,10 +183,20 @@ fn parallel(name: &str, command: &Command, out: &mut Findings) {
             Err(_) => out.run_text(name, &joined, &inner),
         };
     }
-    if rest.get(end).is_none_or(|word| word != ":::" && word != ":::+") && name == "parallel" && !informs(&found) {
-        out.forbid("shell", format!("`{name}` would run commands from its standard input or a file"), "name the command");
+    if rest.get(end).is_none_or(|word| word != ":::" && word != ":::+")
+        && name == "parallel"
+        && !informs(&found)
+    {
+        out.forbid(
+            "shell",
+            format!("`{name}` would run commands from its standard input or a file"),
+            "name the command",
+        );
     }
-    rest.iter().skip(end).filter(|word| !word.starts_with(":::")).for_each(|text| out.run_text(name, text, &inner));
+    rest.iter()
+        .skip(end)
+        .filter(|word| !word.starts_with(":::"))
+        .for_each(|text| out.run_text(name, text, &inner));
 }
 
 fn informs(found: &[options::Opt<'_>]) -> bool {

@@ -82,9 +82,10 @@ mod tests {
 
     #[test]
     fn what_only_a_shell_understands_is_refused() {
-        for text in
-            ["a;b", "a|b", "a&&b", "a>b", "$x", "\"$x\"", "`x`", "\"`x`\"", "a\nb", "*.c", "{a,b}", "~/x", "'a", "\"a", "a\\"]
-        {
+        for text in [
+            "a;b", "a|b", "a&&b", "a>b", "$x", "\"$x\"", "`x`", "\"`x`\"", "a\nb", "*.c", "{a,b}", "~/x",
+            "'a", "\"a", "a\\",
+        ] {
             assert!(split(text).is_err(), "{text:?} was split");
         }
     }

@@ -39,6 +39,8 @@ pub(super) struct Wrapper {
     pub appends: bool,
     /// Whether it fetches what it runs, so that a person is asked.
     pub fetches: bool,
+    /// Whether options may also stand behind the operands that come before the command.
+    pub permutes: bool,
     /// Without a command.
     pub bare: Bare,
     /// Whether the default of a policy is about the inner command only.
@@ -59,6 +61,7 @@ const fn row(names: &'static str, short: &'static str, long: &'static str) -> Wr
         elsewhere: false,
         appends: false,
         fetches: false,
+        permutes: false,
         bare: Bare::Fine,
         transparent: true,
     }
@@ -95,6 +98,9 @@ impl Wrapper {
     const fn fetches(self) -> Self {
         Wrapper { fetches: true, transparent: false, ..self }
     }
+    const fn permutes(self) -> Self {
+        Wrapper { permutes: true, ..self }
+    }
     const fn bare_shell(self) -> Self {
         Wrapper { bare: Bare::Shell, ..self }
     }
@@ -111,7 +117,7 @@ impl Wrapper {
 pub(super) const WRAPPERS: &[Wrapper] = &[
     // Surroundings of one process.
     row("env genv", "uCS", "unset chdir split-string argv0 default-signal ignore-signal block-signal")
-        .assigns().text("S", "split-string").dir("C", "chdir"),
+        .assigns().dir("C", "chdir"),
     row("nohup gnohup setsid unbuffer fakeroot catchsegv ccache sccache distcc icecc eatmydata tini dumb-init", "pe", ""),
     row("command builtin exec noglob nocorrect coproc", "a", ""),
     row("nice gnice", "n", "adjustment"),
@@ -172,7 +178,7 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
     row("bwrap", "", "").elsewhere(),
     row("proot", "rbqwkm", "rootfs bind cwd kernel-release").bare_shell().elsewhere(),
     row("systemd-nspawn", "DMupbUES", "directory machine user property setenv bind image").bare_shell().elsewhere(),
-    row("ssh dbclient autossh", "BbcDEeFIiJLlmOoPpQRSWw", "").skip(1).joined().bare_shell().elsewhere(),
+    row("ssh dbclient autossh", "BbcDEeFIiJLlmOoPpQRSWw", "").skip(1).permutes().joined().bare_shell().elsewhere(),
     row("mosh", "p", "ssh port predict server client").skip(1).bare_shell().elsewhere(),
     row("rsh rlogin", "lp", "").skip(1).joined().bare_shell().elsewhere(),
     row("docker podman nerdctl", DOCKER_RUN.0, DOCKER_RUN.1).flags_only().sub("run create").skip(1).elsewhere(),
@@ -180,7 +186,7 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
         .sub("exec").skip(1).elsewhere(),
     row("docker-compose", DOCKER_RUN.0, DOCKER_RUN.1).flags_only().sub("run exec").skip(1).elsewhere(),
     row("kubectl oc k3s-kubectl", "cnf", "container namespace context kubeconfig cluster user filename pod-running-timeout \
-                        image overrides labels env port restart as server").sub("exec run debug").skip(1).elsewhere(),
+                        image overrides labels env port restart as server").sub("exec run debug").skip(1).permutes().elsewhere(),
     row("machinectl", "MHup", "machine host uid setenv").sub("shell").skip(1).bare_shell().elsewhere(),
     row("lxc incus", "", "cwd env user group mode").sub("exec").skip(1).elsewhere(),
     row("vagrant", "c", "command").sub("ssh").text("c", "command").bare_shell().elsewhere(),

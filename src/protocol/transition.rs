@@ -199,12 +199,7 @@ impl Change {
 
     /// Back to pending for a fresh round: attempts, waiting time and the old result are forgotten.
     fn afresh() -> Self {
-        Change {
-            attempt: Some(0),
-            not_before: Some(None),
-            result: Some(None),
-            ..Change::to(State::Pending)
-        }
+        Change { attempt: Some(0), not_before: Some(None), result: Some(None), ..Change::to(State::Pending) }
     }
 }
 
@@ -218,7 +213,9 @@ fn decide(task: &Task, op: &Op) -> Result<Change, Rejected> {
     match (&task.state, &op.action) {
         (_, Action::Add(_)) => Err(Rejected::Exists),
 
-        (Done | Failed | Cancelled, Action::Edit(_) | Action::Note { .. } | Action::Snooze { .. }) => refused(),
+        (Done | Failed | Cancelled, Action::Edit(_) | Action::Note { .. } | Action::Snooze { .. }) => {
+            refused()
+        }
         (_, Action::Edit(patch)) => edit(task, patch),
         (_, Action::Note { .. }) => Ok(Change::default()),
         (_, Action::Snooze { until }) => Ok(Change { not_before: Some(*until), ..Change::default() }),
@@ -270,7 +267,9 @@ fn decide(task: &Task, op: &Op) -> Result<Change, Rejected> {
         (InReview | InProgress(_), Action::Review { verdict, notes, .. }) => Ok(review(*verdict, notes, op)),
         (_, Action::Review { .. }) => refused(),
 
-        (InProgress(lease), Action::Recover { beat, retry_at, .. }) => recover(task, lease, *beat, *retry_at, op),
+        (InProgress(lease), Action::Recover { beat, retry_at, .. }) => {
+            recover(task, lease, *beat, *retry_at, op)
+        }
         (_, Action::Recover { .. }) => refused(),
 
         (Pending, Action::NeedFailed { need, .. }) => need_failed(task, need, op),

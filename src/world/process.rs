@@ -4,6 +4,7 @@
 //! simulation needs no threads either. The real tree lives under a small supervisor process (see
 //! [`supervisor`]): when the worker goes, however it goes, the tree goes.
 
+mod launch;
 pub mod real;
 pub mod supervisor;
 #[cfg(test)]
@@ -35,6 +36,8 @@ pub struct Command {
     pub env: Vec<(String, String)>,
     /// All that the program can read from its standard input; end of file follows.
     pub stdin: Vec<u8>,
+    /// See [`Child::fence_at`]; in force from the first moment.
+    pub fence_at: Option<Duration>,
 }
 
 /// The two outputs of a child.

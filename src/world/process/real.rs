@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use super::supervisor::{MARK, mark_of, wait_readable};
+use super::launch::{MARK, mark_of};
+use super::supervisor::wait_readable;
 use super::wire::{Link, Order, Received, Report, Start};
 use super::{Child, Command, Event, Exit, Signal, Stream, tree};
 use crate::world::{Process, ProcessId};
@@ -95,6 +96,7 @@ impl Process for RealProcess {
             env: command.env.clone(),
             stdin_len: command.stdin.len(),
             worker: std::process::id(),
+            fence_ms: command.fence_at.map(millis),
         }))?;
         io::Write::write_all(&mut link.stream, &command.stdin)?;
         let pid = match link.receive::<Report>()? {
@@ -127,6 +129,10 @@ impl Process for RealProcess {
             turn: false,
         }))
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An I/O error that says what was tried with which path.
@@ -305,6 +311,8 @@ impl Child for RealChild {
     fn next(&mut self, wait: Duration) -> io::Result<Event> {
         let deadline = Instant::now() + wait;
         loop {
+            // First, lest a stranger who never stops writing keeps the end of the tree from being heard.
+            self.hear();
             self.close_late();
             self.turn = !self.turn;
             let order =
@@ -314,7 +322,6 @@ impl Child for RealChild {
                     return Ok(event);
                 }
             }
-            self.hear();
             if let Some(event) = self.finished() {
                 return Ok(event);
             }
@@ -334,7 +341,6 @@ impl Child for RealChild {
     }
 
     fn fence_at(&mut self, boottime: Duration) -> io::Result<()> {
-        let boottime_ms = u64::try_from(boottime.as_millis()).unwrap_or(u64::MAX);
-        self.order(&Order::Fence { boottime_ms })
+        self.order(&Order::Fence { boottime_ms: millis(boottime) })
     }
 }

@@ -64,6 +64,7 @@ pub(crate) fn command(argv: &[&str], stdin: &[u8]) -> Command {
         cwd: "/".into(),
         env: vec![("PATH".to_owned(), path)],
         stdin: stdin.to_vec(),
+        fence_at: None,
     }
 }
 
@@ -116,6 +117,16 @@ pub(crate) fn assert_none_left(mark: &str) {
         assert!(Instant::now() < deadline, "{first:?} carry {mark} and live");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A value for `ORCH_TEST_MARK` that no other run of the tests on this machine has.
+pub(crate) fn unique(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+/// The environment entry that has it.
+pub(crate) fn entry_of(value: &str) -> String {
+    format!("ORCH_TEST_MARK={value}")
 }
 
 /// How many processes carry the mark.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::testing::{
-    ESCAPE, again, assert_none_left, command, count, finish, is_entry, real, real_marked, wait_for,
+    ESCAPE, again, assert_none_left, command, count, entry_of, finish, is_entry, real, real_marked, unique,
+    wait_for,
 };
 use super::{Child, Event, Signal, Stream};
 use crate::world::Process;
@@ -127,50 +128,50 @@ fn a_hundred_megabytes_are_drained() {
 #[cfg(target_os = "linux")]
 #[test]
 fn whoever_left_the_group_is_killed_with_it() {
-    let mut child = marked(&["python3", "-c", ESCAPE], "kill");
+    let mut child = marked(&["python3", "-c", ESCAPE], &unique("kill"));
     wait_for(&mut *child, "ready");
-    assert_eq!(count("ORCH_TEST_MARK=kill"), 3);
+    assert_eq!(count(&entry_of(&unique("kill"))), 3);
     child.signal(Signal::Kill).expect("it can be signalled");
     let (_, _, exit) = finish(&mut *child);
     assert_eq!((exit.signal, exit.survivors), (Some(9), 0));
-    assert_eq!(count("ORCH_TEST_MARK=kill"), 0, "gone before the end is told");
+    assert_eq!(count(&entry_of(&unique("kill"))), 0, "gone before the end is told");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn whoever_outlives_a_program_that_ended_well_is_ended_too() {
-    let mut child = marked(&["python3", "-c", ESCAPE, "leave"], "leave");
+    let mut child = marked(&["python3", "-c", ESCAPE, "leave"], &unique("leave"));
     let (_, _, exit) = finish(&mut *child);
     assert_eq!((exit.code, exit.stragglers, exit.survivors), (Some(3), 2, 0));
-    assert_eq!(count("ORCH_TEST_MARK=leave"), 0);
+    assert_eq!(count(&entry_of(&unique("leave"))), 0);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn dropping_a_child_kills_its_tree() {
-    let mut child = marked(&["python3", "-c", ESCAPE], "drop");
+    let mut child = marked(&["python3", "-c", ESCAPE], &unique("drop"));
     wait_for(&mut *child, "ready");
     drop(child);
-    assert_eq!(count("ORCH_TEST_MARK=drop"), 0);
+    assert_eq!(count(&entry_of(&unique("drop"))), 0);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_tree_whose_supervisor_is_killed_is_hunted_down() {
-    let mut child = marked(&["python3", "-c", ESCAPE], "hunt");
+    let mut child = marked(&["python3", "-c", ESCAPE], &unique("hunt"));
     wait_for(&mut *child, "ready");
     let supervisor = super::tree::entry(child.pid().cast_signed()).expect("it runs").parent;
     let supervisor = rustix::process::Pid::from_raw(supervisor).expect("it has a parent");
     rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).expect("it runs");
     let (_, _, exit) = finish(&mut *child);
     assert!(exit.orphaned && exit.survivors == 0, "{exit:?}");
-    assert_eq!(count("ORCH_TEST_MARK=hunt"), 0);
+    assert_eq!(count(&entry_of(&unique("hunt"))), 0);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn at_the_deadline_the_supervisor_kills_although_nobody_tells_it_to() {
-    let mut child = marked(&["python3", "-c", ESCAPE], "fence");
+    let mut child = marked(&["python3", "-c", ESCAPE], &unique("fence"));
     wait_for(&mut *child, "ready");
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let now = Duration::new(now.tv_sec.cast_unsigned(), u32::try_from(now.tv_nsec).expect("nanoseconds"));
@@ -178,9 +179,30 @@ fn at_the_deadline_the_supervisor_kills_although_nobody_tells_it_to() {
     assert_eq!(child.next(Duration::from_millis(50)).ok(), Some(Event::Idle));
     child.fence_at(now).expect("it can be told");
     // Not a word to the child from here on, as if this process stood still.
-    assert_none_left("ORCH_TEST_MARK=fence");
+    assert_none_left(&entry_of(&unique("fence")));
     let (_, _, exit) = finish(&mut *child);
     assert!(exit.fenced);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stranger_who_keeps_writing_into_the_pipe_does_not_keep_the_end_away() {
+    let mut child =
+        start(&["python3", "-c", "import time; print('ready', flush=True); time.sleep(0.5)"], b"");
+    let pipe = format!("/proc/{}/fd/1", child.pid());
+    wait_for(&mut *child, "ready");
+    let mut pipe = std::fs::File::options().write(true).open(pipe).expect("the pipe is there");
+    let stranger =
+        std::thread::spawn(move || while std::io::Write::write_all(&mut pipe, &[b'x'; 65536]).is_ok() {});
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        assert!(Instant::now() < deadline, "the end is never told");
+        if let Event::Exited(exit) = child.next(Duration::from_millis(200)).expect("it can be waited for") {
+            break assert_eq!(exit.code, Some(0));
+        }
+    }
+    drop(child);
+    stranger.join().expect("it ends when the pipe is closed");
 }
 
 const DOOMED: &str = "world::process::tests::entry_doomed_worker";
@@ -192,7 +214,7 @@ fn entry_doomed_worker() {
         let mark = std::env::var("ORCH_TEST_MARK").expect("the test sets it");
         let mut command = command(&["python3", "-c", ESCAPE], b"");
         command.env.push(("ORCH_TEST_MARK".to_owned(), mark.clone()));
-        let mut child = real_marked(&format!("ORCH_TEST_MARK={mark}")).spawn(&command).expect("it starts");
+        let mut child = real_marked(&entry_of(&mark)).spawn(&command).expect("it starts");
         loop {
             let _ = child.next(Duration::from_secs(1));
         }
@@ -204,8 +226,8 @@ fn entry_doomed_worker() {
 fn kill_minus_nine_of_the_worker_leaves_no_descendant() {
     // Killed at many moments: before, while and after the tree comes up.
     for wait_ms in [0, 3, 6, 10, 15, 25, 40, 60, 90, 150, 1500] {
-        let value = format!("doomed-{wait_ms}");
-        let mark = format!("ORCH_TEST_MARK={value}");
+        let value = unique(&format!("doomed-{wait_ms}"));
+        let mark = entry_of(&value);
         let argv = again(DOOMED);
         let mut worker = std::process::Command::new(&argv[0])
             .args(&argv[1..])

@@ -31,6 +31,8 @@ pub(super) struct Start {
     pub stdin_len: usize,
     /// Process number of the worker, to tell its death from a stray signal.
     pub worker: u32,
+    /// Kill the tree at this time since boot.
+    pub fence_ms: Option<u64>,
 }
 
 /// From the supervisor to the worker.
