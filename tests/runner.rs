@@ -9,6 +9,18 @@ mod rig;
 #[cfg(test)]
 mod test_rig;
 #[cfg(test)]
+mod test_add_list_show;
+#[cfg(test)]
+mod test_claim;
+#[cfg(test)]
+mod test_done_fail_release;
+#[cfg(test)]
+mod test_exit_codes;
+#[cfg(test)]
+mod test_init;
+#[cfg(test)]
+mod test_json;
+#[cfg(test)]
 mod tidy;
 
 #[cfg(test)]

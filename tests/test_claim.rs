@@ -16,6 +16,10 @@ fn winners(runs: &[Run]) -> BTreeMap<String, Vec<String>> {
     won
 }
 
+fn losers(runs: &[Run]) -> String {
+    runs.iter().filter(|run| run.code != 0).map(|run| format!("{run}\n")).collect()
+}
+
 fn racers(machines: &[Machine], each: usize, args: &[&str]) -> Vec<Run> {
     let commands = machines.iter().enumerate().flat_map(|(m, machine)| {
         (0..each).map(move |s| {
@@ -34,7 +38,12 @@ fn claim_one(env: &TestEnv, remote: Option<&Remote>, machines: usize, each: usiz
         })
         .collect();
     machines[0].add("T-1");
-    machines[0].orch(["sync"]).ok();
+    let sync = |machine: &Machine| {
+        if remote.is_some() {
+            machine.orch(["sync"]).ok();
+        }
+    };
+    sync(&machines[0]);
     let runs = racers(&machines, each, &["claim", "T-1"]);
     for run in runs.iter().filter(|run| run.code != 0) {
         let error = run.exits(4).error();
@@ -44,7 +53,7 @@ fn claim_one(env: &TestEnv, remote: Option<&Remote>, machines: usize, each: usiz
     assert_eq!(won.len(), 1, "{won:?}");
     assert_eq!(won["T-1"].len(), 1, "more than one winner: {won:?}");
     for machine in &machines {
-        machine.orch(["sync"]).ok();
+        sync(machine);
         let task = machine.show("T-1");
         assert_eq!((&task["epoch"], &task["attempt"]), (&1.into(), &1.into()));
         assert_eq!(task["lease"]["session"], won["T-1"][0].as_str());
@@ -97,7 +106,7 @@ fn processes_on_four_machines_pick_different_tasks() {
     machines[0].orch(["sync"]).ok();
     let runs = racers(&machines, 2, &["pick"]);
     let won = winners(&runs);
-    assert_eq!(won.len(), 8, "every task is taken: {won:?}\n{runs:?}");
+    assert_eq!(won.len(), 8, "every task is taken: {won:?}\n{}", losers(&runs));
     assert!(won.values().all(|sessions| sessions.len() == 1), "{won:?}");
     let sessions: BTreeSet<_> = won.into_values().flatten().collect();
     assert_eq!(sessions.len(), 8, "every session got one");

@@ -32,7 +32,6 @@ fn every_code_has_its_situation() {
     a.orch(["pick"]).exits(6);
     std::fs::write(a.task_path("T-1"), "format: 1\nid: T-1\ntitle: cut of").expect("ours");
     a.orch(["show", "T-1"]).exits(8);
-    a.orch(["verify"]).exits(8);
     a.orch(["list"]).exits(0).says("T-1");
 }
 
@@ -93,7 +92,7 @@ fn a_lock_left_behind_on_the_remote_is_75_and_no_lost_race() {
     std::fs::write(remote.path().join("refs/orch/leases/T-1.lock"), "").expect("ours");
     let run = a.try_json(["claim", "T-1"]);
     let error = run.exits(75).error();
-    assert_eq!(error["code"], "locked", "{error:#}");
+    assert_eq!(error["code"], "remote_locked", "{error:#}");
     std::fs::remove_file(remote.path().join("refs/orch/leases/T-1.lock")).expect("ours");
     a.orch(["claim", "T-1"]).ok();
 }
