@@ -33,6 +33,7 @@ pub struct Store {
     /// Where everything lies.
     pub layout: Layout,
     index: RefCell<Index>,
+    boot: String,
 }
 
 /// What a task's file holds.
@@ -85,16 +86,26 @@ impl Store {
     /// # Errors
     /// The index cannot be opened or made.
     pub fn open(world: &World, layout: Layout) -> Result<Store> {
-        let index = Index::open(&*world.disk, &layout, &world.clock.boot_id())?;
-        Ok(Store { layout, index: RefCell::new(index) })
+        let boot = world.clock.boot_id();
+        let index = Index::open(&*world.disk, &layout, &boot)?;
+        Ok(Store { layout, index: RefCell::new(index), boot })
     }
 
-    /// Runs a query; a damaged index is made anew first and the query then sees an empty one.
+    /// Runs a query. If the index turns out to be damaged it is made anew, empty; the query still fails,
+    /// because nothing in an empty index means that nothing is there: the next scan fills it.
     fn with<T>(
         &self,
         body: impl FnOnce(&mut Index) -> std::result::Result<T, index::IndexError>,
     ) -> Result<T> {
-        Ok(body(&mut self.index.borrow_mut())?)
+        let mut index = self.index.borrow_mut();
+        body(&mut index).map_err(|error| {
+            if error.is_damaged()
+                && let Ok(fresh) = Index::rebuild(&crate::world::disk::RealDisk, &self.layout, &self.boot)
+            {
+                *index = fresh;
+            }
+            error.into()
+        })
     }
 
     /// Takes the lock of a task.

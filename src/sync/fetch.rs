@@ -1,6 +1,6 @@
 //! Bringing what the remote has: list, fetch what moved, look at it, then let it change files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::id::TaskId;
 use crate::store::layout;
@@ -28,12 +28,15 @@ pub struct Fetched {
 /// # Errors
 /// The remote cannot be reached, or [`SyncError::Rewound`].
 pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
+    // What is known is read before the listing: whatever another process of this machine learns meanwhile is
+    // newer than our listing, and our compare-and-swaps then leave it alone.
+    let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
+    let known_leases: BTreeMap<TaskId, Oid> = known_leases(cx)?.into_iter().collect();
     let refs = list_and_bring(cx)?;
     let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let branch = find(&cx.names.branch);
-    let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
     check_forward(cx, known, branch)?;
-    let mut changed = moved_leases(cx, &refs)?;
+    let mut changed = moved_leases(cx, &known_leases, &refs)?;
     changed.extend(super::files::absorb(cx, known, branch)?);
     changed.extend(unabsorbed(cx)?);
     let mut fetched = Fetched::default();
@@ -115,10 +118,13 @@ fn check_forward(cx: &Cx<'_>, known: Option<Oid>, now: Option<Oid>) -> Result<()
 }
 
 /// Brings the memory of lease refs up to date; gives the tasks whose ref moved, came or went.
-fn moved_leases(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<BTreeSet<TaskId>, SyncError> {
+fn moved_leases(
+    cx: &Cx<'_>,
+    known: &BTreeMap<TaskId, Oid>,
+    refs: &[(String, Oid)],
+) -> Result<BTreeSet<TaskId>, SyncError> {
     let mut changed = BTreeSet::new();
-    let known: std::collections::BTreeMap<TaskId, Oid> = known_leases(cx)?.into_iter().collect();
-    let now: std::collections::BTreeMap<TaskId, Oid> =
+    let now: BTreeMap<TaskId, Oid> =
         refs.iter().filter_map(|(name, oid)| Some((cx.names.leased(name)?, *oid))).collect();
     for (id, oid) in &now {
         if known.get(id) != Some(oid) {
