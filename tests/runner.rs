@@ -7,8 +7,6 @@
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
-mod test_rig;
-#[cfg(test)]
 mod test_add_list_show;
 #[cfg(test)]
 mod test_claim;
@@ -17,9 +15,19 @@ mod test_done_fail_release;
 #[cfg(test)]
 mod test_exit_codes;
 #[cfg(test)]
+mod test_fenced;
+#[cfg(test)]
+mod test_hand_edits;
+#[cfg(test)]
 mod test_init;
 #[cfg(test)]
 mod test_json;
+#[cfg(test)]
+mod test_rig;
+#[cfg(test)]
+mod test_two_machines;
+#[cfg(test)]
+mod test_watchdog;
 #[cfg(test)]
 mod tidy;
 

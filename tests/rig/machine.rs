@@ -16,18 +16,39 @@ pub struct Machine {
     pub env: TestEnv,
     dir: PathBuf,
     session: String,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Machine {
     pub(super) fn new(env: &TestEnv, name: &str) -> Machine {
         let dir = env.path(name);
         std::fs::create_dir(&dir).expect("each machine has a name of its own");
-        Machine { env: env.clone(), dir, session: format!("{name}-session") }
+        Machine { env: env.clone(), dir, session: format!("{name}-session"), variables: Vec::new() }
     }
 
     /// The same machine in another session.
     pub fn session(&self, session: &str) -> Machine {
         Machine { session: session.to_owned(), ..self.clone() }
+    }
+
+    /// The same machine and session with one more environment variable.
+    pub fn with(&self, name: &'static str, value: &str) -> Machine {
+        let mut other = self.clone();
+        other.variables.push((name, value.to_owned()));
+        other
+    }
+
+    /// A machine that calls a lease of one second stale after 1.3 seconds.
+    pub fn impatient(&self) -> Machine {
+        self.with("ORCH_LEASE_TTL", "1s").with("ORCH_LEASE_GRACE", "300ms").with("ORCH_LEASE_DRIFT", "1.0")
+    }
+
+    /// A copy of the whole machine under another name, as a backup or a file synchroniser would make it.
+    pub fn copy(&self, name: &str) -> Machine {
+        let dir = self.env.path(name);
+        let mut command = self.env.command("/bin/cp");
+        Run::of(command.arg("-a").arg(&self.dir).arg(&dir)).ok();
+        Machine { dir, ..self.clone() }
     }
 
     /// The name of the session.
@@ -49,6 +70,7 @@ impl Machine {
     pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = self.env.command(env!("CARGO_BIN_EXE_orch"));
         command.current_dir(&self.dir).env("ORCH_SESSION", &self.session).args(args);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
