@@ -1,17 +1,15 @@
 //! `git gc` takes objects away while others use them: work goes on, and nothing is called a lost race.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::rig::TestEnv;
 
 /// Runs `git gc --prune=now` again and again while the work is done; at least once during it.
 fn while_collecting(env: &TestEnv, dirs: &[&Path], work: impl FnOnce()) {
-    let stop = AtomicBool::new(false);
+    let stop = &AtomicBool::new(false);
+    let runs: &Vec<_> = &dirs.iter().map(|_| AtomicUsize::new(0)).collect();
     std::thread::scope(|scope| {
-        let (stop, runs) =
-            (&stop, dirs.iter().map(|_| std::sync::atomic::AtomicUsize::new(0)).collect::<Vec<_>>());
-        let runs = &runs;
         for (dir, count) in dirs.iter().zip(runs) {
             scope.spawn(move || {
                 while !stop.load(Ordering::SeqCst) {
