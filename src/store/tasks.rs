@@ -90,7 +90,7 @@ impl Store {
     }
 
     /// Runs a query; a damaged index is made anew first and the query then sees an empty one.
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         body: impl FnOnce(&mut Index) -> std::result::Result<T, index::IndexError>,
     ) -> Result<T> {
