@@ -1,0 +1,218 @@
+//! What a command has at hand: the global options, the queue on demand, and both output streams.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::data;
+use super::failure;
+use super::globals::Globals;
+use super::output::{self, complain};
+use super::place;
+use super::render::style::{Style, terminal_columns};
+use super::signals::AtOnce;
+use crate::machine::{self, Options};
+use crate::protocol::time::Timestamp;
+use crate::protocol::transition::status_word;
+use crate::store::codec::FILE_MAX;
+use crate::usecase::change::Changed;
+use crate::usecase::error::{Error, Kind, Result};
+use crate::usecase::queue::Queue;
+use crate::world::clock::RealClock;
+use crate::world::disk::RealDisk;
+use crate::world::{Clock, Disk, env};
+
+/// One run of the command line.
+pub struct Context {
+    /// Options of every command.
+    pub globals: Globals,
+    /// What signals do.
+    pub signals: AtOnce,
+    disk: RealDisk,
+    notices: Vec<String>,
+}
+
+impl Context {
+    /// A run with these options.
+    #[must_use]
+    pub fn new(globals: Globals, signals: AtOnce) -> Self {
+        Context { globals, signals, disk: RealDisk, notices: Vec::new() }
+    }
+
+    /// The files of this machine.
+    #[must_use]
+    pub fn disk(&self) -> &dyn Disk {
+        &self.disk
+    }
+
+    /// The wall clock, for people.
+    #[must_use]
+    #[expect(clippy::unused_self, reason = "the clock belongs to the run, and may differ in another one")]
+    pub fn now(&self) -> Timestamp {
+        Timestamp(RealClock.wall_ms())
+    }
+
+    /// Time that passes evenly, for waiting.
+    #[must_use]
+    #[expect(clippy::unused_self, reason = "the clock belongs to the run, and may differ in another one")]
+    pub fn monotonic(&self) -> Duration {
+        RealClock.monotonic()
+    }
+
+    /// Waits; a signal ends the process meanwhile.
+    #[expect(clippy::unused_self, reason = "the clock belongs to the run, and may differ in another one")]
+    pub fn sleep(&self, span: Duration) {
+        RealClock.sleep(span);
+    }
+
+    /// The style of standard output.
+    #[must_use]
+    pub fn style(&self) -> Style {
+        let colour = self.globals.color.colours(env::stdout_is_terminal());
+        Style { colour, columns: terminal_columns() }
+    }
+
+    /// A path made absolute.
+    ///
+    /// # Errors
+    /// When the current directory is gone.
+    #[expect(clippy::unused_self, reason = "the current directory belongs to the run")]
+    pub fn absolute(&self, path: &Path) -> Result<PathBuf> {
+        place::absolute(path)
+    }
+
+    /// The state directory: named, or the nearest one upwards.
+    ///
+    /// # Errors
+    /// Not found, with the way to create one.
+    pub fn state(&self) -> Result<PathBuf> {
+        place::find(self.disk(), self.globals.named_state().as_deref())
+    }
+
+    fn options(&self) -> Result<Options> {
+        let (session, no_sync) = (self.globals.named_session(), self.globals.no_sync);
+        Ok(Options { state: self.state()?, session, no_sync })
+    }
+
+    /// Opens the queue, carries out one use case, and keeps its notices.
+    ///
+    /// # Errors
+    /// Those of opening and of the use case.
+    pub fn queue<T>(&mut self, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
+        let mut queue = machine::open(&self.options()?)?;
+        let outcome = act(&mut queue);
+        self.notices.extend(queue.notices());
+        outcome
+    }
+
+    /// Reads a file that a person named, or standard input for `-`: at most the size of a task file.
+    ///
+    /// # Errors
+    /// Not found, too large, or unreadable; each names the file.
+    pub fn read_input(&self, path: &Path) -> Result<Vec<u8>> {
+        self.read_input_up_to(path, FILE_MAX as u64)
+    }
+
+    /// The same with another bound, in bytes.
+    ///
+    /// # Errors
+    /// As [`Context::read_input`].
+    pub fn read_input_up_to(&self, path: &Path, limit: u64) -> Result<Vec<u8>> {
+        let read = if path.as_os_str() == "-" {
+            read_stdin(limit)
+        } else {
+            self.disk.read(&place::absolute(path)?, limit)
+        };
+        read.map_err(|error| {
+            let (kind, code) = match error.kind() {
+                std::io::ErrorKind::NotFound => (Kind::NotFound, "not_found"),
+                std::io::ErrorKind::InvalidData => (Kind::Refused, "invalid"),
+                _ => (Kind::Failure, "failure"),
+            };
+            Error::new(kind, code, format!("{}: {error}", path.display()))
+        })
+    }
+
+    /// A notice that `--json` shows too, on standard error.
+    pub fn warn(&mut self, text: String) {
+        self.notices.push(text);
+    }
+
+    /// Something that a person may want to know besides the data; `--quiet` silences it.
+    pub fn remark(&mut self, text: String) {
+        if !self.globals.json {
+            self.notices.push(text);
+        }
+    }
+
+    /// Prints data: a JSON document, or text for people.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn print(&self, data: impl FnOnce() -> Value, text: impl FnOnce(Style) -> String) -> Result<i32> {
+        let out = if self.globals.json { output::envelope(data()) } else { text(self.style()) };
+        output::write(&out)?;
+        Ok(failure::OK)
+    }
+
+    /// Prints a change: the task and whether others can see it.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn changed(&mut self, changed: &Changed) -> Result<i32> {
+        let task = &changed.task;
+        let status = status_word(task.status());
+        if changed.repeated {
+            self.remark(format!("{} was changed so before", task.id()));
+        }
+        if !changed.published {
+            self.remark(format!("{} is changed here and not published yet", task.id()));
+        }
+        self.print(
+            || data::changed(changed),
+            |style| {
+                let tone = super::render::style::status_tone(task.status());
+                format!("{}: {}\n", task.id(), style.paint(tone, status))
+            },
+        )
+    }
+
+    /// Shows the notices that have gathered, now.
+    pub fn flush_notices(&mut self) {
+        let notices = std::mem::take(&mut self.notices);
+        if !self.globals.quiet {
+            complain(&failure::notices(&notices, self.error_style()));
+        }
+    }
+
+    /// Ends the run: notices, the error if there is one, and the exit code.
+    pub fn finish(mut self, outcome: Result<i32>) -> i32 {
+        match outcome {
+            Ok(code) => {
+                self.flush_notices();
+                code
+            }
+            Err(error) if self.globals.json => failure::show(&error, &self.notices, true, Style::PLAIN),
+            Err(error) => {
+                self.flush_notices();
+                failure::show(&error, &[], false, self.error_style())
+            }
+        }
+    }
+
+    fn error_style(&self) -> Style {
+        Style { colour: self.globals.color.colours(env::stderr_is_terminal()), columns: None }
+    }
+}
+
+fn read_stdin(limit: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let text = format!("more than {limit} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, text));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,106 @@
+//! Reports as the `data` of the JSON envelope: the keys of SPEC §10.
+
+use serde_json::{Value, json};
+
+use crate::protocol::gates::Gate;
+use crate::protocol::task::Task;
+use crate::protocol::time::Timestamp;
+use crate::store::wire::{Form, task_to_value};
+use crate::store::{json as store_json, time};
+use crate::usecase::change::Changed;
+use crate::usecase::claim::Claimed;
+use crate::usecase::holder::Beat;
+use crate::usecase::sync::Synced;
+use crate::usecase::watch::Watched;
+
+/// A task with its history.
+#[must_use]
+pub fn task(task: &Task) -> Value {
+    store_json::to_json(&task_to_value(task, Form::Json { history: true }))
+}
+
+/// Tasks without their histories.
+#[must_use]
+pub fn tasks(tasks: &[Task]) -> Value {
+    let one = |task| store_json::to_json(&task_to_value(task, Form::Json { history: false }));
+    Value::Array(tasks.iter().map(one).collect())
+}
+
+/// A moment.
+#[must_use]
+pub fn moment(at: Timestamp) -> Value {
+    Value::String(time::format(at))
+}
+
+/// What `pick` and `claim` tell.
+#[must_use]
+pub fn claimed(claimed: &Claimed) -> Value {
+    json!({
+        "task": task(&claimed.task),
+        "epoch": claimed.epoch,
+        "session": claimed.session,
+        "expires_at": moment(claimed.expires_at),
+        "confirmed": claimed.confirmed,
+        "retries": claimed.retries,
+        "repeated": claimed.repeated,
+    })
+}
+
+/// What `heartbeat` tells.
+#[must_use]
+pub fn beat(beat: &Beat) -> Value {
+    json!({
+        "expires_at": moment(beat.expires_at),
+        "epoch": beat.epoch,
+        "beat": beat.beat,
+        "published": beat.published,
+    })
+}
+
+/// What every other change tells.
+#[must_use]
+pub fn changed(changed: &Changed) -> Value {
+    json!({ "task": task(&changed.task), "published": changed.published, "repeated": changed.repeated })
+}
+
+/// Gates with their verdicts.
+#[must_use]
+pub fn gates(gates: &[Gate]) -> Value {
+    gates.iter().map(|gate| json!({ "name": gate.name, "open": gate.open, "detail": gate.detail })).collect()
+}
+
+/// What a look at all leases found.
+#[must_use]
+pub fn watched(watched: &Watched) -> Value {
+    use crate::protocol::time::format_span;
+    use crate::protocol::transition::status_word;
+    let recovered = watched.recovered.iter().map(|one| {
+        json!({ "id": one.id.as_str(), "session": one.session, "epoch": one.epoch, "to": status_word(one.to) })
+    });
+    let watching = watched.watching.iter().map(|one| {
+        let (still, needed) = (format_span(one.still), format_span(one.needed));
+        json!({ "id": one.id.as_str(), "session": one.session, "epoch": one.epoch,
+                "still": still, "needed": needed })
+    });
+    json!({
+        "recovered": recovered.collect::<Vec<_>>(),
+        "watching": watching.collect::<Vec<_>>(),
+        "folded": watched.folded,
+    })
+}
+
+/// What an exchange with the remote did.
+#[must_use]
+pub fn synced(synced: &Synced) -> Value {
+    let rejected = synced.rejected.iter();
+    let rejected =
+        rejected.map(|one| json!({ "op": one.op, "do": one.verb, "task": one.task, "reason": one.reason }));
+    json!({
+        "fetched": synced.fetched,
+        "pushed": synced.pushed,
+        "folded": synced.folded,
+        "replayed": synced.replayed,
+        "rejected": rejected.collect::<Vec<_>>(),
+        "retries": synced.retries,
+    })
+}
