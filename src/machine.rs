@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::store::layout::Layout;
-use crate::store::settings::Settings;
-use crate::store::settings_load::{self, Loaded};
+use crate::store::settings::{LeaseRefs, Settings};
+use crate::store::settings_edit;
+use crate::store::settings_load::{self, File, Loaded, Sources};
 use crate::store::tasks::Store;
 use crate::sync::git::{GitObjects, Outside};
-use crate::usecase::init;
 use crate::usecase::error::{Error, Kind, Result};
+use crate::usecase::init;
 use crate::usecase::queue::{Opening, Queue};
 use crate::world::clock::RealClock;
 use crate::world::disk::RealDisk;
@@ -86,7 +87,8 @@ pub fn world(layout: &Layout, branch: &str, remote: Option<GitRemote>, create: b
     let objects = opened.map_err(|e| {
         Error::failure(e.to_string()).hint("`orch doctor` looks at the repository in the state directory")
     })?;
-    let supervisor = env::current_exe().map(|exe| vec![exe, PathBuf::from("__supervise")]).unwrap_or_default();
+    let supervisor =
+        env::current_exe().map(|exe| vec![exe, PathBuf::from("__supervise")]).unwrap_or_default();
     Ok(World {
         clock: Box::new(RealClock),
         disk: Box::new(RealDisk),
@@ -122,7 +124,14 @@ pub fn remote(layout: &Layout, settings: &Settings) -> Option<GitRemote> {
 pub fn settings(disk: &dyn Disk, layout: &Layout) -> Result<Loaded> {
     let shared = read(disk, &layout.state().join("orch.yaml"))?;
     let own = read(disk, &layout.own_config())?;
-    settings_load::load(shared.as_deref(), own.as_deref(), &env::orch_pairs()).map_err(|e| {
+    let own_name = layout.own_config().display().to_string();
+    let sources = Sources {
+        shared: shared.as_deref().map(|bytes| File { name: "orch.yaml", bytes }),
+        machine: own.as_deref().map(|bytes| File { name: &own_name, bytes }),
+        env: &env::orch_pairs(),
+        options: &[],
+    };
+    settings_load::load(&sources).map_err(|e| {
         Error::new(Kind::Config, "config", e.to_string())
             .hint("`orch config show --origin` lists every setting and where it comes from")
     })
@@ -222,7 +231,7 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     if queue.settings().remote.is_some() && !request.no_sync {
         let found = init::probe(&queue)?;
-        if found.branches && !queue.settings().sync.lease_refs.is_branches() {
+        if found.branches && queue.settings().sync.lease_refs != LeaseRefs::Branches {
             set(&RealDisk, &layout.state().join("orch.yaml"), "sync.lease_refs", "branches")?;
             queue = open(&options)?;
         }
@@ -273,10 +282,11 @@ fn write_config(disk: &dyn Disk, layout: &Layout, remote: Option<&str>, branch: 
 fn set(disk: &dyn Disk, path: &Path, key: &str, value: &str) -> Result<()> {
     let before = read(disk, path)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&before).into_owned();
-    let after = settings_load::set(&text, key, value)
+    let after = settings_edit::set(&text, key, value)
         .map_err(|e| Error::new(Kind::Config, "config", format!("{}: {e}", path.display())))?;
     if after != text {
-        crate::store::atomic::write(disk, path, after.as_bytes()).map_err(|e| Error::failure(e.to_string()))?;
+        crate::store::atomic::write(disk, path, after.as_bytes())
+            .map_err(|e| Error::failure(e.to_string()))?;
     }
     Ok(())
 }

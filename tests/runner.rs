@@ -5,6 +5,10 @@
 //! notices it.
 
 #[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod test_rig;
+#[cfg(test)]
 mod tidy;
 
 #[cfg(test)]

@@ -55,7 +55,9 @@ pub fn gates(task: &Task, around: &Surroundings) -> Vec<Gate> {
         Some(twin) => gate("idempotency", false, format!("{twin} is done and has the same idempotency key")),
         None => gate("idempotency", true, "no done task has the same key"),
     });
-    all.extend(around.cycle.iter().map(|path| gate("cycle", false, format!("its needs form a cycle: {path}"))));
+    all.extend(
+        around.cycle.iter().map(|path| gate("cycle", false, format!("its needs form a cycle: {path}"))),
+    );
     all.extend(around.over_limit.iter().map(|limit| gate("limit", false, limit.clone())));
     all.extend(around.problem.iter().map(|problem| gate("file", false, problem.clone())));
     all

@@ -99,7 +99,10 @@ fn epochs(history: &[Op]) -> Vec<Violation> {
             }
             Action::Done { epoch, .. } | Action::Fail { epoch, .. } | Action::Release { epoch, .. } => {
                 if let Some(other) = ended.insert(*epoch, op.action.verb()) {
-                    found.push(broken(5, format!("epoch {epoch} ended twice ({other}, {})", op.action.verb())));
+                    found.push(broken(
+                        5,
+                        format!("epoch {epoch} ended twice ({other}, {})", op.action.verb()),
+                    ));
                 }
             }
             _ => {}

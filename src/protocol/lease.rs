@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::task::Lease;
+use super::time::scale;
 
 /// How patient observers are.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,7 +22,7 @@ impl Patience {
     /// How long a lease must stand unchanged before it is stale: `ttl × drift + grace`.
     #[must_use]
     pub fn before_stale(&self, ttl: Duration) -> Duration {
-        ttl.mul_f64(self.drift.max(1.0)).saturating_add(self.grace)
+        scale(ttl, self.drift.max(1.0)).saturating_add(self.grace)
     }
 }
 

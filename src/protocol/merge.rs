@@ -3,7 +3,10 @@
 //! No text is merged, no clock is compared, nobody's last write wins. The result depends only on the two
 //! sides, so every machine that holds the same two sides gets the same file.
 
-use super::op::Op;
+use std::collections::HashSet;
+
+use super::id::OpId;
+use super::op::{Action, Op};
 use super::task::{State, Task};
 use super::transition::{Rejected, next};
 
@@ -20,14 +23,18 @@ pub struct Merged {
 ///
 /// The operations of a ref are a chain: each status change was based on the one before. Once one of them
 /// is refused, the later ones that decide a status are refused too, because they were meant for a task
-/// that never was (the claim should have withdrawn): the ref is void.
+/// that never was (the claim should have withdrawn): the ref is void. A ref may be folded twice or late:
+/// what the base lacks although it has a later operation of the ref was refused the first time, and stays so.
 #[must_use]
 pub fn overlay(base: &Task, tip: &Task) -> Merged {
     let mut merged = Merged { task: base.clone(), refused: Vec::new() };
     let mut broken: Option<Rejected> = None;
-    for op in missing(base, tip) {
+    let known: HashSet<OpId> = base.history.iter().map(|op| op.id).collect();
+    let folded = tip.history.iter().rposition(|op| known.contains(&op.id)).unwrap_or(0);
+    for (at, op) in tip.history.iter().enumerate().filter(|(_, op)| !known.contains(&op.id)) {
         let chained = op.action.based_on().is_some();
         let result = match &broken {
+            _ if at < folded => Err(Rejected::RefusedBefore),
             Some(why) if chained => Err(why.clone()),
             _ => next(Some(&merged.task), base.id(), op),
         };
@@ -66,7 +73,7 @@ pub fn rebase(base: &Task, local: &Task, machine: &str) -> Merged {
 
 /// Operations of `other` that `base` lacks, in order.
 pub fn missing<'a>(base: &Task, other: &'a Task) -> impl Iterator<Item = &'a Op> {
-    let known: std::collections::HashSet<_> = base.history.iter().map(|op| op.id).collect();
+    let known: HashSet<OpId> = base.history.iter().map(|op| op.id).collect();
     other.history.iter().filter(move |op| !known.contains(&op.id))
 }
 
@@ -80,14 +87,18 @@ pub fn same_task(a: &Task, b: &Task) -> bool {
 }
 
 /// Heartbeats are not history, so a replayed lease is as old as its claim: the side that has seen more
-/// beats of the same lease knows better.
+/// beats of the same lease knows better. The same lease is one that began with the same operation: a holder
+/// whose state directory was copied may have claimed one epoch twice.
 fn adopt_lease(task: &mut Task, other: &Task) {
+    let same = last_claim(task) == last_claim(other);
     if let (State::InProgress(mine), State::InProgress(theirs)) = (&mut task.state, &other.state)
-        && mine.epoch == theirs.epoch
-        && mine.session == theirs.session
-        && mine.machine == theirs.machine
+        && same
         && mine.beat < theirs.beat
     {
         *mine = theirs.clone();
     }
+}
+
+fn last_claim(task: &Task) -> Option<OpId> {
+    task.history.iter().rev().find(|op| matches!(op.action, Action::Claim { .. })).map(|op| op.id)
 }

@@ -17,3 +17,6 @@ pub mod task;
 pub mod time;
 pub mod transition;
 pub mod value;
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::task::{RetryPolicy, Task};
+use super::time::scale;
 
 /// Waiting times of a queue whose settings name none: SPEC §15.
 pub const DEFAULT_BACKOFF: [Duration; 3] =
@@ -17,10 +18,11 @@ pub const DEFAULT_JITTER: f64 = 0.1;
 #[must_use]
 pub fn backoff(policy: &RetryPolicy, defaults: &RetryPolicy, attempt: u32, dice: f64) -> Duration {
     let steps = policy.backoff.as_deref().or(defaults.backoff.as_deref()).unwrap_or(&DEFAULT_BACKOFF);
-    let jitter = policy.jitter.or(defaults.jitter).unwrap_or(DEFAULT_JITTER).clamp(0.0, 1.0);
+    let jitter = policy.jitter.or(defaults.jitter).unwrap_or(DEFAULT_JITTER);
+    let jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
     let index = (attempt.max(1) as usize - 1).min(steps.len().saturating_sub(1));
     let base = steps.get(index).copied().unwrap_or_default();
-    base.mul_f64(1.0 + jitter * (2.0 * dice.clamp(0.0, 1.0) - 1.0))
+    scale(base, 1.0 + jitter * (2.0 * dice.clamp(0.0, 1.0) - 1.0))
 }
 
 /// The same for a task, counting the attempt that just failed.

@@ -23,4 +23,3 @@ pub fn level(priority: Priority, waited: Duration, ageing: Duration) -> u8 {
     let risen = if ageing.is_zero() { 0 } else { waited.as_millis() / ageing.as_millis().max(1) };
     (priority as u8).saturating_sub(u8::try_from(risen).unwrap_or(u8::MAX))
 }
-

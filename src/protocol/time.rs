@@ -26,6 +26,12 @@ impl Timestamp {
 /// The longest span that settings and tasks may name: ten years.
 pub const SPAN_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
+/// The span times a factor; saturates at the longest span instead of panicking, whatever the factor is.
+#[must_use]
+pub fn scale(span: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(span.as_secs_f64() * factor).unwrap_or(Duration::MAX)
+}
+
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Parses spans like `90s`, `15m`, `1h30m`, `2d`, `250ms`; `0` needs no unit.

@@ -80,6 +80,12 @@ pub enum Rejected {
     /// The history does not begin with `add`.
     #[error("there is no such task: a history begins with `add`")]
     Absent,
+    /// A heartbeat stands in a history.
+    #[error("heartbeats move the lease only and are no part of a history")]
+    NotHistory,
+    /// A fold refused it before, and applied what came after it.
+    #[error("it was refused when the operations after it were applied")]
+    RefusedBefore,
     /// A task cannot need or contain itself.
     #[error("a task cannot need itself")]
     NeedsItself,
@@ -123,6 +129,9 @@ pub fn replay(id: &TaskId, history: &[Op]) -> Result<Task, (usize, Rejected)> {
     for (at, op) in history.iter().enumerate().skip(1) {
         if !seen.insert(op.id) {
             return Err((at, Rejected::Exists));
+        }
+        if matches!(op.action, Action::Heartbeat { .. }) {
+            return Err((at, Rejected::NotHistory));
         }
         step(&mut task, op).map_err(|why| (at, why))?;
     }
@@ -190,12 +199,7 @@ impl Change {
 
     /// Back to pending for a fresh round: attempts, waiting time and the old result are forgotten.
     fn afresh() -> Self {
-        Change {
-            attempt: Some(0),
-            not_before: Some(None),
-            result: Some(None),
-            ..Change::to(State::Pending)
-        }
+        Change { attempt: Some(0), not_before: Some(None), result: Some(None), ..Change::to(State::Pending) }
     }
 }
 
@@ -209,7 +213,9 @@ fn decide(task: &Task, op: &Op) -> Result<Change, Rejected> {
     match (&task.state, &op.action) {
         (_, Action::Add(_)) => Err(Rejected::Exists),
 
-        (Done | Failed | Cancelled, Action::Edit(_) | Action::Note { .. } | Action::Snooze { .. }) => refused(),
+        (Done | Failed | Cancelled, Action::Edit(_) | Action::Note { .. } | Action::Snooze { .. }) => {
+            refused()
+        }
         (_, Action::Edit(patch)) => edit(task, patch),
         (_, Action::Note { .. }) => Ok(Change::default()),
         (_, Action::Snooze { until }) => Ok(Change { not_before: Some(*until), ..Change::default() }),
@@ -261,7 +267,9 @@ fn decide(task: &Task, op: &Op) -> Result<Change, Rejected> {
         (InReview | InProgress(_), Action::Review { verdict, notes, .. }) => Ok(review(*verdict, notes, op)),
         (_, Action::Review { .. }) => refused(),
 
-        (InProgress(lease), Action::Recover { beat, retry_at, .. }) => recover(task, lease, *beat, *retry_at, op),
+        (InProgress(lease), Action::Recover { beat, retry_at, .. }) => {
+            recover(task, lease, *beat, *retry_at, op)
+        }
         (_, Action::Recover { .. }) => refused(),
 
         (Pending, Action::NeedFailed { need, .. }) => need_failed(task, need, op),
@@ -362,7 +370,7 @@ fn check_beat(lease: &Lease, seen: u64) -> Result<(), Rejected> {
 
 fn renew(lease: &Lease, op: &Op, progress: Option<Progress>) -> Change {
     Change::to(State::InProgress(Lease {
-        beat: lease.beat + 1,
+        beat: lease.beat.saturating_add(1),
         renewed_at: op.at,
         expires_at: op.at.after(lease.ttl),
         progress: merge_progress(lease.progress.clone(), progress),

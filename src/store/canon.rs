@@ -73,7 +73,7 @@ impl<'t> Reader<'t> {
         if self.peek() == Some(b'|') {
             return self.literal(indent + 2);
         }
-        self.to_end_of_line(depth)
+        self.rest_of_line(depth)
     }
 
     fn block_list(&mut self, indent: usize, depth: usize) -> Option<Value> {
@@ -81,12 +81,12 @@ impl<'t> Reader<'t> {
         while self.is_indented(indent) {
             self.at += indent;
             self.eat("- ")?;
-            items.push(self.to_end_of_line(depth)?);
+            items.push(self.rest_of_line(depth)?);
         }
         (depth <= DEPTH_MAX).then_some(Value::List(items))
     }
 
-    fn to_end_of_line(&mut self, depth: usize) -> Option<Value> {
+    fn rest_of_line(&mut self, depth: usize) -> Option<Value> {
         let value = match self.peek()? {
             b'[' | b'{' | b'"' => self.flow(depth)?,
             _ => {

@@ -302,7 +302,6 @@ empty: []
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1000))]
         #[test]
         fn what_is_written_reads_back_as_the_same_value(
             value in prop_oneof![value(), value_with(prop::num::f64::NORMAL)],

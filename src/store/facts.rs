@@ -68,7 +68,12 @@ impl Store {
     ///
     /// # Errors
     /// The disk says no.
-    pub fn remember_sighting(&self, world: &World, id: &TaskId, sighting: &Sighting) -> Result<(), StoreError> {
+    pub fn remember_sighting(
+        &self,
+        world: &World,
+        id: &TaskId,
+        sighting: &Sighting,
+    ) -> Result<(), StoreError> {
         let text = format!("{}\n{}\n{}\n", sighting.since.as_nanos(), sighting.boot, sighting.token);
         self.write_local(world, &self.fact(id, "seen"), text.as_bytes())
     }

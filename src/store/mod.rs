@@ -17,7 +17,10 @@ mod scalar;
 pub mod scan;
 pub mod seal;
 pub mod settings;
+pub mod settings_edit;
+pub mod settings_keys;
 pub mod settings_load;
+mod settings_value;
 pub mod task_lock;
 pub mod tasks;
 #[cfg(test)]

@@ -374,3 +374,6 @@ impl Visitor<'_> for Wanted<'_> {
         Ok(v == self.key)
     }
 }
+
+#[cfg(test)]
+mod tests;

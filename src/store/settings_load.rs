@@ -1,14 +1,267 @@
-//! stub
-use super::settings::*;
-use std::time::Duration;
-pub struct Loaded { pub settings: Settings }
-pub fn load(a: Option<&[u8]>, b: Option<&[u8]>, _: &[(String,String)]) -> Result<Loaded, String> {
-    let text = format!("{}\n{}", String::from_utf8_lossy(a.unwrap_or_default()), String::from_utf8_lossy(b.unwrap_or_default()));
-    let remote = text.lines().find_map(|l| l.strip_prefix("remote: ")).map(str::to_owned);
-    Ok(Loaded { settings: Settings {
-        lease: LeaseS { ttl: Duration::from_secs(900), grace: Duration::from_secs(30), drift: 1.25 },
-        retry: RetryS { max_attempts: 3, backoff: vec![Duration::from_secs(60)], jitter: 0.1 },
-        queue: QueueS { paused: false, stop_on_failure: false, max_concurrent: 0, limits: BTreeMap::new(), ageing: Duration::from_secs(86400) },
-        sync: SyncS { lease_refs: LR::Custom, timeout: Duration::from_secs(30) }, remote, branch: "orch-state".into() } })
+//! Settings in layers: defaults, `orch.yaml`, this machine's `config.yaml`, `ORCH_*`, command line.
+//!
+//! Nothing is read here: the caller passes bytes and pairs. Each key remembers where its value came from.
+
+use std::fmt;
+
+use super::emit;
+use super::nearest;
+use super::parse::{self, Step, YamlError};
+use super::settings::Settings;
+use super::settings_keys::{KEYS, Key, Kind, key};
+use crate::protocol::value::Value;
+
+/// A settings file: its name for messages, and what it holds.
+#[derive(Debug, Clone, Copy)]
+pub struct File<'a> {
+    /// Path, as it is shown.
+    pub name: &'a str,
+    /// Content.
+    pub bytes: &'a [u8],
 }
-pub fn set(text: &str, key: &str, value: &str) -> Result<String, String> { Ok(format!("{}{key}: {value}\n", text.lines().filter(|l| !l.starts_with(key)).map(|l| format!("{l}\n")).collect::<String>())) }
+
+/// Where settings come from, weakest first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sources<'a> {
+    /// `orch.yaml`.
+    pub shared: Option<File<'a>>,
+    /// `.git/orch/config.yaml`.
+    pub machine: Option<File<'a>>,
+    /// Environment: names that are no setting's are left alone.
+    pub env: &'a [(String, String)],
+    /// Keys and texts from the command line.
+    pub options: &'a [(String, String)],
+}
+
+/// Where one value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// Nobody set it.
+    #[default]
+    Default,
+    /// A file, with line and column from 1.
+    File {
+        /// Its name.
+        name: String,
+        /// Line.
+        line: usize,
+        /// Column.
+        column: usize,
+    },
+    /// An environment variable.
+    Env(String),
+    /// An option of the command line.
+    Option(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File { name, line, column } => write!(f, "{name}:{line}:{column}"),
+            Origin::Env(name) => write!(f, "environment variable {name}"),
+            Origin::Option(name) => write!(f, "command line option for {name}"),
+        }
+    }
+}
+
+/// A setting that cannot be used (exit 78).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {message}")]
+pub struct SettingsError {
+    /// Where it stands.
+    pub origin: Origin,
+    /// What is wrong, and what was expected.
+    pub message: String,
+}
+
+/// One line of `config show --origin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The key.
+    pub key: &'static str,
+    /// Its value as one line of YAML.
+    pub value: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Settings with their origins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// What is valid.
+    pub settings: Settings,
+    /// One origin for each of [`KEYS`].
+    origins: Vec<Origin>,
+}
+
+impl Loaded {
+    /// Every key with its value and origin, in the order of the documentation.
+    #[must_use]
+    pub fn show(&self) -> Vec<Shown> {
+        let shown = |(key, origin): (&'static Key, &Origin)| Shown {
+            key: key.name,
+            value: one_line(&(key.show)(&self.settings)),
+            origin: origin.clone(),
+        };
+        KEYS.iter().zip(&self.origins).filter(|(key, _)| key.name != "format").map(shown).collect()
+    }
+
+    fn set(&mut self, key: &Key, value: &Value, origin: Origin) -> Result<(), SettingsError> {
+        (key.read)(&mut self.settings, value).map_err(|message| SettingsError {
+            origin: origin.clone(),
+            message: format!("{}: {message}", key.name),
+        })?;
+        if let Some(slot) = KEYS.iter().position(|k| k.name == key.name) {
+            self.origins[slot] = origin;
+        }
+        Ok(())
+    }
+}
+
+/// Puts the layers on top of each other and checks the result.
+///
+/// # Errors
+/// The first setting that is unknown or out of bounds, with its place.
+pub fn load(sources: &Sources<'_>) -> Result<Loaded, SettingsError> {
+    let mut loaded = Loaded { settings: Settings::default(), origins: vec![Origin::Default; KEYS.len()] };
+    for file in [sources.shared, sources.machine].into_iter().flatten() {
+        read_file(&mut loaded, &file)?;
+    }
+    for (name, text) in sources.env {
+        if let Some(key) = KEYS.iter().find(|k| env_name(k) == *name && k.name != "format") {
+            let origin = Origin::Env(name.clone());
+            let value =
+                from_text(key, text).map_err(|message| SettingsError { origin: origin.clone(), message })?;
+            loaded.set(key, &value, origin)?;
+        }
+    }
+    for (name, text) in sources.options {
+        let origin = Origin::Option(name.clone());
+        let wrong = |message| SettingsError { origin: origin.clone(), message };
+        let key = key(name).ok_or_else(|| wrong(unknown(name)))?;
+        let value = from_text(key, text).map_err(wrong)?;
+        loaded.set(key, &value, origin.clone())?;
+    }
+    check(&loaded)?;
+    Ok(loaded)
+}
+
+/// The environment variable of a setting: `lease.ttl` is `ORCH_LEASE_TTL`.
+#[must_use]
+pub fn env_name(key: &Key) -> String {
+    format!("ORCH_{}", key.name.replace('.', "_").to_uppercase())
+}
+
+fn check(loaded: &Loaded) -> Result<(), SettingsError> {
+    loaded.settings.check().map_err(|(name, message)| {
+        // The key that was set is to blame, whichever of the three it is.
+        let section = &name[..name.find('.').unwrap_or(name.len())];
+        let mut set = KEYS
+            .iter()
+            .zip(&loaded.origins)
+            .filter(|(k, o)| k.name.starts_with(section) && **o != Origin::Default);
+        let origin = set.next_back().map(|(_, origin)| origin.clone()).unwrap_or_default();
+        SettingsError { origin, message: format!("{name}: {message}") }
+    })
+}
+
+fn read_file(loaded: &mut Loaded, file: &File<'_>) -> Result<(), SettingsError> {
+    let at = |line, column| Origin::File { name: file.name.to_owned(), line, column };
+    let wrong = |e: YamlError| SettingsError { origin: at(e.line, e.column), message: e.message };
+    let text = parse::text(file.bytes).map_err(wrong)?;
+    if is_blank(text) {
+        return Ok(());
+    }
+    let value = parse::parse(text).map_err(wrong)?;
+    let here = |path: &[Step]| {
+        let (line, column) = parse::locate(text, path);
+        at(line, column)
+    };
+    let Value::Map(entries) = &value else {
+        return Err(SettingsError {
+            origin: here(&[]),
+            message: format!("expected a map of settings, found {}", value.kind()),
+        });
+    };
+    for (name, value) in entries {
+        read_section(loaded, name, value, &here)?;
+    }
+    Ok(())
+}
+
+fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}
+
+/// A section, or a setting outside all sections.
+fn read_section(
+    loaded: &mut Loaded,
+    name: &str,
+    value: &Value,
+    here: &dyn Fn(&[Step]) -> Origin,
+) -> Result<(), SettingsError> {
+    let outer = Step::Key(name.to_owned());
+    if let Some(key) = key(name) {
+        return loaded.set(key, value, here(&[outer]));
+    }
+    let prefix = format!("{name}.");
+    if !KEYS.iter().any(|k| k.name.starts_with(&prefix)) {
+        let message = unknown(name);
+        return Err(SettingsError { origin: here(&[Step::Name(name.to_owned())]), message });
+    }
+    let entries = match value {
+        Value::Map(entries) => entries,
+        // A section whose every line is commented out.
+        Value::Null => return Ok(()),
+        other => {
+            let message = format!("{name}: expected a map of settings, found {}", other.kind());
+            return Err(SettingsError { origin: here(&[outer]), message });
+        }
+    };
+    for (inner, value) in entries {
+        let full = format!("{prefix}{inner}");
+        let Some(key) = key(&full) else {
+            let path = [outer.clone(), Step::Name(inner.clone())];
+            return Err(SettingsError { origin: here(&path), message: unknown(&full) });
+        };
+        loaded.set(key, value, here(&[outer.clone(), Step::Key(inner.clone())]))?;
+    }
+    Ok(())
+}
+
+/// "`lease.tll` is no setting; did you mean `lease.ttl`?"
+fn unknown(name: &str) -> String {
+    let shown: String = name.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect();
+    let sections = KEYS.iter().filter_map(|k| k.name.split_once('.')).map(|(section, _)| section);
+    let hint = if name.contains('.') {
+        nearest::hint(name, KEYS.iter().map(|k| k.name))
+    } else {
+        nearest::hint(name, sections.chain(["remote", "branch", "format"]))
+    };
+    format!("`{shown}` is no setting{hint}")
+}
+
+/// The text of a variable or option as a value of the key's kind.
+pub(super) fn from_text(key: &Key, text: &str) -> Result<Value, String> {
+    let yaml = || parse::parse(text).map_err(|e| format!("{}: {}", key.name, e.message));
+    let trimmed = text.trim();
+    match key.kind {
+        Kind::Text => Ok(Value::str(text)),
+        Kind::Scalar if trimmed.is_empty() => Ok(Value::Null),
+        Kind::Scalar | Kind::Map => yaml(),
+        Kind::List if trimmed.starts_with('[') => yaml(),
+        Kind::List => Ok(Value::List(
+            trimmed.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Value::str).collect(),
+        )),
+    }
+}
+
+pub(super) fn one_line(value: &Value) -> String {
+    let mut out = String::new();
+    emit::flow(&mut out, value);
+    out
+}
+
+#[cfg(test)]
+mod tests;

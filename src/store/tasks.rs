@@ -16,8 +16,8 @@ use super::codec;
 use super::error::StoreError;
 use super::index::{self, Facts, Index, Pick, Row};
 use super::layout::Layout;
-use super::seal::Seal;
 use super::scan::{self, Scope, Suspect};
+use super::seal::Seal;
 use super::task_lock::{self, LockError, Named, NamedLock, TaskLock};
 use super::{json, wire};
 
@@ -90,7 +90,10 @@ impl Store {
     }
 
     /// Runs a query; a damaged index is made anew first and the query then sees an empty one.
-    fn with<T>(&self, body: impl FnOnce(&mut Index) -> std::result::Result<T, index::IndexError>) -> Result<T> {
+    fn with<T>(
+        &self,
+        body: impl FnOnce(&mut Index) -> std::result::Result<T, index::IndexError>,
+    ) -> Result<T> {
         Ok(body(&mut self.index.borrow_mut())?)
     }
 
@@ -258,7 +261,13 @@ impl Store {
     ///
     /// # Errors
     /// The index does not answer.
-    pub fn ready(&self, now: Timestamp, ageing: Duration, limit: usize, skip: &[TaskId]) -> Result<Vec<TaskId>> {
+    pub fn ready(
+        &self,
+        now: Timestamp,
+        ageing: Duration,
+        limit: usize,
+        skip: &[TaskId],
+    ) -> Result<Vec<TaskId>> {
         let found = self.with(|index| index.pick(&Pick { now, ageing, limit, skip }))?;
         Ok(found.into_iter().map(|candidate| candidate.id).collect())
     }
@@ -458,11 +467,7 @@ impl Store {
     fn place(&self, bytes: &[u8], key: &str, text: &str) -> Problem {
         let file = String::from_utf8_lossy(bytes);
         let (line, column) = super::parse::locate(&file, &[super::parse::Step::Key(key.to_owned())]);
-        Problem {
-            text: text.to_owned(),
-            line: u32::try_from(line).ok(),
-            column: u32::try_from(column).ok(),
-        }
+        Problem { text: text.to_owned(), line: u32::try_from(line).ok(), column: u32::try_from(column).ok() }
     }
 
     /// Writes a small file of this machine, atomically but not durably.

@@ -128,7 +128,8 @@ fn moved_leases(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<BTreeSet<TaskId>,
     changed.extend(known.keys().filter(|id| !now.contains_key(*id)).cloned());
     cx.store.remember_unabsorbed(&changed)?;
     for id in &changed {
-        let swapped = cx.world.objects.swap_ref(&tracking_lease(id), known.get(id).copied(), now.get(id).copied());
+        let swapped =
+            cx.world.objects.swap_ref(&tracking_lease(id), known.get(id).copied(), now.get(id).copied());
         match swapped {
             // Another process of this machine has pushed meanwhile and knows better.
             Ok(()) | Err(crate::world::ObjectsError::Changed(_)) => {}

@@ -185,4 +185,3 @@ fn parse_outcome(line: &str) -> PushOutcome {
         _ => PushOutcome::Unknown(text.to_owned()),
     }
 }
-

@@ -25,7 +25,9 @@ use super::message;
 pub fn commit(cx: &Cx<'_>) -> Result<usize, SyncError> {
     let mut total = 0;
     loop {
-        let Some(guard) = cx.store.lock_named(cx.world, Named::Commit, Duration::ZERO)? else { return Ok(total) };
+        let Some(guard) = cx.store.lock_named(cx.world, Named::Commit, Duration::ZERO)? else {
+            return Ok(total);
+        };
         let count = commit_once(cx)?;
         drop(guard);
         total += count;

@@ -168,14 +168,21 @@ impl Draft {
     }
 
     /// Acts of holders on this machine, heartbeats included.
-    fn register_part(&mut self, cx: &Cx<'_>, id: &TaskId, shared: &Shared, local: &Task) -> Result<(), SyncError> {
+    fn register_part(
+        &mut self,
+        cx: &Cx<'_>,
+        id: &TaskId,
+        shared: &Shared,
+        local: &Task,
+    ) -> Result<(), SyncError> {
         let Some(view) = shared.view().map(|merged| merged.task) else { return Ok(()) };
         let base = shared.live_tip().map_or(&view, |tip| &tip.task);
         let merged = rebase(base, local, cx.machine);
         let status: Vec<&Op> =
             missing(base, &merged.task).filter(|op| op.action.based_on().is_some()).collect();
         let beats = merged.task.lease() != base.lease();
-        let Some(op) = status.last().copied().or_else(|| beats.then(|| merged.task.history().last()).flatten())
+        let Some(op) =
+            status.last().copied().or_else(|| beats.then(|| merged.task.history().last()).flatten())
         else {
             return Ok(());
         };
@@ -308,4 +315,3 @@ fn resolve(
     }
     Ok(resolved)
 }
-

@@ -5,8 +5,8 @@ use crate::protocol::invariant;
 use crate::protocol::merge::{Merged, overlay};
 use crate::protocol::task::{Status, Task};
 use crate::store::codec;
-use crate::store::seal::Seal;
 use crate::store::layout;
+use crate::store::seal::Seal;
 use crate::world::{ObjectsError, Oid, TreeEntry};
 
 use super::context::{Cx, SyncError};
@@ -71,7 +71,12 @@ impl Shared {
 ///
 /// # Errors
 /// [`SyncError::Quarantined`] when what the remote holds is no valid task file.
-pub fn read_at(cx: &Cx<'_>, branch: Option<Oid>, lease: Option<Oid>, id: &TaskId) -> Result<Shared, SyncError> {
+pub fn read_at(
+    cx: &Cx<'_>,
+    branch: Option<Oid>,
+    lease: Option<Oid>,
+    id: &TaskId,
+) -> Result<Shared, SyncError> {
     let branch = branch.map(|commit| task_in(cx, commit, id)).transpose()?.flatten();
     let tip = match lease {
         None => None,

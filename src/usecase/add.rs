@@ -68,14 +68,17 @@ fn write(q: &mut Queue, id: Option<TaskId>, mut def: Definition) -> Result<Added
     }
     for need in &def.needs {
         if q.store.status_of(need).map_err(|e| Error::from_store(&e))?.is_none() {
-            q.warn(format!("{id} needs {need}, which is not known here; it waits until that is added and done"));
+            q.warn(format!(
+                "{id} needs {need}, which is not known here; it waits until that is added and done"
+            ));
         }
     }
     if def.retry.max_attempts.is_none() && q.settings.retry.max_attempts != DEFAULT_MAX_ATTEMPTS {
         // The rule that decides about further attempts must be in the file: every machine replays it alike.
         def.retry.max_attempts = Some(q.settings.retry.max_attempts);
     }
-    let guard = q.store.lock_task(&q.world, &id, Duration::from_secs(10)).map_err(|e| Error::from_store(&e))?;
+    let guard =
+        q.store.lock_task(&q.world, &id, Duration::from_secs(10)).map_err(|e| Error::from_store(&e))?;
     let taken = q.store.taken(&q.world, &id).map_err(|e| Error::from_store(&e))?;
     let there = !matches!(q.store.read(&q.world, &id).map_err(|e| Error::from_store(&e))?, FileState::Absent);
     if let Some(other) = taken.or_else(|| there.then(|| id.clone())) {

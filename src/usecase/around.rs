@@ -80,7 +80,10 @@ fn over_limit(q: &Queue, task: &Task) -> Result<Option<String>> {
     let others: Vec<&Task> = running.iter().filter(|other| other.id() != task.id()).collect();
     let max = settings.max_concurrent as usize;
     if max > 0 && others.len() >= max {
-        return Ok(Some(format!("{} tasks are in progress and `queue.max_concurrent` is {max}", others.len())));
+        return Ok(Some(format!(
+            "{} tasks are in progress and `queue.max_concurrent` is {max}",
+            others.len()
+        )));
     }
     for key in keys(task) {
         let Some(limit) = settings.limits.get(&key).map(|limit| *limit as usize) else { continue };

@@ -130,7 +130,11 @@ enum Attempt {
 
 impl From<SyncError> for Attempt {
     fn from(error: SyncError) -> Self {
-        if error.is_unreachable() { Attempt::Unreachable(error) } else { Attempt::Failed(Error::from_sync(&error)) }
+        if error.is_unreachable() {
+            Attempt::Unreachable(error)
+        } else {
+            Attempt::Failed(Error::from_sync(&error))
+        }
     }
 }
 
@@ -237,10 +241,9 @@ fn known(q: &Queue, id: &TaskId) -> std::result::Result<Option<(Shared, Task)>, 
     let view = match file {
         FileState::Task { task, .. } => rebase(&merged.task, &task, &q.machine).task,
         FileState::Absent => merged.task,
-        FileState::Edited { .. } | FileState::Problem(_) => return Err(q.load(id).err().map_or_else(
-            || Attempt::Failed(Error::no_task(id)),
-            Attempt::Failed,
-        )),
+        FileState::Edited { .. } | FileState::Problem(_) => {
+            return Err(q.load(id).err().map_or_else(|| Attempt::Failed(Error::no_task(id)), Attempt::Failed));
+        }
     };
     Ok(Some((shared, view)))
 }

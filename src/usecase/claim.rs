@@ -54,7 +54,8 @@ pub fn claim(q: &mut Queue, id: &TaskId, terms: &Terms) -> Result<Claimed> {
     super::notice::look(q, std::slice::from_ref(id))?;
     watch::observe(q, id)?;
     let process = process_of(q, terms.pid)?;
-    let changed = change::status(q, id, Actor::Anyone, &mut |q, task| decide(q, task, terms, process.clone()))?;
+    let changed =
+        change::status(q, id, Actor::Anyone, &mut |q, task| decide(q, task, terms, process.clone()))?;
     claimed(changed)
 }
 
@@ -186,8 +187,9 @@ fn not_ready(q: &Queue, task: &Task) -> Result<Error> {
     let closed: Vec<&str> = gates.iter().filter(|g| !g.open).map(|g| g.detail.as_str()).collect();
     let message = format!("{} cannot be claimed: {}", task.id(), closed.join("; "));
     Ok(match task.lease() {
-        Some(_) => Error::new(Kind::Conflict, "held", message)
-            .hint("take another task with `orch pick`; a holder that has died is recovered by `orch watchdog`"),
+        Some(_) => Error::new(Kind::Conflict, "held", message).hint(
+            "take another task with `orch pick`; a holder that has died is recovered by `orch watchdog`",
+        ),
         None => Error::new(Kind::Conflict, "not_ready", message)
             .hint(format!("`orch explain {}` lists every gate", task.id())),
     })

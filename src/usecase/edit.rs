@@ -16,7 +16,9 @@ use super::queue::Queue;
 pub fn edit(q: &mut Queue, id: &TaskId, patch: &Patch) -> Result<Changed> {
     super::notice::look(q, std::slice::from_ref(id))?;
     if *patch == Patch::default() {
-        return Err(Error::new(Kind::Usage, "usage", "nothing to change").hint("`orch edit --help` lists the fields"));
+        return Err(
+            Error::new(Kind::Usage, "usage", "nothing to change").hint("`orch edit --help` lists the fields")
+        );
     }
     if let Some(needs) = &patch.needs
         && let Some(path) = around::cycle(q, id, needs)?

@@ -63,7 +63,8 @@ pub(crate) fn check(q: &Queue, task: &Task, named: Option<u64>, verb: &'static s
                 return Err(fenced(task, "lease_lost", format!("epoch {} is over", named.unwrap_or(0))));
             }
             if let Some(epoch) = named.filter(|epoch| *epoch > lease.epoch) {
-                let message = format!("{}: epoch {epoch} does not exist; the task is at {}", task.id(), lease.epoch);
+                let message =
+                    format!("{}: epoch {epoch} does not exist; the task is at {}", task.id(), lease.epoch);
                 return Err(Error::new(Kind::Conflict, "conflict", message));
             }
             if time_left(q, task, lease).is_zero() {
@@ -98,7 +99,9 @@ fn ended(q: &Queue, task: &Task, held: u64, named: Option<u64>, verb: &'static s
         _ if task.status() == Status::Cancelled => {
             Err(fenced(task, "cancelled", "the task was cancelled".to_owned()))
         }
-        Some(op) => Err(fenced(task, "fenced", format!("{} ended epoch {held} (`{}`)", op.by, op.action.verb()))),
+        Some(op) => {
+            Err(fenced(task, "fenced", format!("{} ended epoch {held} (`{}`)", op.by, op.action.verb())))
+        }
         None => Err(fenced(task, "fenced", format!("epoch {held} is over"))),
     }
 }
@@ -123,6 +126,7 @@ fn stranger(q: &Queue, task: &Task, verb: &'static str) -> Error {
 }
 
 fn fenced(task: &Task, code: &'static str, why: String) -> Error {
-    Error::new(Kind::Fenced, code, format!("{}: the lease is no longer yours: {why}", task.id()))
-        .hint("stop working on it; `orch show` tells where it stands, `orch claim` takes it anew if it is free")
+    Error::new(Kind::Fenced, code, format!("{}: the lease is no longer yours: {why}", task.id())).hint(
+        "stop working on it; `orch show` tells where it stands, `orch claim` takes it anew if it is free",
+    )
 }

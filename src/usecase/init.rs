@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::store::layout::Layout;
-use crate::store::{atomic, settings};
+use crate::store::{atomic, settings_edit};
 use crate::sync::{fetch, local, publish};
 use crate::world::{Disk, Oid, PushOutcome, Random, RefUpdate, RemoteFailure};
 
@@ -22,14 +22,16 @@ const WORKFLOW: &str = "# Which event starts which agent type. `simple` runs eac
 /// # Errors
 /// The disk says no.
 pub fn lay_out(disk: &dyn Disk, random: &dyn Random, layout: &Layout, policy: &str) -> Result<bool> {
-    let io = |e: &dyn std::fmt::Display| Error::failure(e.to_string()).hint("choose another place with --state DIR");
+    let io = |e: &dyn std::fmt::Display| {
+        Error::failure(e.to_string()).hint("choose another place with --state DIR")
+    };
     let machine = layout.machine();
     let known = disk.stat(&machine).map_err(|e| io(&e))?.is_some();
     for dir in [layout.tasks(), layout.own(), layout.locks(), layout.rejected(), layout.outbox()] {
         disk.create_dir(&dir).map_err(|e| io(&e))?;
     }
     let files: [(PathBuf, &str); 5] = [
-        (layout.state().join("orch.yaml"), settings::DEFAULT_ORCH_YAML),
+        (layout.state().join("orch.yaml"), settings_edit::default_orch_yaml()),
         (layout.state().join(".gitattributes"), GITATTRIBUTES),
         (layout.state().join("agents.yaml"), AGENTS),
         (layout.state().join("workflow.yaml"), WORKFLOW),
@@ -97,7 +99,9 @@ pub fn probe(q: &Queue) -> Result<Connected> {
             ));
         }
         found.branches = true;
-        found.notes.push(format!("the remote refuses refs/orch/* ({message}); leases go to refs/heads/orch-leases/"));
+        found.notes.push(format!(
+            "the remote refuses refs/orch/* ({message}); leases go to refs/heads/orch-leases/"
+        ));
     }
     if refs.is_empty() {
         found.notes.push(format!("{} is new on the remote", cx.names.branch));
@@ -157,4 +161,3 @@ pub fn first_sync(q: &mut Queue) -> Result<()> {
     publish::publish(&q.cx(), publish::Scope::Waiting).map_err(|e| Error::from_sync(&e))?;
     Ok(())
 }
-

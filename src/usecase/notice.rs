@@ -78,7 +78,8 @@ fn adopt(q: &mut Queue, id: &TaskId) -> Result<bool> {
         FileState::Task { task, .. } => match interpret(&task, known.as_ref()) {
             Ok((told, None)) => {
                 let whole = with_known(told, known.as_ref());
-                let publish = if known.as_ref() == Some(&whole) { Publish::Published } else { Publish::Waiting };
+                let publish =
+                    if known.as_ref() == Some(&whole) { Publish::Published } else { Publish::Waiting };
                 if whole == *task {
                     q.store.admit(&q.world, &whole, publish).map_err(store)?;
                 } else {
@@ -88,7 +89,8 @@ fn adopt(q: &mut Queue, id: &TaskId) -> Result<bool> {
             }
             // A valid seal over a state that its history does not tell: written by no version of orch.
             Ok((_, Some(_))) => {
-                let problem = Problem::plain("its seal is valid but its history does not tell its definition");
+                let problem =
+                    Problem::plain("its seal is valid but its history does not tell its definition");
                 q.store.quarantine(&q.world, id, &problem).map_err(store)?;
                 Ok(false)
             }

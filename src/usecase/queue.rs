@@ -7,7 +7,7 @@ use crate::protocol::lease::Patience;
 use crate::protocol::op::{Action, Op, Role};
 use crate::protocol::task::{RetryPolicy, Task};
 use crate::protocol::time::Timestamp;
-use crate::store::settings::Settings;
+use crate::store::settings::{LeaseRefs, Settings};
 use crate::store::tasks::{FileState, Store};
 use crate::sync::context::{Cx, SyncError};
 use crate::sync::names::Names;
@@ -55,7 +55,7 @@ impl Queue {
     pub fn open(opening: Opening) -> Result<Queue> {
         let Opening { world, store, settings, session, machine, no_sync } = opening;
         check_name("session", &session).map_err(|e| Error::new(Kind::Usage, "usage", e.to_string()))?;
-        let names = Names::new(&settings.branch, settings.sync.lease_refs.is_branches());
+        let names = Names::new(&settings.branch, settings.sync.lease_refs == LeaseRefs::Branches);
         let mut queue = Queue {
             world,
             store,
@@ -253,8 +253,9 @@ impl Error {
                     F::Tool => return Error::new(Kind::Config, "git", text).hint("`orch doctor` checks git"),
                     F::Other => "remote",
                 };
-                Error::new(Kind::Unreachable, code, text)
-                    .hint("nothing was changed on the remote; try again, or run `orch doctor` to test the remote")
+                Error::new(Kind::Unreachable, code, text).hint(
+                    "nothing was changed on the remote; try again, or run `orch doctor` to test the remote",
+                )
             }
             SyncError::Declined { .. } => Error::new(Kind::Refused, "declined", text).hint(
                 "a hook, ruleset or permission on the remote forbids it; allow this ref there, or use \
@@ -264,7 +265,9 @@ impl Error {
                 .hint("nothing is lost on this machine; look at the remote, then run `orch doctor --repair`"),
             SyncError::Quarantined { .. } => Error::new(Kind::Damaged, "quarantined", text)
                 .hint("the copy on the remote is not used; `orch doctor` shows what to do"),
-            SyncError::Objects(_) => Error::failure(text).hint("`orch doctor --repair` mends the local repository"),
+            SyncError::Objects(_) => {
+                Error::failure(text).hint("`orch doctor --repair` mends the local repository")
+            }
             SyncError::Store(store) => Error::from_store(store),
         }
     }

@@ -1,7 +1,7 @@
 //! One whole sync: fetch, publish what waits, fold what ended, keep the repository small.
 
-use crate::sync::rejected::{self, Rejection};
 use crate::sync::publish;
+use crate::sync::rejected::{self, Rejection};
 
 use super::change;
 use super::error::{Error, Kind, Result};
@@ -36,8 +36,9 @@ pub struct Synced {
 pub fn sync(q: &mut Queue) -> Result<Synced> {
     if !q.shared() {
         q.settle()?;
-        return Err(Error::new(Kind::Config, "no_remote", "this queue has no remote to sync with")
-            .hint("`orch init --remote URL` connects it; without one everything is on this machine already"));
+        return Err(Error::new(Kind::Config, "no_remote", "this queue has no remote to sync with").hint(
+            "`orch init --remote URL` connects it; without one everything is on this machine already",
+        ));
     }
     let before = rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))?.len();
     let fetched = change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;
@@ -61,7 +62,8 @@ pub(crate) fn tidy(q: &mut Queue) -> Result<()> {
     if pressure.loose < LOOSE_MAX && pressure.packs < PACKS_MAX {
         return Ok(());
     }
-    let guard = q.store.lock_named(&q.world, crate::store::task_lock::Named::Commit, std::time::Duration::ZERO);
+    let guard =
+        q.store.lock_named(&q.world, crate::store::task_lock::Named::Commit, std::time::Duration::ZERO);
     if let Ok(Some(_guard)) = guard
         && let Err(error) = q.world.objects.maintain()
     {
@@ -69,4 +71,3 @@ pub(crate) fn tidy(q: &mut Queue) -> Result<()> {
     }
     Ok(())
 }
-

@@ -75,8 +75,8 @@ pub fn round(q: &mut Queue, rules: Rules) -> Result<Watched> {
     result?;
     needs::propagate(q)?;
     if q.shared() && !q.no_sync {
-        let published = publish::publish(&q.cx(), publish::Scope::WaitingAndFolds)
-            .map_err(|e| Error::from_sync(&e))?;
+        let published =
+            publish::publish(&q.cx(), publish::Scope::WaitingAndFolds).map_err(|e| Error::from_sync(&e))?;
         report.folded = published.folded;
     } else {
         q.settle()?;
@@ -127,12 +127,9 @@ fn recover(q: &mut Queue, task: &Task, lease: &Lease, rules: Rules) -> Result<Op
         Ok(Decision::Do(Action::Recover { epoch, beat, retry_at }))
     });
     match outcome {
-        Ok(changed) => Ok(Some(Recovered {
-            id,
-            session: lease.session.clone(),
-            epoch,
-            to: changed.task.status(),
-        })),
+        Ok(changed) => {
+            Ok(Some(Recovered { id, session: lease.session.clone(), epoch, to: changed.task.status() }))
+        }
         Err(error) if error.kind == Kind::Conflict => Ok(None),
         Err(error) => Err(error),
     }

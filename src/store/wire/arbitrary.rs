@@ -274,7 +274,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 pub fn task() -> impl Strategy<Value = Task> {
-    (id(), definition(), state(), any::<u32>(), epoch(), of(outcome()), prop::collection::vec(op(), 1..5))
+    (id(), definition(), state(), any::<u32>(), epoch(), of(outcome()), prop::collection::vec(op(), 1..3))
         .prop_map(|(id, def, state, attempt, epoch, result, history)| {
             Task::from(Parts { id, def, state, attempt, epoch, result, history })
         })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::definition::is_known;
 use super::{Step, WireError};
 use crate::protocol::id::check_name;
 use crate::protocol::op::{Action, Op, Patch};
@@ -28,6 +29,8 @@ pub const TTL_MIN: Duration = Duration::from_secs(1);
 pub const TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Epochs, beats and token counts lie below this, so that JSON programs read them exactly.
 pub const COUNT_END: u64 = 1 << 53;
+/// Most unknown fields.
+pub const EXTRA_MAX: usize = 64;
 /// Deepest nesting of an unknown field.
 pub const EXTRA_DEPTH_MAX: usize = 8;
 
@@ -47,6 +50,7 @@ pub fn check_definition(def: &Definition) -> Checked {
     def.run.as_ref().map_or(Ok(()), run).map_err(|e| e.under("run"))?;
     retry(&def.retry).map_err(|e| e.under("retry"))?;
     limits(&def.limits).map_err(|e| e.under("limits"))?;
+    at_most(def.extra.len(), EXTRA_MAX, "unknown fields")?;
     def.extra.iter().try_for_each(|(key, value)| extra(key, value))
 }
 
@@ -73,7 +77,10 @@ pub fn check_op(op: &Op) -> Checked {
             }
             ttl(*span).map_err(|e| e.under("ttl"))
         }
-        Action::Done { artifacts, .. } => artifact_list(artifacts),
+        Action::Done { artifacts, notes, .. } => {
+            prose(notes).map_err(|e| e.under("notes"))?;
+            artifact_list(artifacts)
+        }
         Action::Replan { description, success_criteria, notes, .. } => {
             prose(notes).map_err(|e| e.under("notes"))?;
             description.as_deref().map_or(Ok(()), prose).map_err(|e| e.under("description"))?;
@@ -112,7 +119,9 @@ fn check_patch(patch: &Patch) -> Checked {
     // A patch is checked by what it makes of an otherwise good definition.
     let mut def = Definition { title: "x".to_owned(), ..Definition::default() };
     patch.apply(&mut def);
-    check_definition(&def)
+    check_definition(&def)?;
+    // What is removed leaves no trace in the definition.
+    patch.extra.iter().try_for_each(|(key, value)| extra(key, value.as_ref().unwrap_or(&Value::Null)))
 }
 
 /// Checks the time to live of a lease: one second to thirty days.
@@ -276,6 +285,9 @@ fn limits(limits: &Limits) -> Checked {
 
 /// Unknown fields are kept as they are, as far as a file can hold them.
 fn extra(key: &str, value: &Value) -> Checked {
+    if is_known(key) {
+        return Err(WireError::new(format!("`{key}` cannot be edited")).within(Step::Name(key.to_owned())));
+    }
     if key.len() > KEY_MAX {
         return Err(WireError::new(format!("a key of {} bytes; at most {KEY_MAX} are allowed", key.len()))
             .within(Step::Name(key.to_owned())));
@@ -328,6 +340,10 @@ mod tests {
         assert!(refused(|d| d.retry.jitter = Some(1.1)).starts_with("retry.jitter: "));
         assert!(refused(|d| d.retry.jitter = Some(f64::NAN)).starts_with("retry.jitter: "));
         assert!(refused(|d| d.limits.lease = Some(Duration::from_millis(999))).starts_with("limits.lease: "));
+        assert!(
+            refused(|d| drop(d.extra.insert("status".to_owned(), Value::Null)))
+                .contains("`status` cannot be edited")
+        );
         assert!(refused(|d| d.run = Some(Run::Exec(vec![]))).starts_with("run.exec: "));
     }
 }

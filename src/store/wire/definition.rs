@@ -89,3 +89,27 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Result<Definition, WireError> {
         extra: std::collections::BTreeMap::new(),
     })
 }
+
+/// Whether a field of this name has a meaning, so that it cannot be an unknown one.
+pub(super) fn is_known(name: &str) -> bool {
+    const KNOWN: [&str; 17] = [
+        "format",
+        "id",
+        "title",
+        "description",
+        "priority",
+        "success_criteria",
+        "needs",
+        "on_need_failed",
+        "parent",
+        "tags",
+        "due_at",
+        "not_before",
+        "idempotency_key",
+        "review",
+        "run",
+        "retry",
+        "limits",
+    ];
+    KNOWN.contains(&name) || OWNED.iter().any(|(owned, _)| *owned == name)
+}

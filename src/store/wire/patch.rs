@@ -1,12 +1,11 @@
 //! Changes to a definition: `set:` holds new values (null removes one), `unset:` names unknown fields that went.
 
-use super::definition::OWNED;
+use super::WireError;
 use super::fields::{Fields, Out, Wire, moment, set, task_id, text, texts};
 use super::run::{
     limits_from_value, limits_to_value, retry_from_value, retry_to_value, run_from_value, run_to_value,
 };
 use super::words::word;
-use super::{Step, WireError};
 use crate::protocol::op::Patch;
 use crate::protocol::value::Value;
 
@@ -27,10 +26,14 @@ pub(super) fn write(out: &mut Out, patch: &Patch) {
 
 fn known(set: &mut Out, patch: &Patch) {
     fn put<T: Into<Wire>>(set: &mut Out, key: &str, new: Option<T>) {
-        new.into_iter().for_each(|new| set.put(key, new));
+        if let Some(new) = new {
+            set.put(key, new);
+        }
     }
     fn nullable<T: Into<Wire>>(set: &mut Out, key: &str, new: Option<Option<T>>) {
-        new.into_iter().for_each(|new| set.nullable(key, new));
+        if let Some(new) = new {
+            set.nullable(key, new);
+        }
     }
     put(set, "title", patch.title.as_ref());
     put(set, "description", patch.description.as_ref());
@@ -58,12 +61,6 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Result<Patch, WireError> {
     let Some(value) = fields.take("set") else { return Err(WireError::new("`set` is missing")) };
     let mut patch = read_set(value).map_err(|e| e.under("set"))?;
     extra.append(&mut patch.extra);
-    for (name, _) in &extra {
-        if is_reserved(name) {
-            let message = format!("`{name}` cannot be edited");
-            return Err(WireError::new(message).within(Step::Name(name.clone())).under("set"));
-        }
-    }
     Ok(Patch { extra, ..patch })
 }
 
@@ -101,27 +98,4 @@ fn given<T>(
 
 fn or_null<T>(value: &Value, read: impl Fn(&Value) -> Result<T, WireError>) -> Result<Option<T>, WireError> {
     if *value == Value::Null { Ok(None) } else { read(value).map(Some) }
-}
-
-fn is_reserved(name: &str) -> bool {
-    const KNOWN: [&str; 17] = [
-        "format",
-        "id",
-        "title",
-        "description",
-        "priority",
-        "success_criteria",
-        "needs",
-        "on_need_failed",
-        "parent",
-        "tags",
-        "due_at",
-        "not_before",
-        "idempotency_key",
-        "review",
-        "run",
-        "retry",
-        "limits",
-    ];
-    KNOWN.contains(&name) || OWNED.iter().any(|(owned, _)| *owned == name)
 }
