@@ -67,7 +67,7 @@ pub fn claim(q: &mut Queue, id: &TaskId, terms: &Terms) -> Result<Claimed> {
 /// # Errors
 /// Nothing (6) when no task is ready, unreachable (75).
 pub fn pick(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
-    let mut looked = !q.shared() || (q.no_sync);
+    let mut looked = !q.is_shared() || (q.no_sync);
     if !looked && q.knowledge_age().is_none_or(|age| age > FRESH) {
         change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;
         looked = true;
