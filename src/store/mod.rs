@@ -1,6 +1,7 @@
 //! State files: the only room that knows what a task, a setting or a session looks like in bytes, where
 //! it lies, and how it gets there whole.
 
+pub mod agents;
 pub mod atomic;
 mod canon;
 pub mod codec;

@@ -312,7 +312,8 @@ mod tests {
         add(&mut q, "LONE", &[]);
         finish(&mut q, "A");
         let whole = graph(&mut q, None).unwrap();
-        let nodes: Vec<(&str, Option<Status>)> = whole.nodes.iter().map(|n| (n.id.as_str(), n.status)).collect();
+        let nodes: Vec<(&str, Option<Status>)> =
+            whole.nodes.iter().map(|n| (n.id.as_str(), n.status)).collect();
         let pending = Some(Status::Pending);
         assert_eq!(
             nodes,
