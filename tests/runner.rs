@@ -43,6 +43,8 @@ mod test_rewound;
 #[cfg(test)]
 mod test_rig;
 #[cfg(test)]
+mod test_sample;
+#[cfg(test)]
 mod test_two_machines;
 #[cfg(test)]
 mod test_watchdog;

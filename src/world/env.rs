@@ -22,6 +22,14 @@ pub fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some()
 }
 
+/// All variables whose name and value are UTF-8.
+#[must_use]
+pub fn all() -> std::collections::BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 /// The current directory.
 ///
 /// # Errors

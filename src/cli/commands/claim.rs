@@ -33,7 +33,7 @@ pub struct LeaseArgs {
 
 impl LeaseArgs {
     fn terms(&self) -> Terms {
-        Terms { lease: self.lease, pid: self.pid }
+        Terms { lease: self.lease, pid: self.pid, ..Terms::default() }
     }
 }
 
