@@ -28,6 +28,8 @@ pub struct Queue {
     pub(crate) no_sync: bool,
     /// Files that belong to no task, as of the last look.
     pub(crate) strays: Vec<String>,
+    /// When the files were last looked at, on the monotonic clock.
+    pub(crate) looked: Option<Duration>,
     notices: Vec<String>,
 }
 
@@ -66,6 +68,7 @@ impl Queue {
             role: Role::Author,
             no_sync,
             strays: Vec::new(),
+            looked: None,
             notices: Vec::new(),
         };
         super::notice::look(&mut queue, &[])?;
