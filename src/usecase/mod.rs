@@ -2,8 +2,10 @@
 
 pub mod add;
 mod around;
+pub mod audit;
 pub mod change;
 pub mod claim;
+pub mod doctor;
 pub mod edit;
 pub mod error;
 mod held;
