@@ -238,3 +238,6 @@ impl Visit {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) mod rig;
