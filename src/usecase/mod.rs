@@ -2,10 +2,12 @@
 
 pub mod add;
 mod around;
+pub mod audit;
 pub mod change;
 pub mod claim;
 pub mod config;
 pub mod drain;
+pub mod doctor;
 pub mod edit;
 pub mod error;
 pub mod export;
