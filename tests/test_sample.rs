@@ -51,7 +51,8 @@ fn a_queue_of_the_first_version_is_read_and_worked_on() {
     assert_eq!(machine.show("SITE-1")["result"]["artifacts"][0], "pages.txt");
 
     // The bytes are canonical: reading a file and touching nothing leaves it as it is.
-    let before = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("state/orch.yaml")).expect("it is there");
+    let before =
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("state/orch.yaml")).expect("it is there");
     assert_eq!(before, fs::read(machine.state("orch.yaml")).expect("it is there"));
     machine.orch(["retry", "OPS-1", "--notes", "the permission came"]).ok();
     assert_eq!(machine.show("OPS-1")["status"], "pending");

@@ -242,8 +242,16 @@ mod tests {
             ("format: 1\nagents:\n  a: {}\n", 3, "`argv` is missing"),
             ("format: 1\nagents:\n  a:\n    argv: [x]\n    prompt: stdni\n", 5, "did you mean `stdin`?"),
             ("format: 1\nagents:\n  a:\n    argv: [x]\n    prompt: argument\n", 4, "{prompt}"),
-            ("format: 1\nagents:\n  a:\n    argv: [x]\n    limits: {runtme: 1h}\n", 5, "did you mean `runtime`?"),
-            ("format: 1\nagents:\n  a:\n    argv: [x]\n    limits: {runtime: soon}\n", 5, "agents.a.limits.runtime"),
+            (
+                "format: 1\nagents:\n  a:\n    argv: [x]\n    limits: {runtme: 1h}\n",
+                5,
+                "did you mean `runtime`?",
+            ),
+            (
+                "format: 1\nagents:\n  a:\n    argv: [x]\n    limits: {runtime: soon}\n",
+                5,
+                "agents.a.limits.runtime",
+            ),
             ("format: 1\nagents:\n  a:\n    argv: [x]\n    template: ../x\n", 5, "without folders"),
             ("format: 2\nagents: {}\n", 1, "expected 1"),
             ("agents: {}\n", 1, "`format` is missing"),

@@ -24,6 +24,8 @@ pub mod settings_edit;
 pub mod settings_keys;
 pub mod settings_load;
 mod settings_value;
+pub mod survey;
+pub mod table;
 pub mod task_lock;
 pub mod tasks;
 #[cfg(test)]

@@ -271,7 +271,11 @@ impl Dispatcher {
             self.draining = Some(Draining { stopped: true, ..draining });
             return Decision::StopAll;
         }
-        Decision::Wait(if draining.stopped || draining.signals == 0 { LONG } else { until.saturating_sub(now) })
+        Decision::Wait(if draining.stopped || draining.signals == 0 {
+            LONG
+        } else {
+            until.saturating_sub(now)
+        })
     }
 }
 

@@ -31,7 +31,11 @@ fn step(d: &mut Dispatcher, at: Duration, event: Option<Event>) -> Vec<Decision>
 fn table(mode: Mode, slots: usize, rows: &[(u64, Option<Event>, &[Decision])]) {
     let mut d = dispatcher(mode, slots);
     for (number, (at, event, expected)) in rows.iter().enumerate() {
-        assert_eq!(step(&mut d, ms(*at), *event), *expected, "row {number} of {mode:?}: {event:?} at {at} ms");
+        assert_eq!(
+            step(&mut d, ms(*at), *event),
+            *expected,
+            "row {number} of {mode:?}: {event:?} at {at} ms"
+        );
     }
 }
 

@@ -83,7 +83,10 @@ mod tests {
 
     #[test]
     fn notes_are_never_empty_nor_endless_and_name_missing_evidence() {
-        assert_eq!(ending(&report(Reason::Shutdown, " ")), Ending::Release("the attempt has ended".to_owned()));
+        assert_eq!(
+            ending(&report(Reason::Shutdown, " ")),
+            Ending::Release("the attempt has ended".to_owned())
+        );
         let Ending::Release(long) = ending(&report(Reason::Shutdown, &"x".repeat(9999))) else { panic!() };
         assert_eq!(long.len(), NOTES_MAX);
         let mut missing = report(Reason::Shutdown, "n");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Attempt, AttemptReport, RunLimits, StopReason, Work};
-use super::engine::Shared;
 use super::ending::{Ending, ending};
+use super::engine::Shared;
 use super::executor::run_attempt;
 use super::git_head::git_head;
 use super::holding::{Heard, Holding};
@@ -131,7 +131,8 @@ fn prompt_for(
     let variables = Variables::of(&context, q.session(), &workspace.to_string_lossy(), &bundles);
     let own = run::template(q, agent.template.as_deref().unwrap_or(name))?;
     if let (None, Some(named)) = (&own, &agent.template) {
-        let message = format!("agent type `{name}` names the template `{named}`, but prompts/{named}.md is missing");
+        let message =
+            format!("agent type `{name}` names the template `{named}`, but prompts/{named}.md is missing");
         return Err(Error::new(Kind::Config, "prompt", message));
     }
     let (file, text) = own.unwrap_or_else(|| ("built-in prompt".to_owned(), prompt::DEFAULT.to_owned()));

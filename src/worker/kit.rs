@@ -80,8 +80,7 @@ impl Kit {
         at: Place<'_>,
         counts: &dyn Fn(&Reason) -> bool,
     ) -> Judged {
-        let request =
-            Request { argv, env, cwd: at.cwd, workspace: at.workspace, state: Some(at.state) };
+        let request = Request { argv, env, cwd: at.cwd, workspace: at.workspace, state: Some(at.state) };
         let mut verdict = check(&self.policy, &self.paths, &request);
         verdict.reasons.retain(counts);
         verdict.decision = verdict.reasons.first().map(|reason| reason.decision).unwrap_or_default();

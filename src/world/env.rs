@@ -25,7 +25,9 @@ pub fn is_set(name: &str) -> bool {
 /// All variables whose name and value are UTF-8.
 #[must_use]
 pub fn all() -> std::collections::BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// The current directory.
