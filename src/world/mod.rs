@@ -14,6 +14,7 @@ pub mod paths;
 pub mod process;
 pub mod random;
 pub mod remote;
+pub mod watcher;
 
 use std::fmt;
 use std::io;
