@@ -73,7 +73,9 @@ fn look(
     read: &mut HashSet<Oid>,
 ) -> Result<(), ObjectsError> {
     for change in objects.diff(None, Some(tip))? {
-        let Some(entry) = change.new.filter(|entry| entry.is_file && read.insert(entry.oid)) else { continue };
+        let Some(entry) = change.new.filter(|entry| entry.is_file && read.insert(entry.oid)) else {
+            continue;
+        };
         objects.blob(entry.oid)?;
     }
     let mut at = Some(tip);

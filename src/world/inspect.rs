@@ -83,7 +83,9 @@ pub fn at_work(git_dir: &Path, file: &Path) -> Option<Vec<u32>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").ok()? {
         let Ok(entry) = entry else { continue };
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         let home = entry.path();
         if (is_git(&home) && concerns(&home, git_dir)) || has_open(&home, file) {
             found.push(pid);

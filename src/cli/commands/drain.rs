@@ -27,13 +27,15 @@ impl Drain {
     /// Asks, or takes it back.
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let running = context.queue(|queue| {
-            if self.cancel { drain::cancel(queue)? } else { drain::ask(queue)? }
+            if self.cancel {
+                drain::cancel(queue)?
+            } else {
+                drain::ask(queue)?
+            }
             drain::running(queue)
         })?;
         let draining = !self.cancel;
-        let one = |ran: &Running| {
-            json!({ "task": ran.task.as_str(), "epoch": ran.epoch, "attempt": ran.attempt, "session": ran.session })
-        };
+        let one = |ran: &Running| json!({ "task": ran.task.as_str(), "epoch": ran.epoch, "attempt": ran.attempt, "session": ran.session });
         context.print(
             || json!({ "draining": draining, "attempts": running.iter().map(one).collect::<Vec<_>>() }),
             |_| summary(draining, &running),

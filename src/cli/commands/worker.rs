@@ -90,16 +90,13 @@ pub fn run(context: &mut Context, args: WorkerArgs, plan: &Plan) -> Result<i32> 
 fn worker_options(context: &Context) -> Result<Options> {
     let mut options = context.options()?;
     if options.session.is_none() {
-        options.session =
-            Some(format!("{}@{}:{}", env::user_name(), env::host_name(), env::own_pid()));
+        options.session = Some(format!("{}@{}:{}", env::user_name(), env::host_name(), env::own_pid()));
     }
     Ok(options)
 }
 
 fn opener(options: Options) -> Open {
-    Arc::new(move |session| {
-        machine::open(&Options { session: Some(session.to_owned()), ..options.clone() })
-    })
+    Arc::new(move |session| machine::open(&Options { session: Some(session.to_owned()), ..options.clone() }))
 }
 
 /// Where reports arrive.

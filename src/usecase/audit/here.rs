@@ -20,7 +20,8 @@ pub(super) fn compare(q: &Queue, steps: &Steps, found: &mut Found) -> Result<()>
     for id in q.store.ids().map_err(store)?.iter().filter(|id| !waiting.contains(*id)) {
         let FileState::Task { task, .. } = q.store.read(&q.world, id).map_err(store)? else { continue };
         for op in task.history().iter().filter(|op| steps.owner(op.id) != Some(id)) {
-            let what = format!("operation {} ({}) was published and is not in the history", op.id, op.action.verb());
+            let what =
+                format!("operation {} ({}) was published and is not in the history", op.id, op.action.verb());
             found.problem(4, Some(id), None, what);
         }
         match history::newest(&q.cx(), id) {
@@ -28,7 +29,8 @@ pub(super) fn compare(q: &Queue, steps: &Steps, found: &mut Found) -> Result<()>
             // What is lacking altogether was reported as lost.
             Ok(None) | Err(SyncError::Quarantined { .. }) => {}
             Ok(Some(_)) => {
-                let what = "its file here differs from what is shared, although nothing waits to be published";
+                let what =
+                    "its file here differs from what is shared, although nothing waits to be published";
                 found.problem(7, Some(id), None, what);
             }
             Err(error) => return Err(Error::from_sync(&error)),

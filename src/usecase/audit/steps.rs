@@ -47,7 +47,8 @@ impl Steps {
         if link.parents.len() > 1 {
             found.foreign(commit, "a merge commit: orch replays operations and keeps the branch linear");
         }
-        let changes = q.world.objects.diff(link.parents.first().copied(), Some(commit)).map_err(unreadable)?;
+        let changes =
+            q.world.objects.diff(link.parents.first().copied(), Some(commit)).map_err(unreadable)?;
         for change in &changes {
             match layout::parse_tree_path(&change.path) {
                 Some(Ok(id)) => self.change(q, commit, &id, change, &changes, found)?,
@@ -118,7 +119,12 @@ impl Steps {
                 let path = layout::tree_path(&id);
                 let entry = q.world.objects.entry(link.commit, &path).map_err(unreadable)?;
                 let Some(entry) = entry else {
-                    found.problem(6, Some(&id), Some(link.commit), "a lease ref that does not hold its task's file");
+                    found.problem(
+                        6,
+                        Some(&id),
+                        Some(link.commit),
+                        "a lease ref that does not hold its task's file",
+                    );
                     continue;
                 };
                 let Some(task) = read(q, link.commit, &id, entry, found)? else { continue };

@@ -50,7 +50,10 @@ fn an_honest_history_keeps_every_promise() {
     assert!(found.ok, "{found:#?}");
     assert_eq!((found.tasks, found.operations), (2, 5));
     assert_eq!(seen.last(), Some(&(found.commits, found.commits)));
-    assert_eq!(rig.git(&rig.hub(), &["rev-list", "--count", "refs/heads/orch-state"]), found.commits.to_string());
+    assert_eq!(
+        rig.git(&rig.hub(), &["rev-list", "--count", "refs/heads/orch-state"]),
+        found.commits.to_string()
+    );
     let alone = Rig::alone();
     alone.add("a", "T-1");
     assert!(audited(&alone, "a").ok);

@@ -46,7 +46,8 @@ pub(super) fn check(q: &mut Queue, visit: &mut Visit) -> Result<()> {
         Err(error) => {
             let error = Error::from_sync(&error);
             let check = Check::wrong(NAME, format!("{text}; publishing it again failed: {}", error.message));
-            visit.add(check.hint(error.hint.unwrap_or_else(|| "run `orch doctor --repair` again".to_owned())));
+            visit
+                .add(check.hint(error.hint.unwrap_or_else(|| "run `orch doctor --repair` again".to_owned())));
         }
     }
     Ok(())

@@ -15,7 +15,8 @@ pub(super) fn check(patient: &dyn Patient) -> Check {
     let wall = clock.wall_ms();
     if !(YEAR_2020_MS..YEAR_2100_MS).contains(&wall) {
         let text = format!("the wall clock says {} seconds since 1970, which cannot be", wall / 1000);
-        return Check::wrong(NAME, text).hint("set the clock; leases do not depend on it, but people read it");
+        return Check::wrong(NAME, text)
+            .hint("set the clock; leases do not depend on it, but people read it");
     }
     let (monotonic, boottime) = (clock.monotonic(), clock.boottime());
     if boottime.as_millis() + APART_MS < monotonic.as_millis() {
@@ -24,8 +25,13 @@ pub(super) fn check(patient: &dyn Patient) -> Check {
             .hint("leases cannot be kept safely on this machine; run its agents elsewhere");
     }
     if let Some(back) = stepped_back(patient, wall) {
-        return Check::fine(NAME, format!("the wall clock went back by {} seconds since the last command", back / 1000))
-            .hint("times in files may be out of order; leases and the order of operations do not depend on them");
+        return Check::fine(
+            NAME,
+            format!("the wall clock went back by {} seconds since the last command", back / 1000),
+        )
+        .hint(
+            "times in files may be out of order; leases and the order of operations do not depend on them",
+        );
     }
     Check::fine(NAME, "wall, monotonic and boot time fit together")
 }

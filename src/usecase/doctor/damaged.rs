@@ -69,7 +69,9 @@ pub(super) fn diagnose(q: &Queue, id: &TaskId) -> Result<Option<Diagnosis>> {
         };
     }
     match interpret(&task, newest(q, id)?.as_ref().map(|(known, _)| known)) {
-        Err(why @ (ForbiddenEdit::Tampered { .. } | ForbiddenEdit::History { .. })) => damaged(why.to_string()),
+        Err(why @ (ForbiddenEdit::Tampered { .. } | ForbiddenEdit::History { .. })) => {
+            damaged(why.to_string())
+        }
         Err(why) => {
             let text = format!("{path}: {why}");
             Ok(Some(Diagnosis::Invalid(known_problem(q, id)?.unwrap_or(text))))

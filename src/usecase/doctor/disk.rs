@@ -21,8 +21,12 @@ pub(super) fn check(patient: &dyn Patient) -> Check {
             Check::wrong(NAME, format!("only {} MiB are free at {}", seen.free >> 20, dir.display()))
                 .hint("free some space; `orch gc` removes what retention no longer wants")
         }
-        Ok(seen) => Check::fine(NAME, format!("write, sync, rename and read work; {} MiB free", seen.free >> 20)),
-        Err(error) => Check::fine(NAME, format!("write, sync, rename and read work; free space unknown: {error}")),
+        Ok(seen) => {
+            Check::fine(NAME, format!("write, sync, rename and read work; {} MiB free", seen.free >> 20))
+        }
+        Err(error) => {
+            Check::fine(NAME, format!("write, sync, rename and read work; free space unknown: {error}"))
+        }
     }
 }
 

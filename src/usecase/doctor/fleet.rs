@@ -29,7 +29,8 @@ pub(super) fn check(q: &mut Queue, visit: &mut Visit) -> Result<()> {
     );
     let check = Check::fine(NAME, detail);
     visit.add(if needed > allowed {
-        check.hint("raise `lease.ttl`, or give the queue a repository of its own and raise `sync.push_budget`")
+        check
+            .hint("raise `lease.ttl`, or give the queue a repository of its own and raise `sync.push_budget`")
     } else {
         check
     });

@@ -7,6 +7,8 @@ const NAME: &str = "git";
 pub(super) fn check(patient: &dyn Patient) -> Check {
     match patient.git_version() {
         Ok(version) => Check::fine(NAME, format!("git {version}")),
-        Err(error) => Check::wrong(NAME, error).hint("install a current git, and see that `PATH` finds it first"),
+        Err(error) => {
+            Check::wrong(NAME, error).hint("install a current git, and see that `PATH` finds it first")
+        }
     }
 }

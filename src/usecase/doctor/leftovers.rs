@@ -116,7 +116,12 @@ fn places(q: &Queue) -> Result<Vec<PathBuf>> {
     let mut dirs =
         vec![layout.state().to_owned(), layout.own(), layout.rejected(), layout.outbox(), layout.tasks()];
     let shards = q.world.disk.list(&layout.tasks()).map_err(|e| Error::failure(e.to_string()))?;
-    dirs.extend(shards.into_iter().filter(|(_, kind)| *kind == FileKind::Dir).map(|(name, _)| layout.tasks().join(name)));
+    dirs.extend(
+        shards
+            .into_iter()
+            .filter(|(_, kind)| *kind == FileKind::Dir)
+            .map(|(name, _)| layout.tasks().join(name)),
+    );
     Ok(dirs)
 }
 

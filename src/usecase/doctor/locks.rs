@@ -13,7 +13,8 @@ pub(super) fn check(patient: &dyn Patient) -> Check {
         Ok(seen) => seen.network.map_or(String::new(), |kind| format!(" on {kind}")),
         Err(_) => String::new(),
     };
-    let hint = "keep the state directory on a local disk: two commands at once could overwrite each other here";
+    let hint =
+        "keep the state directory on a local disk: two commands at once could overwrite each other here";
     let first = match take() {
         Ok(Some(guard)) => guard,
         Ok(None) => return Check::fine(NAME, "another `orch doctor` holds the test lock, so locks work"),
@@ -24,12 +25,15 @@ pub(super) fn check(patient: &dyn Patient) -> Check {
     match second {
         Ok(None) => {}
         Ok(Some(_)) => {
-            return Check::wrong(NAME, format!("locks are without effect{place}: two got the same one")).hint(hint);
+            return Check::wrong(NAME, format!("locks are without effect{place}: two got the same one"))
+                .hint(hint);
         }
         Err(error) => return Check::wrong(NAME, format!("locks fail{place}: {error}")).hint(hint),
     }
     match take() {
         Ok(_) => Check::fine(NAME, format!("locks exclude each other{place}")),
-        Err(error) => Check::wrong(NAME, format!("a lock that was given back fails{place}: {error}")).hint(hint),
+        Err(error) => {
+            Check::wrong(NAME, format!("a lock that was given back fails{place}: {error}")).hint(hint)
+        }
     }
 }

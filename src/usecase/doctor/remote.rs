@@ -53,7 +53,9 @@ fn ask(q: &Queue) -> Result<Check> {
         made.iter().map(|update| RefUpdate { expected: Some(probe), new: None, ..update.clone() }).collect();
     if remote.push(&gone, cx.limit).iter().any(|outcome| *outcome != PushOutcome::Accepted) {
         let text = format!("{} lets refs be made but not be deleted ({})", remote.url(), names[0]);
-        return Ok(Check::wrong(NAME, text).hint("allow this account to delete the refs of leases, or they pile up"));
+        return Ok(
+            Check::wrong(NAME, text).hint("allow this account to delete the refs of leases, or they pile up")
+        );
     }
     let check = Check::fine(
         NAME,
@@ -64,7 +66,11 @@ fn ask(q: &Queue) -> Result<Check> {
             if atomic_works { "several at once" } else { "but not several at once" }
         ),
     );
-    Ok(if atomic_works { check } else { check.hint("`orch deliver` needs atomic pushes; everything else works") })
+    Ok(if atomic_works {
+        check
+    } else {
+        check.hint("`orch deliver` needs atomic pushes; everything else works")
+    })
 }
 
 /// Two names of this machine's own, where leases stand.

@@ -49,9 +49,12 @@ fn examine(patient: &dyn Patient) -> Vec<String> {
 fn empty_objects(patient: &dyn Patient) -> Vec<PathBuf> {
     let (disk, objects) = (patient.disk(), patient.layout().git().join("objects"));
     let mut found = Vec::new();
-    for (name, _) in disk.list(&objects).unwrap_or_default().iter().filter(|(name, kind)| {
-        *kind == FileKind::Dir && name.len() == 2
-    }) {
+    for (name, _) in disk
+        .list(&objects)
+        .unwrap_or_default()
+        .iter()
+        .filter(|(name, kind)| *kind == FileKind::Dir && name.len() == 2)
+    {
         let dir = objects.join(name);
         let names = disk.list(&dir).unwrap_or_default();
         let names: Vec<&str> =

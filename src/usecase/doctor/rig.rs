@@ -23,7 +23,12 @@ pub(crate) fn id(text: &str) -> TaskId {
 }
 
 pub(crate) fn task_named(report: &Report, name: &str) -> Check {
-    report.checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("no {name}: {report:#?}")).clone()
+    report
+        .checks
+        .iter()
+        .find(|check| check.name == name)
+        .unwrap_or_else(|| panic!("no {name}: {report:#?}"))
+        .clone()
 }
 
 impl Rig {

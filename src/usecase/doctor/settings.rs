@@ -11,7 +11,8 @@ pub(super) fn check(patient: &dyn Patient) -> (Check, Option<Settings>) {
     match patient.settings() {
         Ok(settings) => (judge(&settings), Some(settings)),
         Err(error) => {
-            let hint = error.hint.unwrap_or_else(|| "correct the file; nothing else works until then".to_owned());
+            let hint =
+                error.hint.unwrap_or_else(|| "correct the file; nothing else works until then".to_owned());
             (Check::wrong(NAME, error.message).hint(hint), None)
         }
     }
@@ -31,8 +32,10 @@ fn judge(settings: &Settings) -> Check {
     );
     // A renewal may take twice the limit of one step; then two more are to fit before the deadline.
     if settings.remote.is_some() && every + settings.sync.timeout.saturating_mul(2) > lease.ttl {
-        let text = format!("{fine}; one silent remote for {} uses that up", format_span(settings.sync.timeout * 2));
-        return Check::fine(NAME, text).hint("raise `lease.ttl` or lower `sync.timeout`, so that one slow push loses no lease");
+        let text =
+            format!("{fine}; one silent remote for {} uses that up", format_span(settings.sync.timeout * 2));
+        return Check::fine(NAME, text)
+            .hint("raise `lease.ttl` or lower `sync.timeout`, so that one slow push loses no lease");
     }
     Check::fine(NAME, fine)
 }

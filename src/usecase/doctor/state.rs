@@ -26,8 +26,9 @@ pub(super) fn check(patient: &dyn Patient) -> Check {
     let check = check.hint_if_wrong("correct the permissions with `chmod`, or move the state directory");
     match patient.file_system() {
         Ok(seen) if check.ok => match seen.network {
-            Some(kind) => Check::fine(NAME, format!("{} lies on {kind}", layout.state().display()))
-                .hint("a local disk is faster and its locks are surer; the check `locks` says whether they work"),
+            Some(kind) => Check::fine(NAME, format!("{} lies on {kind}", layout.state().display())).hint(
+                "a local disk is faster and its locks are surer; the check `locks` says whether they work",
+            ),
             None => check,
         },
         _ => check,

@@ -22,7 +22,9 @@ fn a_healthy_machine_has_no_problems_and_repair_changes_nothing() {
         assert_eq!(report.repaired, Vec::<String>::new());
         let report = rig.repair("a");
         assert!(report.ok && report.repaired.is_empty(), "{report:#?}");
-        for name in ["state", "disk", "locks", "clock", "git", "settings", "repository", "index", "remote", "files"] {
+        for name in
+            ["state", "disk", "locks", "clock", "git", "settings", "repository", "index", "remote", "files"]
+        {
             assert!(task_named(&report, name).ok);
         }
     }
@@ -143,9 +145,10 @@ fn a_damaged_file_is_restored_and_its_bytes_are_kept() {
         assert!(report.ok && report.repaired.len() == 1, "{report:#?}");
         assert_eq!(fs::read(&path).unwrap(), whole);
         let rejected = rig.state("a").join(".git/orch/rejected");
-        let kept = fs::read_dir(rejected).unwrap().map(|entry| entry.unwrap().path()).find(|path| {
-            path.file_name().unwrap().to_string_lossy().starts_with("damaged-T-1-")
-        });
+        let kept = fs::read_dir(rejected)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.file_name().unwrap().to_string_lossy().starts_with("damaged-T-1-"));
         assert_eq!(fs::read(kept.unwrap()).unwrap(), torn);
         clean(&rig, "a");
     }
@@ -332,7 +335,10 @@ fn a_lock_on_the_remote_is_named_and_left_alone() {
     fs::write(&lock, "").unwrap();
     make_old(&lock);
     let report = rig.repair("a");
-    assert!(!report.ok && task_named(&report, "remote_locks").detail.contains("orch-state.lock"), "{report:#?}");
+    assert!(
+        !report.ok && task_named(&report, "remote_locks").detail.contains("orch-state.lock"),
+        "{report:#?}"
+    );
     assert!(lock.exists());
 }
 
