@@ -48,7 +48,7 @@ pub fn republish(cx: &Cx<'_>) -> Result<Republished, SyncError> {
     let mut leases = 0;
     for round in 0..ROUNDS {
         let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
-        let refs = fetch::list_and_bring(cx)?;
+        let refs = fetch::bring(cx, &[&cx.names.branch, &cx.names.leases])?;
         let now = find(&refs, &cx.names.branch);
         let plan = Plan::make(cx, known, now, &refs)?;
         // First, because once the branch has moved nothing shows any more that they were lost with it.
