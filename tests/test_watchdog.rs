@@ -105,7 +105,9 @@ fn many_watchdogs_recover_a_task_once() {
         total += runs.iter().map(|run| ids(&run.ok().data()["recovered"]).len()).sum::<usize>();
         (total > 0).then_some(())
     });
-    watchers.iter().for_each(|w| drop(w.json(["recover"])));
+    for watcher in &watchers {
+        watcher.orch(["recover"]).ok();
+    }
     let task = watchers[0].show("T-1");
     let recoveries =
         task["history"].as_array().expect("a list").iter().filter(|op| op["do"] == "recover").count();
