@@ -1,4 +1,4 @@
-//! `orch drain`.
+//! `orch drain`: asks the workers of this machine to end, through a file that they look at.
 
 use clap::Args;
 use serde_json::json;
@@ -27,13 +27,15 @@ impl Drain {
     /// Asks, or takes it back.
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let running = context.queue(|queue| {
-            if self.cancel { drain::cancel(queue)? } else { drain::ask(queue)? }
+            if self.cancel {
+                drain::cancel(queue)?
+            } else {
+                drain::ask(queue)?
+            }
             drain::running(queue)
         })?;
         let draining = !self.cancel;
-        let one = |ran: &Running| {
-            json!({ "task": ran.task.as_str(), "epoch": ran.epoch, "attempt": ran.attempt, "session": ran.session })
-        };
+        let one = |ran: &Running| json!({ "task": ran.task.as_str(), "epoch": ran.epoch, "attempt": ran.attempt, "session": ran.session });
         context.print(
             || json!({ "draining": draining, "attempts": running.iter().map(one).collect::<Vec<_>>() }),
             |_| summary(draining, &running),

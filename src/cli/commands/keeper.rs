@@ -10,9 +10,9 @@ use crate::usecase::error::Result;
 use crate::usecase::queue::Queue;
 use crate::usecase::watch::Rules;
 use crate::watchdog::{self, Post, Timing, Told};
+use crate::worker::engine::Waker;
 use crate::world::Clock;
 use crate::world::clock::RealClock;
-use crate::worker::engine::Waker;
 
 /// Longest wait between two looks whether it is to end.
 const TICK: Duration = Duration::from_millis(100);

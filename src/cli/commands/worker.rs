@@ -17,6 +17,7 @@ use crate::machine::{self, Options};
 use crate::protocol::task::{Reason, Status};
 use crate::protocol::transition::status_word;
 use crate::usecase::error::{Error, Kind, Result};
+use crate::usecase::queue::Queue;
 use crate::usecase::sync;
 use crate::watchdog::Timing;
 use crate::worker::dispatcher::{Leaving, Mode};
@@ -90,16 +91,13 @@ pub fn run(context: &mut Context, args: WorkerArgs, plan: &Plan) -> Result<i32> 
 fn worker_options(context: &Context) -> Result<Options> {
     let mut options = context.options()?;
     if options.session.is_none() {
-        options.session =
-            Some(format!("{}@{}:{}", env::user_name(), env::host_name(), env::own_pid()));
+        options.session = Some(format!("{}@{}:{}", env::user_name(), env::host_name(), env::own_pid()));
     }
     Ok(options)
 }
 
 fn opener(options: Options) -> Open {
-    Arc::new(move |session| {
-        machine::open(&Options { session: Some(session.to_owned()), ..options.clone() })
-    })
+    Arc::new(move |session| machine::open(&Options { session: Some(session.to_owned()), ..options.clone() }))
 }
 
 /// Where reports arrive.
@@ -150,9 +148,11 @@ impl<'c> Desk<'c> {
         if self.context.globals.no_sync {
             return;
         }
-        if let Err(error) = self.context.queue(sync::sync)
-            && error.code != "no_remote"
-        {
+        let exchange = |queue: &mut Queue| match queue.settings().remote {
+            Some(_) => sync::sync(queue).map(drop),
+            None => Ok(()),
+        };
+        if let Err(error) = self.context.queue(exchange) {
             self.notice(error.message);
         }
     }
