@@ -28,9 +28,9 @@ impl Drain {
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let running = context.queue(|queue| {
             if self.cancel {
-                drain::cancel(queue)?
+                drain::cancel(queue)?;
             } else {
-                drain::ask(queue)?
+                drain::ask(queue)?;
             }
             drain::running(queue)
         })?;
