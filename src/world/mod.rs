@@ -8,6 +8,7 @@ pub mod clock;
 pub mod disk;
 pub mod env;
 pub mod git_command;
+pub mod inspect;
 mod lock;
 pub mod paths;
 pub mod process;
