@@ -38,6 +38,8 @@ pub struct Republished {
     pub refused: usize,
     /// The local ref that keeps the branch as this machine knew it, where the remote goes on without it.
     pub kept: Option<String>,
+    /// What a person should know about files that were taken over, or could not be.
+    pub problems: Vec<String>,
 }
 
 /// Publishes this machine's state again and takes over what the remote holds besides.
@@ -239,18 +241,20 @@ fn finish(
         rejected::keep(cx, id, op, why)?;
     }
     let kept = keep_tip(cx, known, plan.target)?;
-    let mut touched = files::absorb(cx, known, plan.target)?;
+    let mut problems = Vec::new();
+    let mut touched = files::absorb(cx, known, plan.target, &mut problems)?;
     touched.extend(plan.tasks.iter().cloned());
     cx.store.remember_unabsorbed(&touched)?;
     fetch::move_tracking(cx, known, plan.target)?;
     alarm::lower(cx)?;
-    fetch::fetch(cx)?;
+    problems.extend(fetch::fetch(cx)?.problems);
     Ok(Republished {
         branch: plan.target != now,
         tasks: plan.tasks.len(),
         leases,
         refused: plan.refused.len(),
         kept,
+        problems,
     })
 }
 
