@@ -1,4 +1,4 @@
-//! `orch audit`.
+//! `orch audit`: how far it is while it runs, what it found, and exit code 8 if that is anything.
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};

@@ -1,4 +1,4 @@
-//! `orch doctor`.
+//! `orch doctor`: one line per check, what was mended, and exit code 8 while problems remain.
 
 use clap::Args;
 use serde_json::{Value, json};
