@@ -18,3 +18,4 @@ pub mod register;
 pub mod rejected;
 pub mod rename;
 pub mod shared;
+pub mod whole;
