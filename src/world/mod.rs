@@ -7,10 +7,12 @@
 pub mod clock;
 pub mod disk;
 pub mod env;
+pub mod folder;
 pub mod git_command;
 mod lock;
 pub mod paths;
 pub mod process;
+pub mod program;
 pub mod random;
 pub mod remote;
 
