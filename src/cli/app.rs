@@ -41,7 +41,6 @@ macro_rules! commands {
     ($($(#[$attribute:meta])* $name:ident($args:ty),)*) => {
         /// All commands.
         #[derive(Subcommand, Debug)]
-        #[expect(clippy::large_enum_variant, reason = "one value exists, for the length of a match")]
         pub enum Command {
             $($(#[$attribute])* #[doc = concat!("See [`", stringify!($args), "`].")] $name($args),)*
         }
@@ -88,6 +87,7 @@ commands! {
     Watchdog(c::watchdog::Watchdog),
     Sync(c::sync::Sync),
     Check(c::check::Check),
+    Config(c::config::Config),
     Schema(c::schema::Schema),
     Completions(c::completions::Completions),
     Man(c::man::Man),

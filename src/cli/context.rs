@@ -28,6 +28,7 @@ pub struct Context {
     /// Options of every command.
     pub globals: Globals,
     /// What signals do.
+    #[expect(dead_code, reason = "commands that drain take the signals over")]
     pub signals: AtOnce,
     disk: RealDisk,
     notices: Vec<String>,
@@ -146,6 +147,13 @@ impl Context {
         }
     }
 
+    /// Says that something is not published yet, unless the use case has said why already.
+    pub fn unpublished(&mut self, what: &str) {
+        if self.notices.is_empty() {
+            self.remark(format!("{what} and not published yet"));
+        }
+    }
+
     /// Prints data: a JSON document, or text for people.
     ///
     /// # Errors
@@ -164,10 +172,10 @@ impl Context {
         let task = &changed.task;
         let status = status_word(task.status());
         if changed.repeated {
-            self.remark(format!("{} was changed so before", task.id()));
+            self.remark(format!("{}: nothing changed, that was done before", task.id()));
         }
         if !changed.published {
-            self.remark(format!("{} is changed here and not published yet", task.id()));
+            self.unpublished(&format!("{} is changed here", task.id()));
         }
         self.print(
             || data::changed(changed),
@@ -188,6 +196,10 @@ impl Context {
 
     /// Ends the run: notices, the error if there is one, and the exit code.
     pub fn finish(mut self, outcome: Result<i32>) -> i32 {
+        // What the error says itself is not said twice.
+        if let Err(error) = &outcome {
+            self.notices.retain(|notice| *notice != error.message);
+        }
         match outcome {
             Ok(code) => {
                 self.flush_notices();

@@ -1,10 +1,10 @@
 //! Ctrl-C and SIGTERM. A command that holds nothing in memory ends at once, with the code that shells expect;
-//! a command that drains takes the signals over.
+//! a command that drains clears the flag and takes the signals over.
 //!
 //! Ending at once is safe anywhere: it is a crash, and every file and ref is written for those.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::register_conditional_shutdown;
@@ -13,7 +13,7 @@ use super::failure::{INTERRUPTED, TERMINATED};
 
 /// Whether a signal ends the process at once.
 #[derive(Debug, Clone)]
-pub struct AtOnce(Arc<AtomicBool>);
+pub struct AtOnce(#[expect(dead_code, reason = "read by the handlers")] Arc<AtomicBool>);
 
 impl AtOnce {
     /// From now on SIGINT exits with 130 and SIGTERM with 143.
@@ -25,10 +25,5 @@ impl AtOnce {
             drop(register_conditional_shutdown(signal, code, Arc::clone(&armed)));
         }
         AtOnce(armed)
-    }
-
-    /// Leaves the signals to a command that drains.
-    pub fn leave_to_command(&self) {
-        self.0.store(false, Ordering::SeqCst);
     }
 }

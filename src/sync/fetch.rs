@@ -1,6 +1,6 @@
 //! Bringing what the remote has: list, fetch what moved, look at it, then let it change files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::id::TaskId;
 use crate::store::layout;
@@ -28,15 +28,18 @@ pub struct Fetched {
 /// # Errors
 /// The remote cannot be reached, or [`SyncError::Rewound`].
 pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
+    // What is known is read before the listing: whatever another process of this machine learns meanwhile is
+    // newer than our listing, and our compare-and-swaps then leave it alone.
+    let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
+    let known_leases: BTreeMap<TaskId, Oid> = known_leases(cx)?.into_iter().collect();
     let refs = list_and_bring(cx)?;
     let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let branch = find(&cx.names.branch);
-    let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
     check_forward(cx, known, branch)?;
-    let mut changed = moved_leases(cx, &refs)?;
-    changed.extend(super::files::absorb(cx, known, branch)?);
-    changed.extend(unabsorbed(cx)?);
+    let mut changed = moved_leases(cx, &known_leases, &refs)?;
     let mut fetched = Fetched::default();
+    changed.extend(super::files::absorb(cx, known, branch, &mut fetched.problems)?);
+    changed.extend(cx.store.unabsorbed()?);
     // Where the sync was interrupted the same tasks are absorbed again; that changes nothing.
     cx.store.remember_unabsorbed(&changed)?;
     move_tracking(cx, known, branch)?;
@@ -47,10 +50,6 @@ pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     cx.store.note_fetch(cx.world)?;
     fetched.changed = changed.into_iter().collect();
     Ok(fetched)
-}
-
-fn unabsorbed(cx: &Cx<'_>) -> Result<BTreeSet<TaskId>, SyncError> {
-    Ok(cx.store.unabsorbed()?)
 }
 
 /// Lists the remote and fetches the objects; lists again when a ref moved away in between.
@@ -115,10 +114,13 @@ fn check_forward(cx: &Cx<'_>, known: Option<Oid>, now: Option<Oid>) -> Result<()
 }
 
 /// Brings the memory of lease refs up to date; gives the tasks whose ref moved, came or went.
-fn moved_leases(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<BTreeSet<TaskId>, SyncError> {
+fn moved_leases(
+    cx: &Cx<'_>,
+    known: &BTreeMap<TaskId, Oid>,
+    refs: &[(String, Oid)],
+) -> Result<BTreeSet<TaskId>, SyncError> {
     let mut changed = BTreeSet::new();
-    let known: std::collections::BTreeMap<TaskId, Oid> = known_leases(cx)?.into_iter().collect();
-    let now: std::collections::BTreeMap<TaskId, Oid> =
+    let now: BTreeMap<TaskId, Oid> =
         refs.iter().filter_map(|(name, oid)| Some((cx.names.leased(name)?, *oid))).collect();
     for (id, oid) in &now {
         if known.get(id) != Some(oid) {

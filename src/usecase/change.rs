@@ -66,7 +66,7 @@ pub(crate) fn edit(q: &mut Queue, id: &TaskId, decide: Decide<'_>) -> Result<Cha
 
 /// Applies a change of status through the task's register.
 pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_>) -> Result<Changed> {
-    if !q.shared() {
+    if !q.is_shared() {
         let sent = q.world.clock.boottime();
         let (task, repeated) = in_file(q, id, decide)?;
         if !repeated {
@@ -81,7 +81,12 @@ pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_
     match in_register(q, id, actor, decide) {
         Err(Attempt::Unreachable(error)) => offline(q, id, actor, decide, Error::from_sync(&error)),
         Err(Attempt::Failed(error)) => Err(error),
-        Ok(changed) => Ok(changed),
+        Ok(changed) => {
+            if changed.task.lease().is_none() && !changed.repeated {
+                q.fold_if_due();
+            }
+            Ok(changed)
+        }
     }
 }
 
@@ -110,15 +115,21 @@ fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>) -> Result<(Task, bool
     let task = q.load(id)?;
     let Decision::Do(action) = decide(q, &task)? else { return Ok((task, true)) };
     let heartbeat = matches!(action, Action::Heartbeat { .. });
-    if heartbeat && q.shared() {
+    if heartbeat && q.is_shared() {
         // A renewal that nobody else sees extends nothing: the lease stays as it was last accepted.
         return Ok((task, true));
     }
     let op = q.op(action);
+    check_bounds(&op)?;
     let after = next(Some(&task), id, &op).map_err(|why| Error::rejected(id, &why))?;
     let publish = if heartbeat { Publish::AsBefore } else { Publish::Waiting };
     q.store.write(&q.world, &guard, &after, publish).map_err(|e| Error::from_store(&e))?;
     Ok((after, false))
+}
+
+/// What a file cannot hold is refused before it is written.
+pub(crate) fn check_bounds(op: &Op) -> Result<()> {
+    crate::store::tasks::check_bounds(op).map_err(|why| Error::new(Kind::Refused, "invalid", why))
 }
 
 enum Attempt {
@@ -178,6 +189,7 @@ fn in_register(
             Err(error) => return Err(Attempt::Failed(error)),
         };
         let op = q.op(action);
+        check_bounds(&op)?;
         let sent = q.world.clock.boottime();
         let proposal = match register::propose(&q.cx(), id, &shared, &view, &op)? {
             Ok(proposal) => proposal,
@@ -217,7 +229,8 @@ fn settle_swap(
     before: &Shared,
     op: &Op,
 ) -> std::result::Result<Option<Task>, Attempt> {
-    if actor == Actor::Holder {
+    // A holder whose lease ref had vanished sets it up again under the rules of a claim.
+    if actor == Actor::Holder && before.live_tip().is_some() {
         absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
         return Ok(Some(q.load(id)?));
     }

@@ -5,6 +5,7 @@ pub mod check;
 pub mod checkpoint;
 pub mod claim;
 pub mod completions;
+pub mod config;
 pub mod demo;
 pub mod edit;
 pub mod explain;

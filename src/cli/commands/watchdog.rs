@@ -1,4 +1,4 @@
-//! `orch watchdog`.
+//! `orch watchdog`: rounds of `orch recover`, once or for ever. Nothing is decided here.
 
 use std::time::Duration;
 
