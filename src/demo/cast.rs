@@ -129,7 +129,7 @@ impl Stage {
 
     fn order(&self, machine: &Machine, session: &str, args: &[&str]) -> Order {
         let state = machine.state().display().to_string();
-        let globals = ["--state", &state, "--session", session, "--json"];
+        let globals = ["--state", &state, "--session", session];
         let args = globals.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
         Order { program: self.orch.clone(), args, cwd: machine.dir.clone() }
     }
@@ -139,7 +139,8 @@ impl Stage {
     /// # Errors
     /// It cannot be started, or does not end.
     pub fn orch(&self, which: usize, session: &str, args: &[&str]) -> Result<Answer> {
-        let order = self.order(self.machine(which), session, args);
+        let args: Vec<&str> = std::iter::once("--json").chain(args.iter().copied()).collect();
+        let order = self.order(self.machine(which), session, &args);
         let done = program::run(&order, LIMIT).map_err(failed)?;
         let code = done.code.filter(|_| !done.timed_out).ok_or_else(|| {
             Error::failure(format!("`orch {}` did not end within {}s", args.join(" "), LIMIT.as_secs()))

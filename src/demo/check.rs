@@ -24,6 +24,8 @@ const FENCED: i32 = 9;
 pub struct Abandoned {
     /// The task.
     pub task: String,
+    /// Who held it.
+    pub session: String,
     /// Its epoch then.
     pub epoch: u64,
     /// Whether the program of the task was seen running.
@@ -136,7 +138,7 @@ fn of_office(facts: &Facts, view: &View) -> Vec<Expectation> {
             killed.program_seen && killed.program_gone && how == "signal 9",
             how,
         ),
-        finished_elsewhere("office", killed, view),
+        finished_later("office", killed, view),
     ]
 }
 
@@ -151,7 +153,7 @@ fn of_laptop(facts: &Facts, view: &View) -> Vec<Expectation> {
             cut.program_seen && cut.program_gone && reason == "lease_lost",
             format!("the attempt ended with {reason}"),
         ),
-        finished_elsewhere("laptop", cut, view),
+        finished_later("laptop", cut, view),
         expect("laptop: its late `done` was refused", code == FENCED, format!("exit code {code} {word}")),
         expect(
             "laptop: its offline `done` was never called published, and is kept as refused",
@@ -162,12 +164,11 @@ fn of_laptop(facts: &Facts, view: &View) -> Vec<Expectation> {
     ]
 }
 
-/// Another machine finished the task, in a higher epoch.
-fn finished_elsewhere(name: &str, left: &Abandoned, view: &View) -> Expectation {
-    let what = format!("{name}: {} was finished by another machine in a higher epoch", left.task);
+/// The task was finished under a later claim than the one that was left behind.
+fn finished_later(name: &str, left: &Abandoned, view: &View) -> Expectation {
+    let what = format!("{name}: {} was finished by somebody else in a higher epoch", left.task);
     let done = view.get(&left.task).and_then(finisher);
-    let held =
-        done.as_ref().is_some_and(|(by, epoch)| !by.ends_with(&format!("@{name}")) && *epoch > left.epoch);
+    let held = done.as_ref().is_some_and(|(by, epoch)| *by != left.session && *epoch > left.epoch);
     expect(what, held, done.map_or("it is not done".to_owned(), |(by, epoch)| format!("epoch {epoch}, {by}")))
 }
 

@@ -17,8 +17,6 @@ use crate::world::{Clock, folder};
 
 /// Between two looks at the queue.
 const GLANCE: Duration = Duration::from_millis(120);
-/// Between two runs of what a timer runs.
-const TIMER: Duration = Duration::from_millis(500);
 /// What does not happen within this time does not happen. Far more than a slow computer needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -61,13 +59,10 @@ pub struct Play<'a> {
     pub workers: Vec<Worker>,
     /// Machines whose view of the queue counts at the moment.
     pub connected: Vec<usize>,
-    /// Whether the timer of the machine `ci` runs the watchdog.
-    pub timer_on: bool,
     audience: &'a mut dyn Audience,
     scenes: Vec<Scene>,
     ids: Vec<String>,
     began: Duration,
-    timer_at: Duration,
 }
 
 /// Plays everything and tells how it went. What goes wrong after the folder was made is part of the report.
@@ -82,12 +77,10 @@ pub fn run(request: &Request, audience: &mut dyn Audience) -> Result<Report> {
         facts: Facts::default(),
         workers: Vec::new(),
         connected: vec![OFFICE, LAPTOP, CI],
-        timer_on: false,
         audience,
         scenes: Vec::new(),
         ids: project::jobs().into_iter().map(|job| job.id).collect(),
         began,
-        timer_at: Duration::ZERO,
     };
     if let Err(error) = scenes::perform(&mut play) {
         play.line(&error.message);
@@ -126,7 +119,7 @@ impl Play<'_> {
         view
     }
 
-    /// Looks again and again until something is found; meanwhile the timer of `ci` goes on.
+    /// Looks again and again until something is found.
     ///
     /// # Errors
     /// A look failed, or it did not happen.
@@ -137,7 +130,6 @@ impl Play<'_> {
     ) -> Result<T> {
         let deadline = RealClock.monotonic() + PATIENCE;
         loop {
-            self.timer()?;
             let view = self.look();
             if let Some(found) = found(self, &view)? {
                 return Ok(found);
@@ -150,21 +142,6 @@ impl Play<'_> {
             }
             RealClock.sleep(GLANCE);
         }
-    }
-
-    /// What cron or systemd does on a real machine: the watchdog, once per interval.
-    fn timer(&mut self) -> Result<()> {
-        let now = RealClock.monotonic();
-        if !self.timer_on || now < self.timer_at {
-            return Ok(());
-        }
-        let answer = self.stage.orch(CI, "watchdog@ci", &["watchdog", "--once"])?;
-        self.timer_at = RealClock.monotonic() + TIMER;
-        for one in answer.data["recovered"].as_array().into_iter().flatten() {
-            let (id, session) = (one["id"].as_str().unwrap_or("?"), one["session"].as_str().unwrap_or("?"));
-            self.line(&format!("ci: the watchdog takes {id} back from {session}, whose lease stands still"));
-        }
-        Ok(())
     }
 
     fn report(self) -> Report {

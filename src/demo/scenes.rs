@@ -6,6 +6,7 @@ use super::cast::{CI, LAPTOP, Machine, OFFICE, failed, names};
 use super::check::{Abandoned, Late, Offline, same_files};
 use super::play::{Play, Worker};
 use super::project::{self, BY_HAND, LONG};
+use super::story::story;
 use super::view::{Step, View, reason_of, running_step};
 use crate::protocol::task::{Status, Task};
 use crate::usecase::error::{Error, Result};
@@ -22,8 +23,8 @@ retry: {max_attempts: 5, backoff: [0s], jitter: 0}
 sync: {push_budget: 600/min}
 ";
 
-/// The lease of the agent that works by hand: long enough for it to finish offline.
-const AGENT_LEASE: &str = "4s";
+/// The lease of the agent that works by hand: long enough for it to finish offline, even on a slow computer.
+const AGENT_LEASE: &str = "6s";
 
 /// Plays all scenes.
 ///
@@ -79,11 +80,27 @@ fn start_worker(play: &mut Play<'_>, which: usize, session: &str) -> Result<()> 
 fn long_step(play: &mut Play<'_>, which: usize) -> Result<(Step, Option<ProcessId>, u64)> {
     let name = play.stage.machine(which).name;
     play.until(&format!("the worker on {name} is in the middle of a long step"), |play, view| {
-        let Some(step) = running_step(play.stage.machine(which), &["sleep", LONG]) else { return Ok(None) };
+        let Some(step) = running_step(play.stage.machine(which), &["sleep", LONG]) else {
+            return still_working(play, which).map(|()| None);
+        };
         let epoch = view.get(&step.task).map_or(0, Task::epoch);
         let who = processes().identify(step.pid);
         Ok(Some((step, who, epoch)))
     })
+}
+
+/// A worker that has ended will never be in the middle of anything.
+fn still_working(play: &mut Play<'_>, which: usize) -> Result<()> {
+    let worker = &mut play.workers[which];
+    match worker.program.ended() {
+        None => Ok(()),
+        Some(ended) => {
+            let log = play.stage.log_of(&worker.session);
+            let how = ended.code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+            let message = format!("{} ended with {how} too early; see {}", worker.session, log.display());
+            Err(Error::failure(message))
+        }
+    }
 }
 
 fn processes() -> RealProcess {
@@ -107,6 +124,7 @@ fn lose_power(play: &mut Play<'_>) -> Result<()> {
     play.line("office: its program died with it; nobody there will ever say `done`");
     play.facts.killed = Some(Abandoned {
         task: step.task,
+        session: "worker@office".to_owned(),
         epoch,
         program_seen: who.is_some(),
         program_gone,
@@ -128,6 +146,7 @@ fn lose_cable(play: &mut Play<'_>) -> Result<()> {
     play.facts.offline = Some(Offline { published: done["published"] != Value::Bool(false), kept: false });
     play.facts.cut = Some(Abandoned {
         task: step.task,
+        session: "worker@laptop".to_owned(),
         epoch,
         program_seen: who.is_some(),
         program_gone: false,
@@ -138,30 +157,34 @@ fn lose_cable(play: &mut Play<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The next claim of a task after an epoch.
-fn next_claim(view: &View, id: &str, epoch: u64) -> Option<String> {
-    let task = view.get(id).filter(|task| task.epoch() > epoch)?;
-    Some(format!("{id} goes on as epoch {}", task.epoch()))
+/// How a task went on after an epoch, once somebody has claimed it again.
+fn next_claim(play: &Play<'_>, view: &View, left: &Abandoned) -> Option<String> {
+    let story = story(view.get(&left.task)?, &play.stage);
+    let before = story.chapters.iter().find(|one| one.epoch == left.epoch)?;
+    let after = story.chapters.iter().find(|one| one.epoch > left.epoch)?;
+    Some(format!("ci: {}: {}; {} holds epoch {}", story.id, before.ended, after.session, after.epoch))
 }
 
 fn take_over(play: &mut Play<'_>) -> Result<()> {
     play.scene("Leases that stand still are taken over");
     start_worker(play, CI, "worker-1@ci")?;
     start_worker(play, CI, "worker-2@ci")?;
-    play.timer_on = true;
     let killed = play.facts.killed.clone().ok_or_else(|| Error::failure("no worker was killed"))?;
     let cut = play.facts.cut.clone().ok_or_else(|| Error::failure("no worker was cut off"))?;
     let (mut first, mut second, mut third) = (false, false, false);
     play.until("the tasks of office and laptop have gone to ci", |play, view| {
-        if !first && let Some(line) = next_claim(view, &killed.task, killed.epoch) {
-            play.line(&format!("ci: {line}"));
+        if !first && let Some(line) = next_claim(play, view, &killed) {
+            play.line(&line);
             first = true;
         }
-        if !second && let Some(line) = next_claim(view, &cut.task, cut.epoch) {
+        if !second && let Some(line) = next_claim(play, view, &cut) {
             // Looked at in this moment: the old holder must have stopped before the new one began.
             let gone = is_gone(play.facts.cut_program.as_ref());
             play.facts.cut = Some(Abandoned { program_gone: gone, ..cut.clone() });
-            play.line(&format!("ci: {line}; the laptop's worker has stopped its program by itself"));
+            play.line(&line);
+            if gone {
+                play.line("laptop: its worker had stopped the program by itself before that");
+            }
             second = true;
         }
         third = third || agent_on_ci(play, view)?;
@@ -171,7 +194,7 @@ fn take_over(play: &mut Play<'_>) -> Result<()> {
 
 /// The agent on `ci` claims what the laptop's agent seems to have left, as soon as it may, and finishes it.
 fn agent_on_ci(play: &mut Play<'_>, view: &View) -> Result<bool> {
-    // While the lease is watched the watchdog is what makes it free; asking more often gains nothing.
+    // The watchdog of the workers there makes it free; asking before that would only be refused.
     if view.get(BY_HAND).is_none_or(|task| task.status() != Status::Pending) {
         return Ok(false);
     }
@@ -231,7 +254,6 @@ fn finish(play: &mut Play<'_>) -> Result<()> {
         Ok((done == project::jobs().len()).then_some(()))
     })?;
     play.line("every task is done");
-    play.timer_on = false;
     play.until("the workers have ended by themselves", |play, _| {
         Ok(play.workers.iter_mut().all(|worker| worker.program.ended().is_some()).then_some(()))
     })?;
