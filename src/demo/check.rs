@@ -102,9 +102,14 @@ pub fn verdicts(stage: &Stage) -> Vec<Verdict> {
     machines.flat_map(|which| [ask(which, "audit"), ask(which, "verify")]).collect()
 }
 
+/// Problems as lines: what is wrong, with the task or file that it is about.
 fn listed(problems: &Value) -> Vec<String> {
-    let text = |one: &Value| one["message"].as_str().map_or_else(|| one.to_string(), str::to_owned);
-    problems.as_array().into_iter().flatten().map(text).collect()
+    let text = |one: &Value, key: &str| one[key].as_str().map(str::to_owned);
+    let line = |one: &Value| {
+        let what = text(one, "what").or_else(|| text(one, "message")).unwrap_or_else(|| one.to_string());
+        text(one, "task").map_or_else(|| what.clone(), |task| format!("{task}: {what}"))
+    };
+    problems.as_array().into_iter().flatten().map(line).collect()
 }
 
 fn expect(what: impl Into<String>, held: bool, found: impl Into<String>) -> Expectation {

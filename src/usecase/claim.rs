@@ -173,7 +173,8 @@ fn decide(q: &Queue, task: &Task, terms: &Terms, process: Option<ProcessRef>) ->
     };
     if let Some(lease) = task.lease() {
         let mine = lease.session == q.session && lease.machine == q.machine;
-        if mine && !held::time_left(q, task, lease).is_zero() {
+        // A session whose process has died holds nothing that a new process of that name could go on with.
+        if mine && !held::time_left(q, task, lease).is_zero() && !watch::is_stale(q, task, lease)? {
             return Ok(Decision::Repeated);
         }
         let lapsed = mine || watch::is_stale(q, task, lease)?;
