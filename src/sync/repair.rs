@@ -239,7 +239,9 @@ fn finish(
         rejected::keep(cx, id, op, why)?;
     }
     let kept = keep_tip(cx, known, plan.target)?;
-    let mut touched = files::absorb(cx, known, plan.target)?;
+    // Both sides of a shared file that changed on both are kept; the report names the copies.
+    let mut problems = Vec::new();
+    let mut touched = files::absorb(cx, known, plan.target, &mut problems)?;
     touched.extend(plan.tasks.iter().cloned());
     cx.store.remember_unabsorbed(&touched)?;
     fetch::move_tracking(cx, known, plan.target)?;

@@ -51,14 +51,14 @@ pub struct Audit {
 /// Unreachable (75) when the remote cannot be asked; failure (1) when history cannot be read.
 pub fn audit(q: &mut Queue, progress: &mut dyn FnMut(usize, usize)) -> Result<Audit> {
     let mut found = Found::default();
-    if q.shared() && !q.no_sync {
+    if q.is_shared() && !q.no_sync {
         match change::fetch_now(q) {
             Ok(_) => {}
             Err(SyncError::Rewound(text)) => found.problem(4, None, None, text),
             Err(error) => return Err(Error::from_sync(&error)),
         }
     }
-    let branch = if q.shared() { TRACKING_BRANCH } else { &q.names.branch };
+    let branch = if q.is_shared() { TRACKING_BRANCH } else { &q.names.branch };
     let tip = q.world.objects.get_ref(branch).map_err(|e| Error::from_sync(&e.into()))?;
     let links = match tip {
         Some(tip) => chain::links(&*q.world.objects, tip).map_err(|e| Error::from_sync(&e.into()))?,

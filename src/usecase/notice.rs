@@ -126,6 +126,7 @@ fn adopt(q: &mut Queue, id: &TaskId) -> Result<bool> {
 /// A person's edit, as an operation on top of what was known.
 fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<Task, (&'static str, String)> {
     let (told, patch) = interpret(task, known).map_err(|why| (why.key(), why.to_string()))?;
+    check_lease(q, task)?;
     let whole = with_known(told, known);
     let Some(patch) = patch else { return Ok(whole) };
     if let Some(needs) = &patch.needs {
@@ -137,6 +138,17 @@ fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<T
     }
     let op = q.op(Action::Edit(Box::new(patch)));
     next(Some(&whole), task.id(), &op).map_err(|why| ("status", why.to_string()))
+}
+
+/// Heartbeats are not history, so the replay cannot tell whether the lease was edited: the index can.
+fn check_lease(q: &Queue, task: &Task) -> std::result::Result<(), (&'static str, String)> {
+    let seen = q.store.summary(task.id()).ok().flatten();
+    match (task.lease(), seen.as_ref().and_then(Task::lease)) {
+        (Some(mine), Some(seen)) if mine.epoch == seen.epoch && mine != seen => {
+            Err(("lease", "`lease` cannot be edited by hand: use `orch heartbeat` or `orch release`".to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The file's history together with operations that are known and that it lacks: an older copy put back,

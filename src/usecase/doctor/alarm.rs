@@ -12,7 +12,7 @@ use super::{Check, Visit};
 const NAME: &str = "branch";
 
 pub(super) fn check(q: &mut Queue, visit: &mut Visit) -> Result<()> {
-    if !q.shared() {
+    if !q.is_shared() {
         return Ok(());
     }
     if !q.no_sync {

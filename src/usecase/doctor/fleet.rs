@@ -10,7 +10,7 @@ use super::{Check, Visit};
 const NAME: &str = "fleet";
 
 pub(super) fn check(q: &mut Queue, visit: &mut Visit) -> Result<()> {
-    if !q.shared() {
+    if !q.is_shared() {
         return Ok(());
     }
     let busy = q.store.in_progress().map_err(|e| Error::from_store(&e))?;

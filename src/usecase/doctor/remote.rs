@@ -12,7 +12,7 @@ use super::{Check, Patient, Visit};
 const NAME: &str = "remote";
 
 pub(super) fn check(q: &mut Queue, visit: &mut Visit) -> Result<()> {
-    let check = if !q.shared() {
+    let check = if !q.is_shared() {
         Check::fine(NAME, "this queue has no remote: all of it is on this machine")
     } else if q.no_sync {
         Check::fine(NAME, "not asked, because the network is to be left alone")

@@ -10,7 +10,7 @@ use crate::usecase::sync;
 use super::{Check, Visit};
 
 pub(super) fn check(q: &mut Queue, visit: &mut Visit) -> Result<()> {
-    if q.shared() {
+    if q.is_shared() {
         waiting(q, visit)?;
         refused(q, visit)
     } else {
