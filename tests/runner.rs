@@ -15,6 +15,8 @@ mod test_claim;
 #[cfg(test)]
 mod test_crash;
 #[cfg(test)]
+mod test_demo;
+#[cfg(test)]
 mod test_done_fail_release;
 #[cfg(test)]
 mod test_exit_codes;

@@ -97,6 +97,7 @@ commands! {
     Schema(c::schema::Schema),
     Completions(c::completions::Completions),
     Man(c::man::Man),
+    Demo(c::demo::Demo),
     Version(c::version::Version),
 }
 

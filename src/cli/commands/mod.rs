@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod claim;
 pub mod completions;
 pub mod config;
+pub mod demo;
 pub mod dispatch;
 pub mod doctor;
 pub mod drain;
