@@ -22,5 +22,6 @@ pub mod protocol;
 pub mod store;
 pub mod sync;
 pub mod usecase;
+pub mod watchdog;
 pub mod worker;
 pub mod world;

@@ -2,6 +2,10 @@
 //!
 //! The one place that knows the real implementations of the seams; the harness has another one.
 
+mod patient;
+
+pub use patient::doctor;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -41,18 +41,37 @@ fn different_gits_work_together() {
     assert_eq!(a.task_files(), b.task_files());
 }
 
+/// Puts a program in place of git.
+fn replace_git(env: &TestEnv, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = env.path("bin/git");
+    std::fs::remove_file(&path).expect("ours");
+    std::fs::write(&path, script).expect("ours");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+}
+
 #[test]
-fn a_git_that_is_missing_or_too_old_is_named() {
+fn a_git_that_is_too_old_is_refused_by_init() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let real = std::fs::read_link(env.path("bin/git")).expect("it is a link");
+    let script = "#!/bin/sh\ncase \" $* \" in *\" --version \"*|*\" version \"*) echo git version 2.20.1;; *) exec REAL \"$@\";; esac\n";
+    replace_git(&env, &script.replace("REAL", &real.display().to_string()));
+    let run = env.machine("a").orch(["init", "--remote", remote.url()]);
+    assert_ne!(run.code, 0, "{run}");
+    run.says("2.34");
+}
+
+#[test]
+fn without_git_what_needs_no_network_works() {
     let env = TestEnv::new();
     let remote = env.remote();
     let a = env.joined("a", &remote);
     a.add("T-1");
-    std::fs::remove_file(env.path("bin/git")).expect("ours");
-    std::fs::write(env.path("bin/git"), "#!/bin/sh\necho git version 2.20.1\n").expect("ours");
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(env.path("bin/git"), std::fs::Permissions::from_mode(0o755)).expect("ours");
-    let run = a.orch(["sync"]);
-    assert_ne!(run.code, 0);
+    let bare = a.with("PATH", "/nonexistent");
+    let run = bare.orch(["sync"]);
+    assert_ne!(run.code, 0, "{run}");
     run.says("git");
-    a.orch(["list"]).ok();
+    bare.orch(["list"]).ok().prints("T-1");
+    assert_eq!(bare.json(["add", "--id", "T-2", "--title", "t"])["published"], false);
 }

@@ -3,18 +3,18 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::rig::TestEnv;
+use crate::rig::{Machine, TestEnv, until};
 
-/// Runs `git gc --prune=now` again and again while the work is done; at least once during it.
-fn while_collecting(env: &TestEnv, dirs: &[&Path], work: impl FnOnce()) {
+/// Runs `git gc` again and again while the work is done; at least once during it.
+fn while_collecting(env: &TestEnv, dirs: &[&Path], prune: &str, work: impl FnOnce()) {
     let stop = &AtomicBool::new(false);
     let runs: &Vec<_> = &dirs.iter().map(|_| AtomicUsize::new(0)).collect();
     std::thread::scope(|scope| {
         for (dir, count) in dirs.iter().zip(runs) {
             scope.spawn(move || {
                 while !stop.load(Ordering::SeqCst) {
-                    let collected = env.git(dir, &["gc", "--quiet", "--prune=now"]);
-                    assert!(collected.code == 0 || !collected.stderr.contains("fatal: bad"), "{collected}");
+                    // Two of them at once, or an object that goes away, make it fail; that is its own business.
+                    drop(env.git(dir, &["gc", "--quiet", &format!("--prune={prune}")]).code);
                     count.fetch_add(1, Ordering::SeqCst);
                 }
             });
@@ -28,20 +28,32 @@ fn while_collecting(env: &TestEnv, dirs: &[&Path], work: impl FnOnce()) {
     });
 }
 
+/// Repeats a command that asks for it (75); any other failure is one.
+fn patiently(machine: &Machine, args: &[&str]) {
+    until("the collector lets it pass", || {
+        let run = machine.orch(args);
+        if run.code != 75 {
+            run.ok();
+        }
+        (run.code == 0).then_some(())
+    });
+}
+
+/// `--prune=now` in a repository that others push to makes git itself lose objects; a real host keeps young ones.
 #[test]
 fn tasks_are_claimed_and_finished_while_the_remote_collects() {
     let env = TestEnv::new();
     let remote = env.remote();
     let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
-    while_collecting(&env, &[remote.path()], || {
+    while_collecting(&env, &[remote.path()], "1.minute.ago", || {
         for n in 0..10 {
             let id = format!("T-{n}");
             a.add(&id);
-            b.orch(["claim", &id]).ok();
-            b.orch(["done", &id, "--notes", "n"]).ok();
+            patiently(&b, &["claim", &id]);
+            patiently(&b, &["done", &id, "--notes", "n"]);
         }
-        a.orch(["sync"]).ok();
-        b.orch(["sync"]).ok();
+        patiently(&a, &["sync"]);
+        patiently(&b, &["sync"]);
     });
     a.orch(["sync"]).ok();
     assert_eq!(a.task_files(), b.task_files());
@@ -55,12 +67,12 @@ fn tasks_are_claimed_and_finished_while_the_clone_collects() {
     let remote = env.remote();
     let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
     let (mine, theirs) = (a.state(".git"), b.state(".git"));
-    while_collecting(&env, &[&mine, &theirs], || {
+    while_collecting(&env, &[&mine, &theirs], "now", || {
         for n in 0..10 {
             let id = format!("T-{n}");
             a.add(&id);
-            b.orch(["claim", &id]).ok();
-            b.orch(["done", &id, "--notes", "n"]).ok();
+            patiently(&b, &["claim", &id]);
+            patiently(&b, &["done", &id, "--notes", "n"]);
         }
     });
     for machine in [&a, &b, &a] {

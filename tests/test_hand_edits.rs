@@ -105,6 +105,17 @@ fn what_commands_decide_cannot_be_edited() {
     }
 }
 
+/// What a heartbeat moves is changed by heartbeats alone.
+#[test]
+fn the_lease_cannot_be_edited() {
+    for (from, to) in [("beat: 0", "beat: 9"), ("ttl: 15m", "ttl: 90d"), ("expires_at: 2", "expires_at: 3")] {
+        let (_env, a) = queue();
+        a.orch(["claim", "T-1"]).ok();
+        a.edit_task("T-1", |text| text.replacen(from, to, 1));
+        a.orch(["show", "T-1"]).exits(8).says("lease");
+    }
+}
+
 #[test]
 fn a_newer_format_is_refused_and_says_so() {
     let (_env, a) = queue();

@@ -121,10 +121,13 @@ fn rubbish_on_the_branch_is_quarantined() {
     env.git(&dir, &["add", "-A"]).ok();
     env.git(&dir, &["commit", "--quiet", "-m", "vandalism"]).ok();
     env.git(&dir, &["push", "--quiet", "origin", "HEAD:orch-state"]).ok();
+    let good = a.read_task("T-2");
     for machine in [&a, &b] {
         let run = machine.orch(["sync"]);
         run.ok().says("T-2");
-        assert_eq!(machine.status("T-2"), "pending", "the last good version is kept");
+        assert_eq!(machine.read_task("T-2"), good, "the last good version is kept");
+        machine.orch(["show", "T-2"]).exits(8);
+        machine.orch(["list"]).ok().prints("T-1");
         assert!(machine.find_task("link").is_none() && machine.find_task("odd").is_none());
         machine.verify();
     }

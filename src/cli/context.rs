@@ -28,7 +28,6 @@ pub struct Context {
     /// Options of every command.
     pub globals: Globals,
     /// What signals do.
-    #[expect(dead_code, reason = "commands that drain take the signals over")]
     pub signals: AtOnce,
     disk: RealDisk,
     notices: Vec<String>,
@@ -91,7 +90,11 @@ impl Context {
         place::find(self.disk(), self.globals.named_state().as_deref())
     }
 
-    fn options(&self) -> Result<Options> {
+    /// How this run opens the queue, for commands with several threads.
+    ///
+    /// # Errors
+    /// Not found, with the way to create one.
+    pub fn options(&self) -> Result<Options> {
         let (session, no_sync) = (self.globals.named_session(), self.globals.no_sync);
         Ok(Options { state: self.state()?, session, no_sync })
     }

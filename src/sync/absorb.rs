@@ -23,8 +23,9 @@ pub fn absorb(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), Syn
     match shared::read(cx, id) {
         Ok(shared) => with_shared(cx, id, &shared, fetched),
         Err(SyncError::Quarantined { id, problem }) => {
+            // The last good version stays in place here; acts on the task are refused while it cannot be read.
             fetched.problems.push(format!("{id}: {problem}"));
-            Ok(cx.store.quarantine_remote(cx.world, &id, &problem)?)
+            Ok(())
         }
         Err(error) => Err(error),
     }
@@ -72,6 +73,9 @@ fn merge_in(
     let merged = rebase(view, local, cx.machine);
     for (op, why) in &merged.refused {
         rejected::keep(cx, view.id(), op, &why.to_string())?;
+    }
+    if local.epoch() > merged.task.epoch() {
+        cx.store.raise_epoch_floor(cx.world, view.id(), local.epoch())?;
     }
     let waiting = missing(view, &merged.task).next().is_some() || merged.task.lease() != view.lease();
     let publish = if waiting { Publish::Waiting } else { Publish::Published };

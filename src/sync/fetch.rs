@@ -53,7 +53,7 @@ pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
 }
 
 /// Lists the remote and fetches the objects; lists again when a ref moved away in between.
-fn list_and_bring(cx: &Cx<'_>) -> Result<Vec<(String, Oid)>, SyncError> {
+pub(super) fn list_and_bring(cx: &Cx<'_>) -> Result<Vec<(String, Oid)>, SyncError> {
     let mut tries = 0;
     loop {
         let refs = cx.remote()?.refs(&[&cx.names.branch, &cx.names.leases], cx.limit)?;
@@ -99,6 +99,11 @@ fn landing(cx: &Cx<'_>, name: &str) -> Option<String> {
 
 /// The branch only ever moves forward; anything else is somebody's force-push, deletion or restore.
 fn check_forward(cx: &Cx<'_>, known: Option<Oid>, now: Option<Oid>) -> Result<(), SyncError> {
+    // An alarm without a memory: the local repository was made anew, and the files have to be published
+    // before anything is taken from the branch.
+    if let (None, Some(text)) = (known, alarm::standing(cx)) {
+        return Err(SyncError::Rewound(text));
+    }
     let forward = match (known, now) {
         (None, _) => true,
         (Some(_), None) => false,

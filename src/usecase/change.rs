@@ -178,6 +178,12 @@ fn in_register(
         let action = match decide(q, &view) {
             Ok(Decision::Do(action)) => action,
             Ok(Decision::Repeated) => {
+                // A claim that was made but never told, because its process died, is confirmed only now.
+                if actor == Actor::Anyone && !still_stands(q, id, &view)? {
+                    retries += 1;
+                    fetch_now(q)?;
+                    continue;
+                }
                 return Ok(Changed { task: view, published: true, repeated: true, retries });
             }
             // What this machine knows may be old: look once before refusing.
@@ -243,6 +249,15 @@ fn settle_swap(
     match shared.view() {
         Some(merged) => Ok(Some(merged.task)),
         None => Ok(Some(q.load(id)?)),
+    }
+}
+
+/// Whether the claim that a task in progress rests on stands on the remote as well.
+fn still_stands(q: &Queue, id: &TaskId, view: &Task) -> std::result::Result<bool, Attempt> {
+    let claim = view.history().iter().rev().find(|op| matches!(op.action, Action::Claim { .. }));
+    match claim {
+        Some(claim) => Ok(register::stands(&q.cx(), id, claim)?.is_some()),
+        None => Ok(true),
     }
 }
 

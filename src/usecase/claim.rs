@@ -162,10 +162,11 @@ fn process_of(q: &Queue, pid: Option<u32>) -> Result<Option<ProcessRef>> {
 
 fn decide(q: &Queue, task: &Task, terms: &Terms, process: Option<ProcessRef>) -> Result<Decision> {
     let base = task.epoch();
+    let highest = q.store.highest_epoch(&q.world, task.id()).map_err(|e| Error::from_store(&e))?;
     let claim = |over| {
         Ok(Decision::Do(Action::Claim {
             base,
-            epoch: base + 1,
+            epoch: base.max(highest) + 1,
             ttl: terms.lease.or(task.def().limits.lease).unwrap_or(q.settings.lease.ttl),
             process,
             over,
@@ -173,7 +174,8 @@ fn decide(q: &Queue, task: &Task, terms: &Terms, process: Option<ProcessRef>) ->
     };
     if let Some(lease) = task.lease() {
         let mine = lease.session == q.session && lease.machine == q.machine;
-        if mine && !held::time_left(q, task, lease).is_zero() {
+        // A session whose process has died holds nothing that a new process of that name could go on with.
+        if mine && !held::time_left(q, task, lease).is_zero() && !watch::is_stale(q, task, lease)? {
             return Ok(Decision::Repeated);
         }
         let lapsed = mine || watch::is_stale(q, task, lease)?;

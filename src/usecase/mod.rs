@@ -2,9 +2,11 @@
 
 pub mod add;
 mod around;
+pub mod audit;
 pub mod change;
 pub mod claim;
 pub mod config;
+pub mod doctor;
 pub mod drain;
 pub mod edit;
 pub mod error;

@@ -18,9 +18,16 @@ use super::queue::Queue;
 use super::{around, edit};
 
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Opening a queue looks at all files; the use case that follows at once only has to look at its own.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// Looks for files that changed, as far as is cheap, and always at those of the tasks named.
 pub(crate) fn look(q: &mut Queue, named: &[TaskId]) -> Result<()> {
+    let now = q.world.clock.monotonic();
+    if !named.is_empty() && q.looked.is_some_and(|then| now.saturating_sub(then) < RECENT) {
+        return scan(q, Scope::Named(named));
+    }
+    q.looked = Some(now);
     let mut dice = [0u8; 8];
     q.world.random.fill(&mut dice);
     scan(q, Scope::Usual { named, turn: u64::from_le_bytes(dice) })
@@ -34,7 +41,9 @@ pub(crate) fn look_at_all(q: &mut Queue) -> Result<()> {
 fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
     let suspects = q.store.scan(&q.world, scope).map_err(|e| Error::from_store(&e))?;
     let mut adopted = false;
-    q.strays.clear();
+    if !matches!(scope, Scope::Named(_)) {
+        q.strays.clear();
+    }
     for suspect in suspects {
         match (&suspect.id, &suspect.what) {
             (Some(id), What::New | What::Changed) => adopted |= adopt(q, id)?,
@@ -117,6 +126,7 @@ fn adopt(q: &mut Queue, id: &TaskId) -> Result<bool> {
 /// A person's edit, as an operation on top of what was known.
 fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<Task, (&'static str, String)> {
     let (told, patch) = interpret(task, known).map_err(|why| (why.key(), why.to_string()))?;
+    check_lease(q, task)?;
     let whole = with_known(told, known);
     let Some(patch) = patch else { return Ok(whole) };
     if let Some(needs) = &patch.needs {
@@ -128,6 +138,17 @@ fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<T
     }
     let op = q.op(Action::Edit(Box::new(patch)));
     next(Some(&whole), task.id(), &op).map_err(|why| ("status", why.to_string()))
+}
+
+/// Heartbeats are not history, so the replay cannot tell whether the lease was edited: the index can.
+fn check_lease(q: &Queue, task: &Task) -> std::result::Result<(), (&'static str, String)> {
+    let seen = q.store.summary(task.id()).ok().flatten();
+    match (task.lease(), seen.as_ref().and_then(Task::lease)) {
+        (Some(mine), Some(seen)) if mine.epoch == seen.epoch && mine != seen => {
+            Err(("lease", "`lease` cannot be edited by hand: use `orch heartbeat` or `orch release`".to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The file's history together with operations that are known and that it lacks: an older copy put back,

@@ -31,6 +31,8 @@ pub struct Queue {
     pub(crate) no_sync: bool,
     /// Files that belong to no task, as of the last look.
     pub(crate) strays: Vec<String>,
+    /// When the files were last looked at, on the monotonic clock.
+    pub(crate) looked: Option<Duration>,
     notices: Vec<String>,
 }
 
@@ -69,6 +71,7 @@ impl Queue {
             role: Role::Author,
             no_sync,
             strays: Vec::new(),
+            looked: None,
             notices: Vec::new(),
         };
         if super::notice::look(&mut queue, &[]).is_err() {

@@ -8,9 +8,9 @@ use super::error::{Error, Kind, Result};
 use super::queue::Queue;
 
 /// Loose objects above which the local repository is packed.
-const LOOSE_MAX: u64 = 5_000;
+pub(crate) const LOOSE_MAX: u64 = 5_000;
 /// Packs above which the local repository is packed.
-const PACKS_MAX: u64 = 50;
+pub(crate) const PACKS_MAX: u64 = 50;
 
 /// What a sync did.
 #[derive(Debug, Clone, Default, PartialEq)]

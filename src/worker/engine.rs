@@ -125,6 +125,11 @@ impl Waker {
     pub fn wake(&self) {
         self.0.send(Message::Event(Event::Changed));
     }
+
+    /// Passes something on to people.
+    pub fn say(&self, notice: String) {
+        self.0.say(notice);
+    }
 }
 
 /// A worker that is about to start.

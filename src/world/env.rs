@@ -129,6 +129,12 @@ pub fn orch_pairs() -> Vec<(String, String)> {
         .collect()
 }
 
+/// Number of this process.
+#[must_use]
+pub fn own_pid() -> u32 {
+    std::process::id()
+}
+
 /// Number of the process that started this one.
 #[must_use]
 pub fn parent_pid() -> u32 {
