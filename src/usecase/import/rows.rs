@@ -72,7 +72,8 @@ impl Rest {
 
 fn read_row(q: &Queue, row: &Row, namer: &mut Namer) -> Result<Draft, String> {
     let mut rest = Rest::default();
-    let mut def = Definition { description: row.get(Column::Description).to_owned(), ..Definition::default() };
+    let mut def =
+        Definition { description: row.get(Column::Description).to_owned(), ..Definition::default() };
     let title = row.get(Column::Task).replace('\n', " ");
     def.title = title.chars().take(TITLE_MAX).collect();
     if def.title.len() < title.len() {
