@@ -294,12 +294,22 @@ impl Store {
         self.with(|index| index.put(&[row]))
     }
 
-    /// Quarantines a task because of what the remote holds; its file here stays as it is.
+    /// A task without its history, as the index last saw it valid.
     ///
     /// # Errors
     /// The index does not answer.
-    pub fn quarantine_remote(&self, world: &World, id: &TaskId, problem: &str) -> Result<()> {
-        self.quarantine(world, id, &Problem::plain(problem))
+    pub fn summary(&self, id: &TaskId) -> Result<Option<Task>> {
+        let row = self.with(|index| index.get(id))?;
+        Ok(row.and_then(|row| from_doc(&row.facts?.doc)))
+    }
+
+    /// The highest epoch that this machine has seen of a task, also in versions that are gone.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn highest_epoch(&self, world: &World, id: &TaskId) -> Result<u64> {
+        let seen = self.with(|index| index.max_epoch(id))?;
+        Ok(seen.max(self.epoch_floor(world, id)))
     }
 
     /// What is wrong with a task's file, with its path and place.

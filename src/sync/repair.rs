@@ -50,7 +50,7 @@ pub fn republish(cx: &Cx<'_>) -> Result<Republished, SyncError> {
     let mut leases = 0;
     for round in 0..ROUNDS {
         let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
-        let refs = fetch::list_and_bring(cx)?;
+        let refs = fetch::bring(cx, &[&cx.names.branch, &cx.names.leases])?;
         let now = find(&refs, &cx.names.branch);
         let plan = Plan::make(cx, known, now, &refs)?;
         // First, because once the branch has moved nothing shows any more that they were lost with it.
@@ -249,6 +249,7 @@ fn finish(
         rejected::keep(cx, id, op, why)?;
     }
     let kept = keep_tip(cx, known, plan.target)?;
+    // Both sides of a shared file that changed on both are kept; the report names the copies.
     let mut problems = Vec::new();
     let mut touched = files::absorb(cx, known, plan.target, &mut problems)?;
     touched.extend(plan.tasks.iter().cloned());

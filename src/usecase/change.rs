@@ -78,7 +78,21 @@ pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_
     if q.no_sync {
         return offline(q, id, actor, decide, no_sync_refused(id));
     }
-    match in_register(q, id, actor, decide) {
+    let mut tries = 0;
+    let outcome = loop {
+        match in_register(q, id, actor, decide) {
+            Err(Attempt::Again(_)) if tries < 5 => {
+                tries += 1;
+                q.cx().back_off(tries);
+            }
+            other => break other,
+        }
+    };
+    match outcome {
+        Err(Attempt::Again(error)) if error.is_unreachable() => {
+            offline(q, id, actor, decide, Error::from_sync(&error))
+        }
+        Err(Attempt::Again(error)) => Err(Error::from_sync(&error)),
         Err(Attempt::Unreachable(error)) => offline(q, id, actor, decide, Error::from_sync(&error)),
         Err(Attempt::Failed(error)) => Err(error),
         Ok(changed) => {
@@ -133,6 +147,8 @@ pub(crate) fn check_bounds(op: &Op) -> Result<()> {
 }
 
 enum Attempt {
+    /// An object vanished or a ref moved under us: from the start again.
+    Again(SyncError),
     /// The network; a holder's act is kept.
     Unreachable(SyncError),
     /// Anything else.
@@ -141,7 +157,9 @@ enum Attempt {
 
 impl From<SyncError> for Attempt {
     fn from(error: SyncError) -> Self {
-        if error.is_unreachable() {
+        if error.is_passing() {
+            Attempt::Again(error)
+        } else if error.is_unreachable() {
             Attempt::Unreachable(error)
         } else {
             Attempt::Failed(Error::from_sync(&error))
@@ -178,6 +196,12 @@ fn in_register(
         let action = match decide(q, &view) {
             Ok(Decision::Do(action)) => action,
             Ok(Decision::Repeated) => {
+                // A claim that was made but never told, because its process died, is confirmed only now.
+                if actor == Actor::Anyone && !still_stands(q, id, &view)? {
+                    retries += 1;
+                    fetch_now(q)?;
+                    continue;
+                }
                 return Ok(Changed { task: view, published: true, repeated: true, retries });
             }
             // What this machine knows may be old: look once before refusing.
@@ -243,6 +267,15 @@ fn settle_swap(
     match shared.view() {
         Some(merged) => Ok(Some(merged.task)),
         None => Ok(Some(q.load(id)?)),
+    }
+}
+
+/// Whether the claim that a task in progress rests on stands on the remote as well.
+fn still_stands(q: &Queue, id: &TaskId, view: &Task) -> std::result::Result<bool, Attempt> {
+    let claim = view.history().iter().rev().find(|op| matches!(op.action, Action::Claim { .. }));
+    match claim {
+        Some(claim) => Ok(register::stands(&q.cx(), id, claim)?.is_some()),
+        None => Ok(true),
     }
 }
 

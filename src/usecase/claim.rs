@@ -162,10 +162,11 @@ fn process_of(q: &Queue, pid: Option<u32>) -> Result<Option<ProcessRef>> {
 
 fn decide(q: &Queue, task: &Task, terms: &Terms, process: Option<ProcessRef>) -> Result<Decision> {
     let base = task.epoch();
+    let highest = q.store.highest_epoch(&q.world, task.id()).map_err(|e| Error::from_store(&e))?;
     let claim = |over| {
         Ok(Decision::Do(Action::Claim {
             base,
-            epoch: base + 1,
+            epoch: base.max(highest) + 1,
             ttl: terms.lease.or(task.def().limits.lease).unwrap_or(q.settings.lease.ttl),
             process,
             over,
