@@ -2,6 +2,7 @@
 //! it lies, and how it gets there whole.
 
 pub mod atomic;
+pub mod bulk;
 mod canon;
 pub mod codec;
 pub mod emit;

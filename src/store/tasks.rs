@@ -90,7 +90,7 @@ impl Store {
     }
 
     /// Runs a query; a damaged index is made anew first and the query then sees an empty one.
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         body: impl FnOnce(&mut Index) -> std::result::Result<T, index::IndexError>,
     ) -> Result<T> {
@@ -103,6 +103,14 @@ impl Store {
     /// Somebody held it for the whole time, or locks do not work here.
     pub fn lock_task(&self, world: &World, id: &TaskId, wait: Duration) -> Result<TaskLock> {
         Ok(task_lock::lock_task(&*world.disk, &self.layout, id, wait)?)
+    }
+
+    /// Takes the locks of several tasks, in one order for all processes.
+    ///
+    /// # Errors
+    /// As [`Store::lock_task`]; none is held then.
+    pub fn lock_tasks(&self, world: &World, ids: &[TaskId], wait: Duration) -> Result<Vec<TaskLock>> {
+        Ok(task_lock::lock_tasks(&*world.disk, &self.layout, ids, wait)?)
     }
 
     /// Takes a named lock; `None` when somebody held it for the whole time.
@@ -165,8 +173,14 @@ impl Store {
     /// # Errors
     /// As [`Store::write`].
     pub fn write_many(&self, world: &World, tasks: &[(Task, Publish)]) -> Result<()> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
         let files: Vec<_> =
             tasks.iter().map(|(task, _)| (self.layout.task(task.id()), codec::encode(task))).collect();
+        if let Some(((task, _), _)) = tasks.iter().zip(&files).find(|(_, (_, bytes))| !codec::fits(bytes)) {
+            return Err(StoreError::TooLarge { id: task.id().to_string(), limit: FILE_MAX });
+        }
         let stats = atomic::write_many(&*world.disk, &files)?;
         let rows = tasks
             .iter()
@@ -592,7 +606,7 @@ fn join(ids: &BTreeSet<TaskId>) -> String {
     ids.iter().map(TaskId::as_str).collect::<Vec<_>>().join(" ")
 }
 
-fn row(task: &Task, stat: Stat, oid: Oid, publish: Publish, known: Option<Row>) -> Row {
+pub(super) fn row(task: &Task, stat: Stat, oid: Oid, publish: Publish, known: Option<Row>) -> Row {
     let base = match publish {
         Publish::Published => Some(oid),
         Publish::Waiting => known.and_then(|row| row.base).filter(|base| *base != oid),

@@ -40,9 +40,7 @@ pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     // Where the sync was interrupted the same tasks are absorbed again; that changes nothing.
     cx.store.remember_unabsorbed(&changed)?;
     move_tracking(cx, known, branch)?;
-    for id in &changed {
-        absorb::absorb(cx, id, &mut fetched)?;
-    }
+    absorb::absorb_all(cx, &changed, &mut fetched)?;
     cx.store.forget_unabsorbed(&changed)?;
     cx.store.note_fetch(cx.world)?;
     fetched.changed = changed.into_iter().collect();
