@@ -1,4 +1,4 @@
-//! `orch demo`.
+//! `orch demo`: the rehearsal of a crash and a cut cable, live on a terminal or as one document.
 
 use std::path::PathBuf;
 
