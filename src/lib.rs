@@ -16,6 +16,7 @@
 //! `ARCHITECTURE.md` names the directions that are forbidden, and `tests/tidy.rs` checks them.
 
 pub mod cli;
+pub mod demo;
 pub mod machine;
 pub mod policy;
 pub mod protocol;

@@ -15,6 +15,8 @@ mod test_claim;
 #[cfg(test)]
 mod test_crash;
 #[cfg(test)]
+mod test_demo;
+#[cfg(test)]
 mod test_done_fail_release;
 #[cfg(test)]
 mod test_exit_codes;
@@ -48,6 +50,8 @@ mod test_sample;
 mod test_two_machines;
 #[cfg(test)]
 mod test_watchdog;
+#[cfg(test)]
+mod test_work;
 #[cfg(test)]
 mod tidy;
 

@@ -90,11 +90,14 @@ commands! {
     Dispatch(c::dispatch::Dispatch),
     Up(c::up::Up),
     Drain(c::drain::Drain),
+    Doctor(c::doctor::Doctor),
+    Audit(c::audit::Audit),
     Check(c::check::Check),
     Config(c::config::Config),
     Schema(c::schema::Schema),
     Completions(c::completions::Completions),
     Man(c::man::Man),
+    Demo(c::demo::Demo),
     Version(c::version::Version),
 }
 
