@@ -13,6 +13,7 @@ use super::time;
 
 mod words;
 
+pub use super::wire::bounds::TITLE_MAX;
 pub use words::{Meaning, priority, status};
 
 /// A column that has a meaning here.
@@ -93,7 +94,9 @@ pub fn rows(text: &str) -> Result<Vec<Row>, Vec<TableError>> {
             continue;
         }
         match (&heads, before) {
-            (None, Some(head)) if is_separator(trimmed) => heads = Some(cells(head).iter().map(|c| Head::of(c)).collect()),
+            (None, Some(head)) if is_separator(trimmed) => {
+                heads = Some(cells(head).iter().map(|c| Head::of(c)).collect());
+            }
             (Some(_), _) if is_separator(trimmed) => {}
             (Some(heads), _) if heads.iter().any(|head| head.column == Some(Column::Task)) => {
                 match row(heads, &cells(trimmed), at + 1) {
@@ -148,11 +151,8 @@ fn row(heads: &[Head], cells: &[String], line: usize) -> Result<Option<Row>, Tab
         return Ok(None);
     }
     if cells.len() > heads.len() {
-        let message = format!(
-            "{} cells under {} headings; write `|` inside a cell as `/`",
-            cells.len(),
-            heads.len()
-        );
+        let message =
+            format!("{} cells under {} headings; write `|` inside a cell as `/`", cells.len(), heads.len());
         return Err(TableError { line, message });
     }
     let mut row = Row { line, known: Vec::new(), other: Vec::new() };

@@ -110,7 +110,8 @@ fn bundle(q: &Queue, dir: &Path, dry_run: bool, report: &mut Collected) {
         // The manifest says that a bundle is complete, so it goes first.
         inside.files.sort_by_key(|file| !file.ends_with("manifest.json"));
         let failed = inside.files.iter().find_map(|file| q.world.disk.remove(file).err());
-        let failed = failed.or_else(|| inside.dirs.iter().rev().find_map(|dir| q.world.disk.remove_dir(dir).err()));
+        let failed =
+            failed.or_else(|| inside.dirs.iter().rev().find_map(|dir| q.world.disk.remove_dir(dir).err()));
         if let Some(error) = failed {
             report.left.push(format!("{path}: {error}"));
             return;
@@ -265,14 +266,22 @@ mod tests {
         assert_eq!(paths(&planned), ["runs/DONE/1", "runs/GONE/1"]);
         assert_eq!((planned.bundles[0].bytes, planned.temps, planned.observations), (10, 1, 1));
         let there = |path: &str| yard.state("a").join(path).exists();
-        assert!(there("runs/DONE/1/manifest.json") && there("tasks/00/.tmp.1.x"), "a dry run removes nothing");
+        assert!(
+            there("runs/DONE/1/manifest.json") && there("tasks/00/.tmp.1.x"),
+            "a dry run removes nothing"
+        );
         let removed = gc(&mut q, false).unwrap();
         assert_eq!(removed, Collected { bundles: removed.bundles.clone(), ..planned });
         assert_eq!(paths(&removed), ["runs/DONE/1", "runs/GONE/1"]);
         for gone in ["runs/DONE/1", "runs/GONE", "tasks/00/.tmp.1.x", ".git/orch/observations/done.held"] {
             assert!(!there(gone), "{gone}");
         }
-        for kept in ["runs/DONE/2/manifest.json", "runs/BUSY/1", ".git/orch/.tmp.1.y", ".git/orch/observations/busy.held"] {
+        for kept in [
+            "runs/DONE/2/manifest.json",
+            "runs/BUSY/1",
+            ".git/orch/.tmp.1.y",
+            ".git/orch/observations/busy.held",
+        ] {
             assert!(there(kept), "{kept}");
         }
         let again = gc(&mut q, false).unwrap();

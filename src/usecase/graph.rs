@@ -64,7 +64,9 @@ pub fn graph(q: &mut Queue, around: Option<&TaskId>) -> Result<Graph> {
         let near = connected(id, &edges);
         nodes.retain(|id, _| near.contains(id));
         edges.retain(|id, _| near.contains(id));
-        edges.values_mut().for_each(|needs| needs.retain(|need| near.contains(need)));
+        for needs in edges.values_mut() {
+            needs.retain(|need| near.contains(need));
+        }
     }
     let cycles = cycles(&edges);
     let pairs = edges.iter().flat_map(|(task, needs)| needs.iter().map(|need| (task.clone(), need.clone())));
@@ -312,7 +314,8 @@ mod tests {
         add(&mut q, "LONE", &[]);
         finish(&mut q, "A");
         let whole = graph(&mut q, None).unwrap();
-        let nodes: Vec<(&str, Option<Status>)> = whole.nodes.iter().map(|n| (n.id.as_str(), n.status)).collect();
+        let nodes: Vec<(&str, Option<Status>)> =
+            whole.nodes.iter().map(|n| (n.id.as_str(), n.status)).collect();
         let pending = Some(Status::Pending);
         assert_eq!(
             nodes,

@@ -139,7 +139,9 @@ fn known(q: &mut Queue, draft: &Draft) -> Result<Option<TaskId>> {
         }
         return Ok(Some(taken));
     }
-    let Some(key) = draft.task.def().idempotency_key.as_ref().filter(|_| !draft.whole) else { return Ok(None) };
+    let Some(key) = draft.task.def().idempotency_key.as_ref().filter(|_| !draft.whole) else {
+        return Ok(None);
+    };
     q.store.with_key(key).map_err(|e| Error::from_store(&e))
 }
 
@@ -160,7 +162,9 @@ fn unknown_needs(q: &mut Queue, fresh: &[Task]) -> Result<()> {
         for need in task.def().needs.iter().filter(|need| !new.contains(&need.folded())) {
             if q.store.status_of(need).map_err(|e| Error::from_store(&e))?.is_none() {
                 let id = task.id();
-                q.warn(format!("{id} needs {need}, which is not known here; it waits until that is added and done"));
+                q.warn(format!(
+                    "{id} needs {need}, which is not known here; it waits until that is added and done"
+                ));
             }
         }
     }
@@ -203,7 +207,8 @@ fn write_batch(q: &mut Queue, batch: &[Task], report: &mut Imported) -> Result<(
     for task in batch {
         let id = task.id();
         guards.push(q.store.lock_task(&q.world, id, LOCK_WAIT).map_err(|e| Error::from_store(&e))?);
-        let absent = matches!(q.store.read(&q.world, id).map_err(|e| Error::from_store(&e))?, FileState::Absent);
+        let absent =
+            matches!(q.store.read(&q.world, id).map_err(|e| Error::from_store(&e))?, FileState::Absent);
         if absent {
             report.imported.push(id.clone());
             files.push((task.clone(), Publish::Waiting));

@@ -60,7 +60,11 @@ fn of(report: &Report, oldest_ready_s: f64) -> Vec<Metric> {
             ],
         },
         gauge("orch_leases_expired", "Leases whose own time has run out.", expired as f64),
-        gauge("orch_unpublished", "Tasks with changes that are not committed or published yet.", report.unpublished as f64),
+        gauge(
+            "orch_unpublished",
+            "Tasks with changes that are not committed or published yet.",
+            report.unpublished as f64,
+        ),
         gauge("orch_quarantined", "Task files that cannot be used.", report.quarantined as f64),
         gauge("orch_stray_files", "Files below tasks/ that belong to no task.", report.strays as f64),
         Metric {
@@ -70,7 +74,11 @@ fn of(report: &Report, oldest_ready_s: f64) -> Vec<Metric> {
             samples: vec![(None, report.rejected as f64)],
         },
         gauge("orch_paused", "1 while nothing can be claimed.", flag(report.paused.is_some())),
-        gauge("orch_alarm", "1 while the remote branch has lost what this machine has seen.", flag(report.alarm.is_some())),
+        gauge(
+            "orch_alarm",
+            "1 while the remote branch has lost what this machine has seen.",
+            flag(report.alarm.is_some()),
+        ),
     ];
     if let Some(age) = report.fetch_age {
         all.push(gauge("orch_fetch_age_seconds", "Time since the remote was looked at.", age.as_secs_f64()));
@@ -126,7 +134,9 @@ mod tests {
             assert!(shown.lines().any(|l| l == line), "{line} is missing in\n{shown}");
         }
         assert!(!shown.contains("SECRET") && !shown.contains("orch_fetch_age_seconds"), "{shown}");
-        let sample = |line: &str| line.split(' ').count() == 2 && line.split(' ').nth(1).unwrap().parse::<f64>().is_ok();
+        let sample = |line: &str| {
+            line.split(' ').count() == 2 && line.split(' ').nth(1).unwrap().parse::<f64>().is_ok()
+        };
         assert!(shown.lines().filter(|line| !line.starts_with('#')).all(sample), "{shown}");
     }
 

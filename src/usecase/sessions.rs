@@ -139,7 +139,13 @@ mod tests {
         finish(&mut q, "A");
         claim(&mut q, "B");
         claim(&mut q, "C");
-        let how = Failure { notes: "no".to_owned(), reason: Reason::Error, permanent: false, retry_after: None, bundle: None };
+        let how = Failure {
+            notes: "no".to_owned(),
+            reason: Reason::Error,
+            permanent: false,
+            retry_after: None,
+            bundle: None,
+        };
         holder::fail(&mut q, &id("C"), None, &how).unwrap();
         let mut heard = Vec::new();
         let found = sessions(&q, &mut |at, of| heard.push((at, of))).unwrap();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::protocol::id::TaskId;
 use crate::protocol::task::{Progress, Status};
 use crate::protocol::time::Timestamp;
-use crate::protocol::id::TaskId;
 use crate::sync::{alarm, rejected};
 
 use super::error::{Error, Result};
@@ -81,8 +81,7 @@ pub struct Held {
 /// Local files or the index cannot be read.
 pub fn status(q: &mut Queue) -> Result<Report> {
     let counts = q.store.counts().map_err(|e| Error::from_store(&e))?;
-    let ready =
-        q.store.candidates(q.now(), q.settings.queue.ageing).map_err(|e| Error::from_store(&e))?;
+    let ready = q.store.candidates(q.now(), q.settings.queue.ageing).map_err(|e| Error::from_store(&e))?;
     let refused = rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))?;
     Ok(Report {
         counts: Status::ALL

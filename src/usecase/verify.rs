@@ -138,7 +138,9 @@ fn doubles(q: &Queue) -> Result<Vec<Trouble>> {
         for name in names {
             let Ok(id) = layout::parse_entry(&shard_name(shard), &name) else { continue };
             if let Some(other) = seen.insert(id.folded(), name) {
-                let what = format!("{other} in the same folder names the same task; ids are unique without regard to case");
+                let what = format!(
+                    "{other} in the same folder names the same task; ids are unique without regard to case"
+                );
                 found.push(in_file(&id, what));
             }
         }
@@ -164,7 +166,8 @@ fn each_task(q: &Queue, progress: Progress<'_>, report: &mut Verified) -> Result
             }
             FileState::Problem(problem) => problems.push(placed(id, &problem)),
             FileState::Edited { .. } => {
-                problems.push(in_file(id, "it was edited while it was being verified; run the command again"));
+                problems
+                    .push(in_file(id, "it was edited while it was being verified; run the command again"));
             }
             FileState::Absent => {
                 problems.push(in_file(id, "it vanished while it was being verified; run the command again"));
@@ -204,7 +207,11 @@ fn together(q: &Queue, local: &Local, report: &mut Verified) -> Result<()> {
 /// What is shared, or committed, as of the last fetch: readable, valid, and not ahead of the files here.
 fn remote(q: &Queue, local: &Local, report: &mut Verified) -> Result<()> {
     if let Some(text) = alarm::standing(&q.cx()) {
-        report.problems.push(Trouble { file: Some(q.names.branch.clone()), what: text, ..Trouble::default() });
+        report.problems.push(Trouble {
+            file: Some(q.names.branch.clone()),
+            what: text,
+            ..Trouble::default()
+        });
     }
     let name = if q.shared() { TRACKING_BRANCH } else { q.names.branch.as_str() };
     let repository = |e: crate::world::ObjectsError| Error::from_sync(&e.into());
@@ -238,7 +245,9 @@ fn shared_path(q: &Queue, local: &Local, change: &TreeChange, report: &mut Verif
         None => {
             let is_file = change.new.is_some_and(|entry| entry.is_file);
             if files::is_shared(&change.path) && !is_file {
-                report.problems.push(on_branch("on the state branch it is no plain file; it is not used".into()));
+                report
+                    .problems
+                    .push(on_branch("on the state branch it is no plain file; it is not used".into()));
             }
             Ok(())
         }
@@ -260,7 +269,9 @@ fn shared_task(q: &Queue, local: &Local, id: &TaskId, report: &mut Verified) -> 
     if !local.oids.contains_key(id) || q.store.unabsorbed().map_err(|e| Error::from_store(&e))?.contains(id) {
         let quarantined = q.store.problem_of(id).map_err(|e| Error::from_store(&e))?.is_some();
         if !local.oids.contains_key(id) && !quarantined {
-            report.problems.push(in_file(id, "it is on the state branch but not here; `orch sync` brings it"));
+            report
+                .problems
+                .push(in_file(id, "it is on the state branch but not here; `orch sync` brings it"));
         }
         return Ok(());
     }
@@ -374,7 +385,8 @@ mod tests {
         let mut a = yard.queue("a");
         add(&mut a, "A", &[]);
         let head = a.world.objects.get_ref(TRACKING_BRANCH).unwrap().unwrap();
-        let changes = [(tree_path(&id("A")), Some(b"no task\n".to_vec())), ("tasks/x".to_owned(), Some(vec![]))];
+        let changes =
+            [(tree_path(&id("A")), Some(b"no task\n".to_vec())), ("tasks/x".to_owned(), Some(vec![]))];
         let forged = a.world.objects.commit(&crate::world::NewCommit {
             base: Some(head),
             changes: &changes,

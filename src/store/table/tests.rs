@@ -33,7 +33,10 @@ fn columns_are_found_by_name_in_any_order() {
     let rows = rows(TABLE).unwrap();
     assert_eq!(rows.len(), 2);
     let (first, second) = (&rows[0], &rows[1]);
-    assert_eq!((first.line, first.get(Column::Id), first.get(Column::Task)), (7, "ORCH-1", "**Write** the README"));
+    assert_eq!(
+        (first.line, first.get(Column::Id), first.get(Column::Task)),
+        (7, "ORCH-1", "**Write** the README")
+    );
     assert_eq!(first.get(Column::DueKst), "2026-02-08 18:00");
     assert_eq!(first.other, [("Estimate".to_owned(), "3d".to_owned())]);
     assert_eq!((second.get(Column::Task), second.get(Column::Criteria)), ("Ship | it", ""));
@@ -68,7 +71,10 @@ fn words_for_statuses_and_priorities_are_understood() {
     assert_eq!(status("In-Progress"), Some(Meaning::Underway));
     assert_eq!(status("half done, ask Kim"), None);
     assert_eq!(status("🤷"), None);
-    assert_eq!((priority("P0"), priority("Urgent"), priority("17")), (Some(Priority::P0), Some(Priority::P0), None));
+    assert_eq!(
+        (priority("P0"), priority("Urgent"), priority("17")),
+        (Some(Priority::P0), Some(Priority::P0), None)
+    );
 }
 
 #[test]

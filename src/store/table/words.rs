@@ -17,42 +17,110 @@ const COLUMNS: [(Column, &[&str]); 12] = [
     (Column::Id, &["id", "taskid", "key", "no", "nr", "number", "#", "ticket", "번호"]),
     (Column::Priority, &["priority", "prio", "p", "pri", "urgency", "우선순위"]),
     (Column::Status, &["status", "state", "done?", "상태"]),
-    (Column::Task, &["task", "title", "name", "summary", "subject", "item", "todo", "what", "work", "작업", "제목"]),
+    (
+        Column::Task,
+        &["task", "title", "name", "summary", "subject", "item", "todo", "what", "work", "작업", "제목"],
+    ),
     (Column::Description, &["description", "details", "detail", "설명"]),
     (
         Column::Criteria,
         &[
-            "successcriteria", "successcriterion", "criteria", "acceptancecriteria", "acceptance",
-            "definitionofdone", "donewhen", "dod", "완료조건", "성공기준",
+            "successcriteria",
+            "successcriterion",
+            "criteria",
+            "acceptancecriteria",
+            "acceptance",
+            "definitionofdone",
+            "donewhen",
+            "dod",
+            "완료조건",
+            "성공기준",
         ],
     ),
     (Column::Owner, &["owner", "assignee", "assignedto", "who", "agent", "session", "담당", "담당자"]),
     (Column::Due, &["due", "dueat", "duedate", "deadline", "by", "마감", "기한"]),
     (Column::DueKst, &["duekst", "dueatkst", "duedatekst", "deadlinekst", "마감kst"]),
     (Column::Notes, &["notes", "note", "comment", "comments", "remarks", "remark", "비고", "메모"]),
-    (Column::Needs, &["needs", "dependson", "dependencies", "depends", "deps", "requires", "blockedby", "after"]),
+    (
+        Column::Needs,
+        &["needs", "dependson", "dependencies", "depends", "deps", "requires", "blockedby", "after"],
+    ),
     (Column::Tags, &["tags", "tag", "labels", "label", "area", "type"]),
 ];
 
 const STATUSES: [(Meaning, &[&str]); 7] = [
     (
         Meaning::Stands(Status::Pending),
-        &["", "pending", "todo", "open", "new", "backlog", "queued", "ready", "planned", "notstarted", "[]", "대기", "예정"],
+        &[
+            "",
+            "pending",
+            "todo",
+            "open",
+            "new",
+            "backlog",
+            "queued",
+            "ready",
+            "planned",
+            "notstarted",
+            "[]",
+            "대기",
+            "예정",
+        ],
     ),
     (
         Meaning::Underway,
-        &["inprogress", "progress", "doing", "wip", "active", "started", "working", "claimed", "running", "진행", "진행중", "🚧"],
+        &[
+            "inprogress",
+            "progress",
+            "doing",
+            "wip",
+            "active",
+            "started",
+            "working",
+            "claimed",
+            "running",
+            "진행",
+            "진행중",
+            "🚧",
+        ],
     ),
     (Meaning::Stands(Status::InReview), &["inreview", "review", "reviewing", "검토", "검토중"]),
     (
         Meaning::Stands(Status::Done),
-        &["done", "complete", "completed", "closed", "finished", "resolved", "merged", "shipped", "x", "[x]", "yes", "✅", "✓", "✔", "완료"],
+        &[
+            "done",
+            "complete",
+            "completed",
+            "closed",
+            "finished",
+            "resolved",
+            "merged",
+            "shipped",
+            "x",
+            "[x]",
+            "yes",
+            "✅",
+            "✓",
+            "✔",
+            "완료",
+        ],
     ),
     (Meaning::Stands(Status::Failed), &["failed", "failure", "error", "실패", "❌"]),
     (Meaning::Stands(Status::Blocked), &["blocked", "stuck", "onhold", "hold", "paused", "보류", "⛔"]),
     (
         Meaning::Stands(Status::Cancelled),
-        &["cancelled", "canceled", "dropped", "wontfix", "wontdo", "abandoned", "rejected", "skipped", "obsolete", "취소"],
+        &[
+            "cancelled",
+            "canceled",
+            "dropped",
+            "wontfix",
+            "wontdo",
+            "abandoned",
+            "rejected",
+            "skipped",
+            "obsolete",
+            "취소",
+        ],
     ),
 ];
 
@@ -65,7 +133,9 @@ const PRIORITIES: [(Priority, &[&str]); 4] = [
 
 /// A text without what does not distinguish words: case, spaces, punctuation between them.
 fn folded(text: &str) -> String {
-    let kept = text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-' | '.' | ':' | '(' | ')' | '\'' | '’' | '*'));
+    let kept = text
+        .chars()
+        .filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-' | '.' | ':' | '(' | ')' | '\'' | '’' | '*'));
     kept.flat_map(char::to_lowercase).collect()
 }
 

@@ -75,7 +75,8 @@ pub(super) fn fresh(q: &Queue, id: &TaskId, mut def: Definition, wish: &Wish) ->
 /// The operations that lead from a new task to a status.
 fn to_status(q: &Queue, status: Status) -> Vec<Action> {
     let said = || format!("imported as {}", crate::protocol::transition::status_word(status));
-    let claim = || Action::Claim { base: 0, epoch: 1, ttl: q.settings().lease.ttl, process: None, over: None };
+    let claim =
+        || Action::Claim { base: 0, epoch: 1, ttl: q.settings().lease.ttl, process: None, over: None };
     match status {
         Status::Pending | Status::InProgress => Vec::new(),
         Status::Blocked => vec![Action::Block { epoch: 0, notes: said() }],

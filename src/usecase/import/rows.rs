@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{Definition, Status};
 use crate::protocol::time::Timestamp;
-use crate::store::table::{self, Column, Meaning, Row};
+use crate::store::table::{self, Column, Meaning, Row, TITLE_MAX};
 use crate::store::time;
-use crate::store::wire::bounds::TITLE_MAX;
 use crate::usecase::queue::Queue;
 
 use super::Complaint;
@@ -72,7 +71,8 @@ impl Rest {
 
 fn read_row(q: &Queue, row: &Row, namer: &mut Namer) -> Result<Draft, String> {
     let mut rest = Rest::default();
-    let mut def = Definition { description: row.get(Column::Description).to_owned(), ..Definition::default() };
+    let mut def =
+        Definition { description: row.get(Column::Description).to_owned(), ..Definition::default() };
     let title = row.get(Column::Task).replace('\n', " ");
     def.title = title.chars().take(TITLE_MAX).collect();
     if def.title.len() < title.len() {

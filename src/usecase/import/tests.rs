@@ -141,13 +141,18 @@ fn a_table_is_mapped_as_far_as_it_goes_and_the_rest_is_kept() {
         assert_eq!(statuses, [Pending, Done, Pending, Blocked, Failed, Cancelled, InReview]);
         let first = task("Q-1");
         assert_eq!((first.def().priority, first.def().success_criteria.len()), (Priority::P0, 2));
-        assert_eq!(first.def().due_at.map(crate::store::time::format).as_deref(), Some("2026-02-08T00:00:00.000Z"));
+        assert_eq!(
+            first.def().due_at.map(crate::store::time::format).as_deref(),
+            Some("2026-02-08T00:00:00.000Z")
+        );
         assert!(first.history().iter().all(|op| op.role == Role::Source));
         assert_eq!(note_of(&q, "Q-1"), "see x/y\nEstimate: 3d");
         assert_eq!(note_of(&q, "Q-2"), "owner: kim\ndue: soon");
         assert_eq!(note_of(&q, "Q-3"), "owner: lee\nstatus: doing\npriority: ??");
         let notices = q.notices().join("\n");
-        for part in ["line 4: Q-2: the due `soon`", "line 5: Q-3: the priority `??`", "line 10: ", "`half way`"] {
+        for part in
+            ["line 4: Q-2: the due `soon`", "line 5: Q-3: the priority `??`", "line 10: ", "`half way`"]
+        {
             assert!(notices.contains(part), "{part} is missing in {notices}");
         }
         let again = import(&mut q, Format::Markdown, &TABLE.replace("half way", "done")).unwrap();
@@ -176,7 +181,8 @@ fn an_exported_table_can_be_imported() {
 fn a_text_without_a_table_is_refused() {
     let yard = Yard::local();
     let mut q = yard.queue("a");
-    let error = import(&mut q, Format::Markdown, "# nothing\n\n| a | b |\n|---|---|\n| 1 | 2 |\n").unwrap_err();
+    let error =
+        import(&mut q, Format::Markdown, "# nothing\n\n| a | b |\n|---|---|\n| 1 | 2 |\n").unwrap_err();
     assert!(error.code == "invalid" && error.message.contains("no queue table"), "{error}");
     assert_eq!(format_of("x.md", "{"), Format::Markdown);
     assert_eq!(format_of("x.JSONL", "|"), Format::Jsonl);
