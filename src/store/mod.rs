@@ -1,6 +1,7 @@
 //! State files: the only room that knows what a task, a setting or a session looks like in bytes, where
 //! it lies, and how it gets there whole.
 
+pub mod agents;
 pub mod atomic;
 mod canon;
 pub mod codec;
@@ -10,9 +11,11 @@ pub mod facts;
 pub mod index;
 pub mod json;
 pub mod layout;
+pub mod memory;
 pub mod nearest;
 pub mod parse;
 mod prescan;
+pub mod queries;
 mod scalar;
 pub mod scan;
 pub mod seal;

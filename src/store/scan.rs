@@ -33,6 +33,8 @@ pub enum Scope<'a> {
         /// Any number that differs from scan to scan (random, or a counter): it chooses the slice.
         turn: u64,
     },
+    /// Only the files of these tasks: the rest was looked at a moment ago.
+    Named(&'a [TaskId]),
     /// Everything.
     Full,
 }
@@ -63,6 +65,8 @@ pub enum What {
     NotAFile,
     /// It could not be looked at, so nothing is known; the text says why.
     Unreadable(String),
+    /// A file that is being written, or that a killed process left behind.
+    Temporary,
 }
 
 /// Compares the files below `tasks/` with the index. `now` is the wall clock, compared only with the times of
@@ -78,6 +82,10 @@ pub fn scan(
     scope: Scope<'_>,
 ) -> Result<Vec<Suspect>, IndexError> {
     let mut scan = Scan { disk, layout, index, found: Vec::new() };
+    if let Scope::Named(ids) = scope {
+        scan.named(ids)?;
+        return Ok(tidy(scan.found));
+    }
     let recorded = scan.index.dir_stamps()?.into_iter().collect();
     let dirs = scan.directories();
     let everything = matches!(scope, Scope::Full) || !scan.index.knows_more_than(ALWAYS)?;
@@ -86,7 +94,7 @@ pub fn scan(
         Scope::Usual { turn, .. } if !everything => scan.slice(turn)?,
         _ => BTreeSet::new(),
     };
-    let mut clean = Vec::new();
+    let mut jobs = Vec::new();
     for (shard, stat) in dirs.iter().enumerate() {
         let shard = shard as u8;
         let Look::At(stat) = stat else { continue };
@@ -97,24 +105,26 @@ pub fn scan(
             (false, true) => scan.index.known_in(shard)?,
             (false, false) => continue,
         };
-        let before = scan.found.len();
-        scan.files(shard, &files);
-        if changed && stamp.is_some() {
-            scan.entries(shard, &files);
+        jobs.push(Job { shard, stamp: stamp.filter(|_| changed), files });
+    }
+    let mut strange = scan.files(jobs.iter().flat_map(|job| job.files.iter().map(|file| (job.shard, file))));
+    let mut clean = Vec::new();
+    for Job { shard, stamp, files } in &jobs {
+        let Some(stamp) = stamp else { continue };
+        if scan.entries(*shard, files) {
+            strange.insert(*shard);
         }
         // Recorded only when nothing was found: the next scan must find it again if we die before the
         // caller has dealt with it, and what stays wrong is reported by every command.
-        if let Some(stamp) =
-            stamp.filter(|stamp| changed && scan.found.len() == before && !is_racy(stamp, now))
-        {
-            clean.push((Some(shard), stamp));
+        if !strange.contains(shard) && !is_racy(stamp, now) {
+            clean.push((Some(*shard), *stamp));
         }
     }
     scan.root(&recorded, now, matches!(scope, Scope::Full), &mut clean);
     if let Scope::Usual { named, .. } = scope
         && !everything
     {
-        scan.named(named, &dirs)?;
+        scan.named(named)?;
     }
     let found = scan.found;
     if !clean.is_empty() {
@@ -129,6 +139,15 @@ pub fn scan(
 enum Look {
     At(Option<Stat>),
     Failed,
+}
+
+/// One of the 256 directories that is looked into.
+struct Job {
+    shard: u8,
+    /// Its present stamp, if its entries are to be compared too.
+    stamp: Option<DirStamp>,
+    /// Known files that are looked at.
+    files: Vec<Known>,
 }
 
 struct Scan<'a> {
@@ -194,15 +213,19 @@ impl Scan<'_> {
         Ok((0..count).map(|step| first.wrapping_add(step as u8)).collect())
     }
 
-    /// Compares the known files of one directory.
-    fn files(&mut self, shard: u8, files: &[Known]) {
+    /// Compares known files, all through one handle on `tasks/`; gives the directories in which one differs.
+    /// The directories themselves have been looked at: a link in place of one is never followed.
+    fn files<'k>(&mut self, files: impl Iterator<Item = (u8, &'k Known)>) -> BTreeSet<u8> {
+        let mut strange = BTreeSet::new();
+        let files: Vec<(u8, &Known)> = files.collect();
         if files.is_empty() {
-            return;
+            return strange;
         }
-        let names: Vec<String> = files.iter().map(|known| format!("{}.yaml", known.id)).collect();
-        let dir = self.layout.shard(shard);
-        let looks = self.look(&dir, &names.iter().map(String::as_str).collect::<Vec<_>>());
-        for ((known, name), look) in files.iter().zip(&names).zip(looks) {
+        let names: Vec<String> =
+            files.iter().map(|(shard, known)| format!("{shard:02x}/{}.yaml", known.id)).collect();
+        let root = self.layout.tasks();
+        let looks = self.look(&root, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        for (((shard, known), name), look) in files.iter().zip(&names).zip(looks) {
             let what = match look {
                 Look::At(Some(stat)) if stat == known.stat => continue,
                 Look::At(Some(stat)) if stat.kind != FileKind::File => What::NotAFile,
@@ -210,20 +233,29 @@ impl Scan<'_> {
                 Look::At(None) => What::Vanished,
                 Look::Failed => continue,
             };
-            self.note(dir.join(name), Some(known.id.clone()), what);
+            strange.insert(*shard);
+            self.note(root.join(name), Some(known.id.clone()), what);
         }
+        strange
     }
 
-    /// Looks for entries of one directory that are not known files.
-    fn entries(&mut self, shard: u8, files: &[Known]) {
+    /// Looks for entries of one directory that are not known files; says whether there are any.
+    fn entries(&mut self, shard: u8, files: &[Known]) -> bool {
+        let before = self.found.len();
         let dir = self.layout.shard(shard);
         let entries = match self.disk.list(&dir) {
             Ok(entries) => entries,
-            Err(e) => return self.note(dir, None, What::Unreadable(e.to_string())),
+            Err(e) => {
+                self.note(dir, None, What::Unreadable(e.to_string()));
+                return true;
+            }
         };
         let mut owners: HashMap<String, (&TaskId, bool)> =
             files.iter().map(|known| (known.id.folded(), (&known.id, true))).collect();
         let mut arrived = Vec::new();
+        for (name, _) in entries.iter().filter(|(name, _)| name.starts_with(super::atomic::TEMP_PREFIX)) {
+            self.note(dir.join(name), None, What::Temporary);
+        }
         for (name, kind) in entries.iter().filter(|(name, _)| !is_private(name)) {
             match parse_entry(&shard_name(shard), name) {
                 Ok(id) => arrived.push((name, *kind, id)),
@@ -240,6 +272,7 @@ impl Scan<'_> {
             };
             self.note(dir.join(name), Some(id.clone()), what);
         }
+        self.found.len() > before
     }
 
     /// Looks for entries of `tasks/` that are none of the 256 directories.
@@ -274,15 +307,21 @@ impl Scan<'_> {
         }
     }
 
-    /// Looks at the files that a command is about, known or not.
-    fn named(&mut self, ids: &[TaskId], dirs: &[Look]) -> Result<(), IndexError> {
-        for known in self.index.known_of(ids)? {
-            let shard = shard_of(&known.id);
-            if matches!(dirs.get(usize::from(shard)), Some(Look::At(_))) {
-                self.files(shard, &[known]);
-            }
-        }
+    /// Looks at the files that a command is about, as far as they are known.
+    fn named(&mut self, ids: &[TaskId]) -> Result<(), IndexError> {
+        let known = self.index.known_of(ids)?;
+        let inside: Vec<(u8, &Known)> = known
+            .iter()
+            .map(|file| (shard_of(&file.id), file))
+            .filter(|(shard, _)| self.is_directory_or_absent(*shard))
+            .collect();
+        self.files(inside.into_iter());
         Ok(())
+    }
+
+    fn is_directory_or_absent(&self, shard: u8) -> bool {
+        let stat = self.disk.stat(&self.layout.shard(shard));
+        matches!(stat, Ok(stat) if stat.is_none_or(|stat| stat.kind == FileKind::Dir))
     }
 
     fn note(&mut self, path: PathBuf, id: Option<TaskId>, what: What) {

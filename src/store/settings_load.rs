@@ -91,31 +91,52 @@ pub struct Shown {
 pub struct Loaded {
     /// What is valid.
     pub settings: Settings,
-    /// One origin for each of [`KEYS`].
-    origins: Vec<Origin>,
+    /// One place for each of [`KEYS`].
+    places: Vec<Place>,
+    /// Names and texts of the files that were read.
+    files: Vec<(String, String)>,
+}
+
+/// Where a value stands, as far as that costs nothing: line and column are searched for when somebody asks,
+/// which would otherwise take longer than all the rest.
+#[derive(Debug, Clone, PartialEq)]
+enum Place {
+    Known(Origin),
+    InFile { file: usize, path: Vec<Step> },
 }
 
 impl Loaded {
     /// Every key with its value and origin, in the order of the documentation.
     #[must_use]
     pub fn show(&self) -> Vec<Shown> {
-        let shown = |(key, origin): (&'static Key, &Origin)| Shown {
+        let shown = |(key, place): (&'static Key, &Place)| Shown {
             key: key.name,
             value: one_line(&(key.show)(&self.settings)),
-            origin: origin.clone(),
+            origin: self.origin(place),
         };
-        KEYS.iter().zip(&self.origins).filter(|(key, _)| key.name != "format").map(shown).collect()
+        KEYS.iter().zip(&self.places).filter(|(key, _)| key.name != "format").map(shown).collect()
     }
 
-    fn set(&mut self, key: &Key, value: &Value, origin: Origin) -> Result<(), SettingsError> {
-        (key.read)(&mut self.settings, value).map_err(|message| SettingsError {
-            origin: origin.clone(),
-            message: format!("{}: {message}", key.name),
-        })?;
+    fn set(&mut self, key: &Key, value: &Value, place: Place) -> Result<(), SettingsError> {
+        if let Err(message) = (key.read)(&mut self.settings, value) {
+            let message = format!("{}: {message}", key.name);
+            return Err(SettingsError { origin: self.origin(&place), message });
+        }
         if let Some(slot) = KEYS.iter().position(|k| k.name == key.name) {
-            self.origins[slot] = origin;
+            self.places[slot] = place;
         }
         Ok(())
+    }
+
+    fn origin(&self, place: &Place) -> Origin {
+        match place {
+            Place::Known(origin) => origin.clone(),
+            Place::InFile { file, path } => {
+                let (name, text) = &self.files[*file];
+                let (line, column) = parse::locate(text, path);
+                Origin::File { name: name.clone(), line, column }
+            }
+        }
     }
 }
 
@@ -124,7 +145,8 @@ impl Loaded {
 /// # Errors
 /// The first setting that is unknown or out of bounds, with its place.
 pub fn load(sources: &Sources<'_>) -> Result<Loaded, SettingsError> {
-    let mut loaded = Loaded { settings: Settings::default(), origins: vec![Origin::Default; KEYS.len()] };
+    let places = vec![Place::Known(Origin::Default); KEYS.len()];
+    let mut loaded = Loaded { settings: Settings::default(), places, files: Vec::new() };
     for file in [sources.shared, sources.machine].into_iter().flatten() {
         read_file(&mut loaded, &file)?;
     }
@@ -133,7 +155,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, SettingsError> {
             let origin = Origin::Env(name.clone());
             let value =
                 from_text(key, text).map_err(|message| SettingsError { origin: origin.clone(), message })?;
-            loaded.set(key, &value, origin)?;
+            loaded.set(key, &value, Place::Known(origin))?;
         }
     }
     for (name, text) in sources.options {
@@ -141,7 +163,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, SettingsError> {
         let wrong = |message| SettingsError { origin: origin.clone(), message };
         let key = key(name).ok_or_else(|| wrong(unknown(name)))?;
         let value = from_text(key, text).map_err(wrong)?;
-        loaded.set(key, &value, origin.clone())?;
+        loaded.set(key, &value, Place::Known(origin.clone()))?;
     }
     check(&loaded)?;
     Ok(loaded)
@@ -159,9 +181,9 @@ fn check(loaded: &Loaded) -> Result<(), SettingsError> {
         let section = &name[..name.find('.').unwrap_or(name.len())];
         let mut set = KEYS
             .iter()
-            .zip(&loaded.origins)
-            .filter(|(k, o)| k.name.starts_with(section) && **o != Origin::Default);
-        let origin = set.next_back().map(|(_, origin)| origin.clone()).unwrap_or_default();
+            .zip(&loaded.places)
+            .filter(|(k, place)| k.name.starts_with(section) && **place != Place::Known(Origin::Default));
+        let origin = set.next_back().map(|(_, place)| loaded.origin(place)).unwrap_or_default();
         SettingsError { origin, message: format!("{name}: {message}") }
     })
 }
@@ -174,13 +196,12 @@ fn read_file(loaded: &mut Loaded, file: &File<'_>) -> Result<(), SettingsError> 
         return Ok(());
     }
     let value = parse::parse(text).map_err(wrong)?;
-    let here = |path: &[Step]| {
-        let (line, column) = parse::locate(text, path);
-        at(line, column)
-    };
+    loaded.files.push((file.name.to_owned(), text.to_owned()));
+    let number = loaded.files.len() - 1;
+    let here = |path: &[Step]| Place::InFile { file: number, path: path.to_vec() };
     let Value::Map(entries) = &value else {
         return Err(SettingsError {
-            origin: here(&[]),
+            origin: loaded.origin(&here(&[])),
             message: format!("expected a map of settings, found {}", value.kind()),
         });
     };
@@ -199,7 +220,7 @@ fn read_section(
     loaded: &mut Loaded,
     name: &str,
     value: &Value,
-    here: &dyn Fn(&[Step]) -> Origin,
+    here: &dyn Fn(&[Step]) -> Place,
 ) -> Result<(), SettingsError> {
     let outer = Step::Key(name.to_owned());
     if let Some(key) = key(name) {
@@ -208,7 +229,7 @@ fn read_section(
     let prefix = format!("{name}.");
     if !KEYS.iter().any(|k| k.name.starts_with(&prefix)) {
         let message = unknown(name);
-        return Err(SettingsError { origin: here(&[Step::Name(name.to_owned())]), message });
+        return Err(SettingsError { origin: loaded.origin(&here(&[Step::Name(name.to_owned())])), message });
     }
     let entries = match value {
         Value::Map(entries) => entries,
@@ -216,14 +237,14 @@ fn read_section(
         Value::Null => return Ok(()),
         other => {
             let message = format!("{name}: expected a map of settings, found {}", other.kind());
-            return Err(SettingsError { origin: here(&[outer]), message });
+            return Err(SettingsError { origin: loaded.origin(&here(&[outer])), message });
         }
     };
     for (inner, value) in entries {
         let full = format!("{prefix}{inner}");
         let Some(key) = key(&full) else {
             let path = [outer.clone(), Step::Name(inner.clone())];
-            return Err(SettingsError { origin: here(&path), message: unknown(&full) });
+            return Err(SettingsError { origin: loaded.origin(&here(&path)), message: unknown(&full) });
         };
         loaded.set(key, value, here(&[outer.clone(), Step::Key(inner.clone())]))?;
     }

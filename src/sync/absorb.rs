@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::protocol::id::TaskId;
 use crate::protocol::merge::{missing, rebase, same_task};
 use crate::protocol::task::Task;
-use crate::store::tasks::{FileState, Publish};
+use crate::store::tasks::{FileState, Problem, Publish};
 
 use super::context::{Cx, SyncError};
 use super::fetch::Fetched;
@@ -23,8 +23,9 @@ pub fn absorb(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), Syn
     match shared::read(cx, id) {
         Ok(shared) => with_shared(cx, id, &shared, fetched),
         Err(SyncError::Quarantined { id, problem }) => {
+            // The last good version stays in place; the task is blocked until the remote's can be read.
             fetched.problems.push(format!("{id}: {problem}"));
-            Ok(cx.store.quarantine_remote(cx.world, &id, &problem)?)
+            Ok(cx.store.quarantine(cx.world, &id, &Problem::plain(problem))?)
         }
         Err(error) => Err(error),
     }
@@ -72,6 +73,9 @@ fn merge_in(
     let merged = rebase(view, local, cx.machine);
     for (op, why) in &merged.refused {
         rejected::keep(cx, view.id(), op, &why.to_string())?;
+    }
+    if local.epoch() > merged.task.epoch() {
+        cx.store.raise_epoch_floor(cx.world, view.id(), local.epoch())?;
     }
     let waiting = missing(view, &merged.task).next().is_some() || merged.task.lease() != view.lease();
     let publish = if waiting { Publish::Waiting } else { Publish::Published };

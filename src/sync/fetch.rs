@@ -1,10 +1,10 @@
 //! Bringing what the remote has: list, fetch what moved, look at it, then let it change files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::id::TaskId;
 use crate::store::layout;
-use crate::world::{Oid, RemoteFailure};
+use crate::world::{ObjectsError, Oid};
 
 use super::absorb;
 use super::alarm;
@@ -28,15 +28,22 @@ pub struct Fetched {
 /// # Errors
 /// The remote cannot be reached, or [`SyncError::Rewound`].
 pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
-    let refs = list_and_bring(cx)?;
+    cx.again(|| fetch_once(cx))
+}
+
+fn fetch_once(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
+    // What is known is read before the listing: whatever another process of this machine learns meanwhile is
+    // newer than our listing, and our compare-and-swaps then leave it alone.
+    let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
+    let known_leases: BTreeMap<TaskId, Oid> = known_leases(cx)?.into_iter().collect();
+    let refs = bring(cx, &[&cx.names.branch, &cx.names.leases])?;
     let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let branch = find(&cx.names.branch);
-    let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
     check_forward(cx, known, branch)?;
-    let mut changed = moved_leases(cx, &refs)?;
-    changed.extend(super::files::absorb(cx, known, branch)?);
-    changed.extend(unabsorbed(cx)?);
+    let mut changed = moved_leases(cx, &known_leases, &refs)?;
     let mut fetched = Fetched::default();
+    changed.extend(super::files::absorb(cx, known, branch, &mut fetched.problems)?);
+    changed.extend(cx.store.unabsorbed()?);
     // Where the sync was interrupted the same tasks are absorbed again; that changes nothing.
     cx.store.remember_unabsorbed(&changed)?;
     move_tracking(cx, known, branch)?;
@@ -49,36 +56,24 @@ pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     Ok(fetched)
 }
 
-fn unabsorbed(cx: &Cx<'_>) -> Result<BTreeSet<TaskId>, SyncError> {
-    Ok(cx.store.unabsorbed()?)
-}
-
-/// Lists the remote and fetches the objects; lists again when a ref moved away in between.
-fn list_and_bring(cx: &Cx<'_>) -> Result<Vec<(String, Oid)>, SyncError> {
-    let mut tries = 0;
-    loop {
-        let refs = cx.remote()?.refs(&[&cx.names.branch, &cx.names.leases], cx.limit)?;
-        match ensure_here(cx, &refs) {
-            Ok(()) => return Ok(refs),
-            Err(SyncError::Remote(error)) if tries < 4 && may_pass(error.kind) => {
-                tries += 1;
-                cx.back_off(tries);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// A ref that is gone since the listing, or an object that a concurrent `git gc` took: try again.
-fn may_pass(kind: RemoteFailure) -> bool {
-    matches!(kind, RemoteFailure::MissingObject | RemoteFailure::Other | RemoteFailure::Locked)
-}
-
-/// Fetches the objects of these refs that are not here yet.
+/// Lists refs of the remote and fetches their objects; lists again when a ref moved or went in between, so
+/// that everything listed is here.
 ///
 /// # Errors
 /// The remote cannot be reached.
-pub fn ensure_here(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
+pub fn bring(cx: &Cx<'_>, prefixes: &[&str]) -> Result<Vec<(String, Oid)>, SyncError> {
+    cx.again(|| {
+        let refs = cx.remote()?.refs(prefixes, cx.limit)?;
+        ensure_here(cx, &refs)?;
+        match refs.iter().find(|(name, oid)| landing(cx, name).is_some() && !cx.world.objects.has(*oid)) {
+            Some((_, moved)) => Err(ObjectsError::Missing(*moved).into()),
+            None => Ok(refs),
+        }
+    })
+}
+
+/// Fetches the objects of these refs that are not here yet.
+fn ensure_here(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
     let wanted: Vec<(String, String)> = refs
         .iter()
         .filter(|(_, oid)| !cx.world.objects.has(*oid))
@@ -100,6 +95,11 @@ fn landing(cx: &Cx<'_>, name: &str) -> Option<String> {
 
 /// The branch only ever moves forward; anything else is somebody's force-push, deletion or restore.
 fn check_forward(cx: &Cx<'_>, known: Option<Oid>, now: Option<Oid>) -> Result<(), SyncError> {
+    // An alarm without a memory: the local repository was made anew, and the files have to be published
+    // before anything is taken from the branch.
+    if let (None, Some(text)) = (known, alarm::standing(cx)) {
+        return Err(SyncError::Rewound(text));
+    }
     let forward = match (known, now) {
         (None, _) => true,
         (Some(_), None) => false,
@@ -115,10 +115,13 @@ fn check_forward(cx: &Cx<'_>, known: Option<Oid>, now: Option<Oid>) -> Result<()
 }
 
 /// Brings the memory of lease refs up to date; gives the tasks whose ref moved, came or went.
-fn moved_leases(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<BTreeSet<TaskId>, SyncError> {
+fn moved_leases(
+    cx: &Cx<'_>,
+    known: &BTreeMap<TaskId, Oid>,
+    refs: &[(String, Oid)],
+) -> Result<BTreeSet<TaskId>, SyncError> {
     let mut changed = BTreeSet::new();
-    let known: std::collections::BTreeMap<TaskId, Oid> = known_leases(cx)?.into_iter().collect();
-    let now: std::collections::BTreeMap<TaskId, Oid> =
+    let now: BTreeMap<TaskId, Oid> =
         refs.iter().filter_map(|(name, oid)| Some((cx.names.leased(name)?, *oid))).collect();
     for (id, oid) in &now {
         if known.get(id) != Some(oid) {

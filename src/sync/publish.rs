@@ -60,12 +60,15 @@ pub fn publish(cx: &Cx<'_>, scope: Scope) -> Result<Published, SyncError> {
         if super::alarm::standing(cx).is_some() {
             return Ok(report);
         }
-        let plan = Plan::make(cx, scope)?;
+        let plan = cx.again(|| Plan::make(cx, scope))?;
         if plan.is_empty() {
             return Ok(report);
         }
-        if push_plan(cx, &plan, &mut report)? {
-            continue;
+        match push_plan(cx, &plan, &mut report) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) if error.is_passing() => {}
+            Err(error) => return Err(error),
         }
         report.retries += 1;
         report.replayed += plan.ids.len();
@@ -247,15 +250,17 @@ fn push_plan(cx: &Cx<'_>, plan: &Plan, report: &mut Published) -> Result<bool, S
     }
     for proposal in &plan.leases {
         if outcome.next() == Some(&PushOutcome::Accepted) {
-            register::remember(cx, &proposal.id, Some(proposal.commit))?;
+            register::remember(cx, &proposal.id, proposal.expected, Some(proposal.commit))?;
             absorb::absorb(cx, &proposal.id, &mut Fetched::default())?;
+            // A ref that had to be made anew stands under the rules of a claim: look at the branch again.
+            all &= proposal.expected.is_some();
         } else {
             all = false;
         }
     }
-    for (id, _) in &plan.void {
+    for (id, oid) in &plan.void {
         if outcome.next() == Some(&PushOutcome::Accepted) {
-            register::remember(cx, id, None)?;
+            register::remember(cx, id, Some(*oid), None)?;
             absorb::absorb(cx, id, &mut Fetched::default())?;
         } else {
             all = false;
@@ -278,9 +283,9 @@ fn branch_accepted(cx: &Cx<'_>, plan: &Plan, commit: Oid, report: &mut Published
     report.folded += plan.folds.len();
     let deletions: Vec<RefUpdate> = plan.folds.iter().map(|(id, oid)| deletion(cx, id, *oid)).collect();
     let outcomes = group_push::push(cx, &deletions)?;
-    for ((id, _), outcome) in plan.folds.iter().zip(outcomes) {
+    for ((id, oid), outcome) in plan.folds.iter().zip(outcomes) {
         if outcome == PushOutcome::Accepted {
-            register::remember(cx, id, None)?;
+            register::remember(cx, id, Some(*oid), None)?;
         }
     }
     Ok(())

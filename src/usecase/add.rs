@@ -1,4 +1,4 @@
-//! Adding tasks.
+//! Adding tasks, one or many, with random ids unless they are named, once per idempotency key.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::store::tasks::{FileState, Publish};
 
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
-use super::{around, edit};
+use super::{around, change, edit};
 
 /// What came of an addition.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +86,7 @@ fn write(q: &mut Queue, id: Option<TaskId>, mut def: Definition) -> Result<Added
             .hint("choose another id, or leave --id out to get a random one"));
     }
     let op = q.op(Action::Add(Box::new(def)));
+    change::check_bounds(&op)?;
     let task = next(None, &id, &op).map_err(|why| Error::rejected(&id, &why))?;
     q.store.write(&q.world, &guard, &task, Publish::Waiting).map_err(|e| Error::from_store(&e))?;
     Ok(Added { task, created: true, published: false })

@@ -66,7 +66,7 @@ pub(crate) fn edit(q: &mut Queue, id: &TaskId, decide: Decide<'_>) -> Result<Cha
 
 /// Applies a change of status through the task's register.
 pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_>) -> Result<Changed> {
-    if !q.shared() {
+    if !q.is_shared() {
         let sent = q.world.clock.boottime();
         let (task, repeated) = in_file(q, id, decide)?;
         if !repeated {
@@ -78,10 +78,29 @@ pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_
     if q.no_sync {
         return offline(q, id, actor, decide, no_sync_refused(id));
     }
-    match in_register(q, id, actor, decide) {
+    let mut tries = 0;
+    let outcome = loop {
+        match in_register(q, id, actor, decide) {
+            Err(Attempt::Again(_)) if tries < 5 => {
+                tries += 1;
+                q.cx().back_off(tries);
+            }
+            other => break other,
+        }
+    };
+    match outcome {
+        Err(Attempt::Again(error)) if error.is_unreachable() => {
+            offline(q, id, actor, decide, Error::from_sync(&error))
+        }
+        Err(Attempt::Again(error)) => Err(Error::from_sync(&error)),
         Err(Attempt::Unreachable(error)) => offline(q, id, actor, decide, Error::from_sync(&error)),
         Err(Attempt::Failed(error)) => Err(error),
-        Ok(changed) => Ok(changed),
+        Ok(changed) => {
+            if changed.task.lease().is_none() && !changed.repeated {
+                q.fold_if_due();
+            }
+            Ok(changed)
+        }
     }
 }
 
@@ -110,18 +129,26 @@ fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>) -> Result<(Task, bool
     let task = q.load(id)?;
     let Decision::Do(action) = decide(q, &task)? else { return Ok((task, true)) };
     let heartbeat = matches!(action, Action::Heartbeat { .. });
-    if heartbeat && q.shared() {
+    if heartbeat && q.is_shared() {
         // A renewal that nobody else sees extends nothing: the lease stays as it was last accepted.
         return Ok((task, true));
     }
     let op = q.op(action);
+    check_bounds(&op)?;
     let after = next(Some(&task), id, &op).map_err(|why| Error::rejected(id, &why))?;
     let publish = if heartbeat { Publish::AsBefore } else { Publish::Waiting };
     q.store.write(&q.world, &guard, &after, publish).map_err(|e| Error::from_store(&e))?;
     Ok((after, false))
 }
 
+/// What a file cannot hold is refused before it is written.
+pub(crate) fn check_bounds(op: &Op) -> Result<()> {
+    crate::store::tasks::check_bounds(op).map_err(|why| Error::new(Kind::Refused, "invalid", why))
+}
+
 enum Attempt {
+    /// An object vanished or a ref moved under us: from the start again.
+    Again(SyncError),
     /// The network; a holder's act is kept.
     Unreachable(SyncError),
     /// Anything else.
@@ -130,7 +157,9 @@ enum Attempt {
 
 impl From<SyncError> for Attempt {
     fn from(error: SyncError) -> Self {
-        if error.is_unreachable() {
+        if error.is_passing() {
+            Attempt::Again(error)
+        } else if error.is_unreachable() {
             Attempt::Unreachable(error)
         } else {
             Attempt::Failed(Error::from_sync(&error))
@@ -167,6 +196,12 @@ fn in_register(
         let action = match decide(q, &view) {
             Ok(Decision::Do(action)) => action,
             Ok(Decision::Repeated) => {
+                // A claim that was made but never told, because its process died, is confirmed only now.
+                if actor == Actor::Anyone && !still_stands(q, id, &view)? {
+                    retries += 1;
+                    fetch_now(q)?;
+                    continue;
+                }
                 return Ok(Changed { task: view, published: true, repeated: true, retries });
             }
             // What this machine knows may be old: look once before refusing.
@@ -178,6 +213,7 @@ fn in_register(
             Err(error) => return Err(Attempt::Failed(error)),
         };
         let op = q.op(action);
+        check_bounds(&op)?;
         let sent = q.world.clock.boottime();
         let proposal = match register::propose(&q.cx(), id, &shared, &view, &op)? {
             Ok(proposal) => proposal,
@@ -217,7 +253,8 @@ fn settle_swap(
     before: &Shared,
     op: &Op,
 ) -> std::result::Result<Option<Task>, Attempt> {
-    if actor == Actor::Holder {
+    // A holder whose lease ref had vanished sets it up again under the rules of a claim.
+    if actor == Actor::Holder && before.live_tip().is_some() {
         absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
         return Ok(Some(q.load(id)?));
     }
@@ -233,6 +270,15 @@ fn settle_swap(
     }
 }
 
+/// Whether the claim that a task in progress rests on stands on the remote as well.
+fn still_stands(q: &Queue, id: &TaskId, view: &Task) -> std::result::Result<bool, Attempt> {
+    let claim = view.history().iter().rev().find(|op| matches!(op.action, Action::Claim { .. }));
+    match claim {
+        Some(claim) => Ok(register::stands(&q.cx(), id, claim)?.is_some()),
+        None => Ok(true),
+    }
+}
+
 /// The shared versions of a task, and the task as this machine sees it; `None` if nobody else knows it.
 fn known(q: &Queue, id: &TaskId) -> std::result::Result<Option<(Shared, Task)>, Attempt> {
     let shared = shared::read(&q.cx(), id)?;
@@ -242,7 +288,10 @@ fn known(q: &Queue, id: &TaskId) -> std::result::Result<Option<(Shared, Task)>, 
         FileState::Task { task, .. } => rebase(&merged.task, &task, &q.machine).task,
         FileState::Absent => merged.task,
         FileState::Edited { .. } | FileState::Problem(_) => {
-            return Err(q.load(id).err().map_or_else(|| Attempt::Failed(Error::no_task(id)), Attempt::Failed));
+            return Err(q
+                .load(id)
+                .err()
+                .map_or_else(|| Attempt::Failed(Error::no_task(id)), Attempt::Failed));
         }
     };
     Ok(Some((shared, view)))

@@ -176,7 +176,7 @@ fn unknown_needs(q: &mut Queue, fresh: &[Task]) -> Result<()> {
 fn write(q: &mut Queue, fresh: Vec<Task>, report: &mut Imported) -> Result<()> {
     let decided = |task: &Task| task.history().iter().any(|op| op.action.based_on().is_some());
     let (through_branch, mut plain): (Vec<Task>, Vec<Task>) =
-        fresh.into_iter().partition(|task| q.shared() && decided(task));
+        fresh.into_iter().partition(|task| q.is_shared() && decided(task));
     if !through_branch.is_empty() {
         if q.no_sync {
             return Err(Error::new(

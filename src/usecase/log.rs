@@ -216,7 +216,7 @@ impl Cursor {
 /// # Errors
 /// Unreachable (75).
 pub fn refresh(q: &mut Queue) -> Result<()> {
-    if q.shared() && !q.no_sync {
+    if q.is_shared() && !q.no_sync {
         change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;
     }
     Ok(())

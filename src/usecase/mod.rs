@@ -2,9 +2,12 @@
 
 pub mod add;
 mod around;
+pub mod audit;
 pub mod change;
 pub mod claim;
 pub mod config;
+pub mod doctor;
+pub mod drain;
 pub mod edit;
 pub mod error;
 pub mod export;
@@ -20,7 +23,10 @@ mod needs;
 mod notice;
 pub mod operator;
 pub mod queue;
+#[cfg(test)]
+mod races;
 pub mod read;
+pub mod run;
 pub mod sessions;
 pub mod status;
 mod survey;

@@ -18,9 +18,16 @@ use super::queue::Queue;
 use super::{around, edit};
 
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Opening a queue looks at all files; the use case that follows at once only has to look at its own.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// Looks for files that changed, as far as is cheap, and always at those of the tasks named.
 pub(crate) fn look(q: &mut Queue, named: &[TaskId]) -> Result<()> {
+    let now = q.world.clock.monotonic();
+    if !named.is_empty() && q.looked.is_some_and(|then| now.saturating_sub(then) < RECENT) {
+        return scan(q, Scope::Named(named));
+    }
+    q.looked = Some(now);
     let mut dice = [0u8; 8];
     q.world.random.fill(&mut dice);
     scan(q, Scope::Usual { named, turn: u64::from_le_bytes(dice) })
@@ -34,11 +41,14 @@ pub(crate) fn look_at_all(q: &mut Queue) -> Result<()> {
 fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
     let suspects = q.store.scan(&q.world, scope).map_err(|e| Error::from_store(&e))?;
     let mut adopted = false;
-    q.strays.clear();
+    if !matches!(scope, Scope::Named(_)) {
+        q.strays.clear();
+    }
     for suspect in suspects {
         match (&suspect.id, &suspect.what) {
             (Some(id), What::New | What::Changed) => adopted |= adopt(q, id)?,
             (Some(id), What::Vanished) => restore(q, id)?,
+            (_, What::Temporary) => sweep(q, &suspect),
             _ => stray(q, &suspect),
         }
     }
@@ -51,12 +61,22 @@ fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Removes what a killed process left behind; a living one is still writing.
+fn sweep(q: &Queue, suspect: &Suspect) {
+    let owner =
+        suspect.path.file_name().and_then(|name| crate::store::atomic::temp_pid(&name.to_string_lossy()));
+    if owner.is_some_and(|pid| q.world.process.identify(pid).is_none()) {
+        // What cannot be removed now is seen again by the next command.
+        let _ = q.store.remove_local(&q.world, &suspect.path);
+    }
+}
+
 /// Something below `tasks/` that is no task's file: reported by every command, left alone.
 fn stray(q: &mut Queue, suspect: &Suspect) {
     let why = match &suspect.what {
         What::Misnamed(why) | What::Unreadable(why) => why.as_str(),
         What::NotAFile => "it is not a plain file; orch never follows links or opens devices",
-        What::New | What::Changed | What::Vanished => "it belongs to no task",
+        What::New | What::Changed | What::Vanished | What::Temporary => "it belongs to no task",
     };
     let text = format!("{}: {why}", suspect.path.display());
     q.warn(text.clone());
@@ -117,6 +137,7 @@ fn adopt(q: &mut Queue, id: &TaskId) -> Result<bool> {
 /// A person's edit, as an operation on top of what was known.
 fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<Task, (&'static str, String)> {
     let (told, patch) = interpret(task, known).map_err(|why| (why.key(), why.to_string()))?;
+    check_lease(q, task)?;
     let whole = with_known(told, known);
     let Some(patch) = patch else { return Ok(whole) };
     if let Some(needs) = &patch.needs {
@@ -128,6 +149,18 @@ fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<T
     }
     let op = q.op(Action::Edit(Box::new(patch)));
     next(Some(&whole), task.id(), &op).map_err(|why| ("status", why.to_string()))
+}
+
+/// Heartbeats are not history, so the replay cannot tell whether the lease was edited: the index can.
+fn check_lease(q: &Queue, task: &Task) -> std::result::Result<(), (&'static str, String)> {
+    let seen = q.store.summary(task.id()).ok().flatten();
+    match (task.lease(), seen.as_ref().and_then(Task::lease)) {
+        (Some(mine), Some(seen)) if mine.epoch == seen.epoch && mine != seen => Err((
+            "lease",
+            "`lease` cannot be edited by hand: use `orch heartbeat` or `orch release`".to_owned(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The file's history together with operations that are known and that it lacks: an older copy put back,

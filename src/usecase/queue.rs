@@ -16,6 +16,9 @@ use crate::world::World;
 
 use super::error::{Error, Kind, Result};
 
+/// How long a fold waits for company at least.
+const FOLD_WINDOW: Duration = Duration::from_secs(2);
+
 /// An open queue. Use cases take it and nothing else.
 pub struct Queue {
     pub(crate) world: World,
@@ -28,6 +31,8 @@ pub struct Queue {
     pub(crate) no_sync: bool,
     /// Files that belong to no task, as of the last look.
     pub(crate) strays: Vec<String>,
+    /// When the files were last looked at, on the monotonic clock.
+    pub(crate) looked: Option<Duration>,
     notices: Vec<String>,
 }
 
@@ -66,9 +71,13 @@ impl Queue {
             role: Role::Author,
             no_sync,
             strays: Vec::new(),
+            looked: None,
             notices: Vec::new(),
         };
-        super::notice::look(&mut queue, &[])?;
+        if super::notice::look(&mut queue, &[]).is_err() {
+            // A damaged index has been made anew by now, empty: looking again fills it.
+            super::notice::look(&mut queue, &[])?;
+        }
         if let Some(text) = alarm::standing(&queue.cx()) {
             queue.warn(text);
         }
@@ -176,7 +185,8 @@ impl Queue {
     }
 
     /// Whether other machines share this queue.
-    pub(crate) fn shared(&self) -> bool {
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
         self.world.remote.is_some()
     }
 
@@ -194,7 +204,7 @@ impl Queue {
     ///
     /// Without a remote that means a commit on the local branch.
     pub(crate) fn settle(&mut self) -> Result<bool> {
-        if !self.shared() {
+        if !self.is_shared() {
             local::commit(&self.cx()).map_err(|e| Error::from_sync(&e))?;
             return Ok(true);
         }
@@ -217,6 +227,31 @@ impl Queue {
             }
             Err(error) => Err(Error::from_sync(&error)),
         }
+    }
+
+    /// Folds what has ended, together with everything else that waits, unless this machine did so a moment
+    /// ago. Nobody waits for a fold, so a failure is left to the next one.
+    pub(crate) fn fold_if_due(&mut self) {
+        let now = self.world.clock.monotonic();
+        let last = self.store.meta("folded").ok().flatten().and_then(|text| text.parse().ok());
+        let due =
+            last.is_none_or(|last| now.saturating_sub(Duration::from_millis(last)) >= self.fold_window());
+        if !due || !self.is_shared() || self.no_sync {
+            return;
+        }
+        let noted = self.store.set_meta("folded", &now.as_millis().to_string());
+        if noted.is_ok() {
+            let _ = publish::publish(&self.cx(), publish::Scope::WaitingAndFolds);
+        }
+    }
+
+    /// How long folds wait for company: a moment on a local disk, a share of the push budget elsewhere.
+    fn fold_window(&self) -> Duration {
+        let url = self.settings.remote.as_deref().unwrap_or_default();
+        if crate::world::git_command::transport::is_path(url) {
+            return FOLD_WINDOW;
+        }
+        self.settings.sync.push_budget.interval().max(FOLD_WINDOW)
     }
 
     fn nothing_waits(&self) -> Result<bool> {

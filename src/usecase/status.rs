@@ -94,7 +94,7 @@ pub fn status(q: &mut Queue) -> Result<Report> {
         strays: q.strays.len() as u64,
         leases: leases(q)?,
         unpublished: q.store.count_unpublished().map_err(|e| Error::from_store(&e))?,
-        fetch_age: if q.shared() { q.knowledge_age() } else { None },
+        fetch_age: if q.is_shared() { q.knowledge_age() } else { None },
         paused: around::paused(q)?,
         alarm: alarm::standing(&q.cx()),
         rejected: refused.len() as u64,

@@ -8,9 +8,9 @@ use super::error::{Error, Kind, Result};
 use super::queue::Queue;
 
 /// Loose objects above which the local repository is packed.
-const LOOSE_MAX: u64 = 5_000;
+pub(crate) const LOOSE_MAX: u64 = 5_000;
 /// Packs above which the local repository is packed.
-const PACKS_MAX: u64 = 50;
+pub(crate) const PACKS_MAX: u64 = 50;
 
 /// What a sync did.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,13 +32,17 @@ pub struct Synced {
 /// Synchronises with the remote.
 ///
 /// # Errors
-/// Configuration (78) without a remote, unreachable (75), damaged (8) when the branch was rewound.
+/// Unreachable (75), damaged (8) when the branch was rewound.
 pub fn sync(q: &mut Queue) -> Result<Synced> {
-    if !q.shared() {
+    if !q.is_shared() {
         q.settle()?;
-        return Err(Error::new(Kind::Config, "no_remote", "this queue has no remote to sync with").hint(
-            "`orch init --remote URL` connects it; without one everything is on this machine already",
-        ));
+        q.warn(
+            "this queue has no remote; everything is on this machine (`orch init --remote URL` connects it)",
+        );
+        return Ok(Synced::default());
+    }
+    if q.no_sync {
+        return Err(Error::new(Kind::Usage, "usage", "`sync` and --no-sync contradict each other"));
     }
     let before = rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))?.len();
     let fetched = change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;

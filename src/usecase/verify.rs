@@ -213,7 +213,7 @@ fn remote(q: &Queue, local: &Local, report: &mut Verified) -> Result<()> {
             ..Trouble::default()
         });
     }
-    let name = if q.shared() { TRACKING_BRANCH } else { q.names.branch.as_str() };
+    let name = if q.is_shared() { TRACKING_BRANCH } else { q.names.branch.as_str() };
     let repository = |e: crate::world::ObjectsError| Error::from_sync(&e.into());
     let tip = q.world.objects.get_ref(name).map_err(repository)?;
     if let Some(tip) = tip {
@@ -222,7 +222,7 @@ fn remote(q: &Queue, local: &Local, report: &mut Verified) -> Result<()> {
             shared_path(q, local, &change, report)?;
         }
     }
-    if q.shared() {
+    if q.is_shared() {
         for (id, _) in shared::known_leases(&q.cx()).map_err(|e| Error::from_sync(&e))? {
             shared_task(q, local, &id, report)?;
         }

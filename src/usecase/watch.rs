@@ -64,7 +64,7 @@ pub struct Rules {
 /// # Errors
 /// Unreachable (75) when the remote cannot be asked: leases are not judged from old knowledge.
 pub fn round(q: &mut Queue, rules: Rules) -> Result<Watched> {
-    if q.shared() && !q.no_sync {
+    if q.is_shared() && !q.no_sync {
         change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;
     }
     let mut report = Watched::default();
@@ -74,7 +74,7 @@ pub fn round(q: &mut Queue, rules: Rules) -> Result<Watched> {
     q.role = role;
     result?;
     needs::propagate(q)?;
-    if q.shared() && !q.no_sync {
+    if q.is_shared() && !q.no_sync {
         let published =
             publish::publish(&q.cx(), publish::Scope::WaitingAndFolds).map_err(|e| Error::from_sync(&e))?;
         report.folded = published.folded;
@@ -184,7 +184,7 @@ fn judgement(q: &Queue, task: &Task, lease: &Lease, rules: Rules) -> Result<Judg
 
 /// What moves with every renewal: the object of the lease ref, or epoch and beat without a remote.
 fn token(q: &Queue, task: &Task, lease: &Lease) -> Result<String> {
-    if q.shared() {
+    if q.is_shared() {
         let shared = shared::read(&q.cx(), task.id()).map_err(|e| Error::from_sync(&e))?;
         if let Some(tip) = shared.tip {
             return Ok(tip.oid.to_string());

@@ -7,12 +7,16 @@
 pub mod clock;
 pub mod disk;
 pub mod env;
+pub mod folder;
 pub mod git_command;
+pub mod inspect;
 mod lock;
 pub mod paths;
 pub mod process;
+pub mod program;
 pub mod random;
 pub mod remote;
+pub mod watcher;
 
 use std::fmt;
 use std::io;

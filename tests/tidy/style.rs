@@ -12,7 +12,8 @@ const FUNCTION_LINES: usize = 70;
 ///
 /// For exhaustive matches and event loops that would be harder to read in pieces. The number is a ratchet:
 /// a test fails when the function is more than ten lines shorter than it says, so that room never piles up.
-const LONG_FUNCTIONS: [(&str, &str, usize); 1] = [("src/protocol/transition.rs", "decide", 76)];
+const LONG_FUNCTIONS: [(&str, &str, usize); 2] =
+    [("src/protocol/transition.rs", "decide", 76), ("src/store/prescan.rs", "tokens", 88)];
 
 /// Functions with their first line and length in lines.
 fn functions(source: &Source) -> Vec<(usize, String, usize)> {

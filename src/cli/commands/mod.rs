@@ -1,11 +1,16 @@
 //! One file per command, or per small family. The doc comment of each argument struct is its help text.
 
 pub mod add;
+pub mod audit;
 pub mod check;
 pub mod checkpoint;
 pub mod claim;
 pub mod completions;
 pub mod config;
+pub mod demo;
+pub mod dispatch;
+pub mod doctor;
+pub mod drain;
 pub mod edit;
 pub mod explain;
 pub mod export;
@@ -16,6 +21,7 @@ pub mod heartbeat;
 pub mod holder;
 pub mod import;
 pub mod init;
+mod keeper;
 pub mod list;
 pub mod log;
 pub mod man;
@@ -28,7 +34,10 @@ pub mod sessions;
 pub mod show;
 pub mod status;
 pub mod sync;
+pub mod up;
 pub mod verify;
 pub mod version;
 pub mod watchdog;
+pub mod work;
+mod worker;
 pub mod workers;

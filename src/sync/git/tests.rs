@@ -1,3 +1,5 @@
+//! Tests of the local repository against the `git` executable.
+
 use std::process::Command;
 
 use super::*;
