@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::rig::{At, Fate, at_nth, die, killed, rig_clock, rig_remote};
 use super::*;
+use crate::protocol::task::Reason;
 use crate::store::tasks::Publish;
+use crate::sync::{rejected, rename};
 use crate::usecase::error::Kind;
 use crate::usecase::holder::Failure;
 use crate::usecase::testing::{add, finish};
-use crate::protocol::task::Reason;
-use crate::sync::{rejected, rename};
 
 /// A machine died after its claim was pushed and before it had looked at the branch again. In between
 /// another machine had claimed, finished and folded the task. The next command of the first session found
