@@ -254,12 +254,16 @@ fn finish(play: &mut Play<'_>) -> Result<()> {
         Ok((done == project::jobs().len()).then_some(()))
     })?;
     play.line("every task is done");
-    play.until("the workers have ended by themselves", |play, _| {
+    for which in [LAPTOP, CI] {
+        play.stage.must(which, "you", &["drain"])?;
+    }
+    play.until("the workers have drained", |play, _| {
         Ok(play.workers.iter_mut().all(|worker| worker.program.ended().is_some()).then_some(()))
     })?;
     for worker in &mut play.workers {
         play.facts.workers.push((worker.session.clone(), worker.program.ended()));
     }
+    play.line("laptop, ci: `orch drain` lets the workers end");
     play.facts.cut_reason = play.facts.cut_bundle.as_deref().and_then(reason_of);
     play.line("office: power is back");
     play.connected = vec![OFFICE, LAPTOP, CI];

@@ -144,9 +144,10 @@ fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<T
 fn check_lease(q: &Queue, task: &Task) -> std::result::Result<(), (&'static str, String)> {
     let seen = q.store.summary(task.id()).ok().flatten();
     match (task.lease(), seen.as_ref().and_then(Task::lease)) {
-        (Some(mine), Some(seen)) if mine.epoch == seen.epoch && mine != seen => {
-            Err(("lease", "`lease` cannot be edited by hand: use `orch heartbeat` or `orch release`".to_owned()))
-        }
+        (Some(mine), Some(seen)) if mine.epoch == seen.epoch && mine != seen => Err((
+            "lease",
+            "`lease` cannot be edited by hand: use `orch heartbeat` or `orch release`".to_owned(),
+        )),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! `orch demo`.
+//! `orch demo`: plays the rehearsal for whoever watches, and tells how it went.
 
 use std::path::PathBuf;
 
