@@ -236,6 +236,7 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
     let ask = queue.settings().remote.is_some() && !request.no_sync;
     let mut branches = false;
     if ask {
+        git_version()?;
         let found = init::probe(&queue)?;
         branches = found.branches;
         notes.extend(found.notes);
@@ -252,6 +253,14 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
     }
     notes.extend(queue.notices());
     Ok(notes)
+}
+
+/// A shared queue needs a `git` that is new enough.
+fn git_version() -> Result<()> {
+    Git::default().version(Duration::from_secs(10)).map(drop).map_err(|e| {
+        Error::new(Kind::Config, "git", e.message)
+            .hint("install a newer git; `orch doctor` shows which one is found")
+    })
 }
 
 /// The code repository that the state directory lies in: the nearest parent with a `.git`.

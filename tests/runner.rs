@@ -51,6 +51,8 @@ mod test_two_machines;
 #[cfg(test)]
 mod test_watchdog;
 #[cfg(test)]
+mod test_work;
+#[cfg(test)]
 mod tidy;
 
 #[cfg(test)]

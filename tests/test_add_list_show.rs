@@ -252,8 +252,14 @@ fn tasks_come_by_priority() {
 fn text_from_elsewhere_cannot_drive_a_terminal() {
     let env = TestEnv::new();
     let a = env.local("a");
-    a.orch(["add", "--id", "X", "--title", "red \u{1b}[31malert\u{1b}]0;owned\u{7} \u{202e}gnp.exe"]).ok();
-    for args in [&["list"][..], &["show", "X"], &["explain", "X"], &["log", "X"]] {
+    let hostile = "red \u{1b}[31malert\u{1b}]0;owned\u{7} \u{202e}gnp.exe";
+    let titled = a.orch(["add", "--title", hostile]);
+    titled.exits(5);
+    assert!(!titled.stderr.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{titled}");
+    a.orch(["add", "--id", "X", "--title", "plain", "--description", hostile, "--success-criteria", hostile])
+        .ok();
+    a.orch(["note", "X", "--text", hostile]).ok();
+    for args in [&["list"][..], &["show", "X"], &["explain", "X"], &["resume", "X"]] {
         let run = a.orch(args);
         let shown = format!("{}{}", run.stdout, run.stderr);
         assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{run}");

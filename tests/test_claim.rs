@@ -88,7 +88,9 @@ fn two_machines_race_for_one_task_over_every_remote() {
 fn sixteen_processes_pick_eight_local_tasks() {
     let env = TestEnv::new();
     let a = env.local("a");
-    (0..8).for_each(|n| a.add(&format!("T-{n}")));
+    for n in 0..8 {
+        a.add(&format!("T-{n}"));
+    }
     let runs = racers(std::slice::from_ref(&a), 16, &["pick"]);
     let won = winners(&runs);
     assert_eq!(won.len(), 8, "{won:?}");
@@ -102,7 +104,9 @@ fn processes_on_four_machines_pick_different_tasks() {
     let env = TestEnv::new();
     let remote = env.remote();
     let machines: Vec<_> = (0..4).map(|n| env.joined(&format!("m{n}"), &remote)).collect();
-    (0..8).for_each(|n| machines[0].add(&format!("T-{n}")));
+    for n in 0..8 {
+        machines[0].add(&format!("T-{n}"));
+    }
     machines[0].orch(["sync"]).ok();
     let runs = racers(&machines, 2, &["pick"]);
     let won = winners(&runs);

@@ -13,7 +13,7 @@ const ACTS: [&[&str]; 5] = [
 /// Claims the task as soon as the old lease has lapsed in the eyes of this machine.
 fn take_over(machine: &Machine) {
     until("the lease lapses", || {
-        let run = machine.orch(["claim", "T-1"]);
+        let run = machine.orch(["claim", "T-1", "--lease", "5m"]);
         assert!(run.code == 0 || run.code == 4, "{run}");
         (run.code == 0).then_some(())
     });

@@ -25,7 +25,9 @@ fn two_copies_of_one_state_directory_are_merged_file_by_file() {
     let env = TestEnv::new();
     let remote = env.remote();
     let a = env.joined("a", &remote);
-    ["T-1", "T-2", "T-3"].iter().for_each(|id| a.add(id));
+    for id in ["T-1", "T-2", "T-3"] {
+        a.add(id);
+    }
     let twin = a.copy("twin").session("twin-session");
     // Both are at work, published and not.
     a.orch(["claim", "T-1"]).ok();
@@ -57,7 +59,9 @@ fn two_copies_of_one_state_directory_are_merged_file_by_file() {
 fn without_a_remote_the_union_of_different_tasks_is_kept() {
     let env = TestEnv::new();
     let a = env.local("a");
-    ["T-1", "T-2"].iter().for_each(|id| a.add(id));
+    for id in ["T-1", "T-2"] {
+        a.add(id);
+    }
     let twin = a.copy("twin").session("twin-session");
     a.add("A-1");
     twin.add("B-1");
@@ -73,7 +77,9 @@ fn without_a_remote_the_union_of_different_tasks_is_kept() {
 fn lock_files_may_vanish_at_any_time() {
     let env = TestEnv::new();
     let a = env.local("a");
-    (0..6).for_each(|n| a.add(&format!("T-{n}")));
+    for n in 0..6 {
+        a.add(&format!("T-{n}"));
+    }
     let stop = std::sync::atomic::AtomicBool::new(false);
     let runs = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -102,7 +108,9 @@ fn lock_files_may_vanish_at_any_time() {
 fn the_index_may_be_deleted_or_damaged() {
     let env = TestEnv::new();
     let a = env.local("a");
-    (0..3).for_each(|n| a.add(&format!("T-{n}")));
+    for n in 0..3 {
+        a.add(&format!("T-{n}"));
+    }
     a.orch(["claim", "T-1"]).ok();
     for damage in ["delete", "rubbish"] {
         let before = a.json(["list"]);

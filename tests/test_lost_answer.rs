@@ -19,7 +19,9 @@ fn over_http() -> (TestEnv, Remote, Machine, Machine) {
 fn a_claim_whose_answer_was_lost_is_ours() {
     for lost in 1..4 {
         let (_env, remote, a, b) = over_http();
-        (0..lost).for_each(|_| remote.next_request(Fault::LoseAnswer));
+        for _ in 0..lost {
+            remote.next_request(Fault::LoseAnswer);
+        }
         let claimed = a.json(["claim", "T-1"]);
         assert_eq!(
             (&claimed["epoch"], &claimed["confirmed"]),

@@ -79,8 +79,12 @@ fn what_was_added_offline_on_two_machines_meets_at_the_remote() {
     let (_env, remote, a, b) = shared();
     b.orch(["sync"]).ok();
     remote.go_away();
-    (0..3).for_each(|n| a.add(&format!("A-{n}")));
-    (0..3).for_each(|n| b.add(&format!("B-{n}")));
+    for n in 0..3 {
+        a.add(&format!("A-{n}"));
+    }
+    for n in 0..3 {
+        b.add(&format!("B-{n}"));
+    }
     remote.come_back();
     for machine in [&a, &b, &a] {
         machine.orch(["sync"]).ok();

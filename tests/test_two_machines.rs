@@ -115,7 +115,9 @@ fn a_small_fleet_drains_a_queue() {
     let env = TestEnv::new();
     let remote = env.remote();
     let machines: Vec<Machine> = (0..3).map(|n| env.joined(&format!("m{n}"), &remote)).collect();
-    (0..6).for_each(|n| machines[0].add(&format!("T-{n}")));
+    for n in 0..6 {
+        machines[0].add(&format!("T-{n}"));
+    }
     let done = std::thread::scope(|scope| {
         let workers: Vec<_> = machines.iter().map(|machine| scope.spawn(move || drain(machine))).collect();
         workers
@@ -128,7 +130,9 @@ fn a_small_fleet_drains_a_queue() {
     ids.dedup();
     assert_eq!((done.len(), ids.len()), (6, 6), "each task is done once: {done:?}");
     for _ in 0..2 {
-        machines.iter().for_each(|machine| drop(machine.json(["sync"])));
+        for machine in &machines {
+            machine.orch(["sync"]).ok();
+        }
     }
     for machine in &machines {
         assert_eq!(machine.task_files(), machines[0].task_files());

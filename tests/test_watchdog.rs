@@ -52,9 +52,9 @@ fn a_heartbeat_in_between_wins() {
     let remote = env.remote();
     let (a, w) = (env.joined("a", &remote).impatient(), env.joined("w", &remote).impatient());
     a.add("T-1");
-    a.orch(["claim", "T-1", "--lease", "2s"]).ok();
+    a.orch(["claim", "T-1", "--lease", "4s"]).ok();
     // The holder beats for longer than a lease lasts, and the watchdog looks all the time.
-    for _ in 0..8 {
+    for _ in 0..10 {
         a.orch(["heartbeat", "T-1"]).ok();
         let report = w.json(["recover"]);
         assert_eq!(ids(&report["recovered"]), Vec::<&str>::new());
@@ -105,7 +105,9 @@ fn many_watchdogs_recover_a_task_once() {
         total += runs.iter().map(|run| ids(&run.ok().data()["recovered"]).len()).sum::<usize>();
         (total > 0).then_some(())
     });
-    watchers.iter().for_each(|w| drop(w.json(["recover"])));
+    for watcher in &watchers {
+        watcher.orch(["recover"]).ok();
+    }
     let task = watchers[0].show("T-1");
     let recoveries =
         task["history"].as_array().expect("a list").iter().filter(|op| op["do"] == "recover").count();

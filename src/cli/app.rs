@@ -90,6 +90,8 @@ commands! {
     Dispatch(c::dispatch::Dispatch),
     Up(c::up::Up),
     Drain(c::drain::Drain),
+    Doctor(c::doctor::Doctor),
+    Audit(c::audit::Audit),
     Check(c::check::Check),
     Config(c::config::Config),
     Schema(c::schema::Schema),

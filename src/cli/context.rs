@@ -17,6 +17,7 @@ use crate::protocol::time::Timestamp;
 use crate::protocol::transition::status_word;
 use crate::store::codec::FILE_MAX;
 use crate::usecase::change::Changed;
+use crate::usecase::doctor::Report;
 use crate::usecase::error::{Error, Kind, Result};
 use crate::usecase::queue::Queue;
 use crate::world::clock::RealClock;
@@ -108,6 +109,14 @@ impl Context {
         let outcome = act(&mut queue);
         self.notices.extend(queue.notices());
         outcome
+    }
+
+    /// Examines the machine around the state directory, also where no queue can be opened.
+    ///
+    /// # Errors
+    /// Not found where no queue is.
+    pub fn doctor(&self, repair: bool) -> Result<Report> {
+        machine::doctor(&self.options()?, repair)
     }
 
     /// Reads a file that a person named, or standard input for `-`: at most the size of a task file.

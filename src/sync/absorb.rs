@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::protocol::id::TaskId;
 use crate::protocol::merge::{missing, rebase, same_task};
 use crate::protocol::task::Task;
-use crate::store::tasks::{FileState, Publish};
+use crate::store::tasks::{FileState, Problem, Publish};
 
 use super::context::{Cx, SyncError};
 use super::fetch::Fetched;
@@ -23,9 +23,9 @@ pub fn absorb(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), Syn
     match shared::read(cx, id) {
         Ok(shared) => with_shared(cx, id, &shared, fetched),
         Err(SyncError::Quarantined { id, problem }) => {
-            // The last good version stays in place here; acts on the task are refused while it cannot be read.
+            // The last good version stays in place; the task is blocked until the remote's can be read.
             fetched.problems.push(format!("{id}: {problem}"));
-            Ok(())
+            Ok(cx.store.quarantine(cx.world, &id, &Problem::plain(problem))?)
         }
         Err(error) => Err(error),
     }

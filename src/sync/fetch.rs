@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::id::TaskId;
 use crate::store::layout;
-use crate::world::{Oid, RemoteFailure};
+use crate::world::{ObjectsError, Oid};
 
 use super::absorb;
 use super::alarm;
@@ -28,11 +28,15 @@ pub struct Fetched {
 /// # Errors
 /// The remote cannot be reached, or [`SyncError::Rewound`].
 pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
+    cx.again(|| fetch_once(cx))
+}
+
+fn fetch_once(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     // What is known is read before the listing: whatever another process of this machine learns meanwhile is
     // newer than our listing, and our compare-and-swaps then leave it alone.
     let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
     let known_leases: BTreeMap<TaskId, Oid> = known_leases(cx)?.into_iter().collect();
-    let refs = list_and_bring(cx)?;
+    let refs = bring(cx, &[&cx.names.branch, &cx.names.leases])?;
     let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let branch = find(&cx.names.branch);
     check_forward(cx, known, branch)?;
@@ -52,32 +56,24 @@ pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     Ok(fetched)
 }
 
-/// Lists the remote and fetches the objects; lists again when a ref moved away in between.
-pub(super) fn list_and_bring(cx: &Cx<'_>) -> Result<Vec<(String, Oid)>, SyncError> {
-    let mut tries = 0;
-    loop {
-        let refs = cx.remote()?.refs(&[&cx.names.branch, &cx.names.leases], cx.limit)?;
-        match ensure_here(cx, &refs) {
-            Ok(()) => return Ok(refs),
-            Err(SyncError::Remote(error)) if tries < 4 && may_pass(error.kind) => {
-                tries += 1;
-                cx.back_off(tries);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// A ref that is gone since the listing, or an object that a concurrent `git gc` took: try again.
-fn may_pass(kind: RemoteFailure) -> bool {
-    matches!(kind, RemoteFailure::MissingObject | RemoteFailure::Other | RemoteFailure::Locked)
-}
-
-/// Fetches the objects of these refs that are not here yet.
+/// Lists refs of the remote and fetches their objects; lists again when a ref moved or went in between, so
+/// that everything listed is here.
 ///
 /// # Errors
 /// The remote cannot be reached.
-pub fn ensure_here(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
+pub fn bring(cx: &Cx<'_>, prefixes: &[&str]) -> Result<Vec<(String, Oid)>, SyncError> {
+    cx.again(|| {
+        let refs = cx.remote()?.refs(prefixes, cx.limit)?;
+        ensure_here(cx, &refs)?;
+        match refs.iter().find(|(name, oid)| landing(cx, name).is_some() && !cx.world.objects.has(*oid)) {
+            Some((_, moved)) => Err(ObjectsError::Missing(*moved).into()),
+            None => Ok(refs),
+        }
+    })
+}
+
+/// Fetches the objects of these refs that are not here yet.
+fn ensure_here(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
     let wanted: Vec<(String, String)> = refs
         .iter()
         .filter(|(_, oid)| !cx.world.objects.has(*oid))

@@ -28,7 +28,7 @@ pub fn commit(cx: &Cx<'_>) -> Result<usize, SyncError> {
         let Some(guard) = cx.store.lock_named(cx.world, Named::Commit, Duration::ZERO)? else {
             return Ok(total);
         };
-        let count = commit_once(cx)?;
+        let count = cx.again(|| commit_once(cx))?;
         drop(guard);
         total += count;
         // Somebody who met our lock relies on this second look.

@@ -20,3 +20,4 @@ pub mod rejected;
 pub mod rename;
 pub mod repair;
 pub mod shared;
+pub mod whole;

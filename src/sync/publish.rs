@@ -60,12 +60,15 @@ pub fn publish(cx: &Cx<'_>, scope: Scope) -> Result<Published, SyncError> {
         if super::alarm::standing(cx).is_some() {
             return Ok(report);
         }
-        let plan = Plan::make(cx, scope)?;
+        let plan = cx.again(|| Plan::make(cx, scope))?;
         if plan.is_empty() {
             return Ok(report);
         }
-        if push_plan(cx, &plan, &mut report)? {
-            continue;
+        match push_plan(cx, &plan, &mut report) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) if error.is_passing() => {}
+            Err(error) => return Err(error),
         }
         report.retries += 1;
         report.replayed += plan.ids.len();

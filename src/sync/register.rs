@@ -6,7 +6,7 @@ use crate::protocol::task::Task;
 use crate::protocol::transition::next;
 use crate::store::codec;
 use crate::store::layout;
-use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate, RemoteFailure};
+use crate::world::{NewCommit, ObjectsError, Oid, PushOutcome, RefUpdate, RemoteFailure};
 
 use super::context::{Cx, SyncError};
 use super::fetch;
@@ -112,6 +112,10 @@ pub fn swap(cx: &Cx<'_>, proposal: &Proposal, retries: &mut u32) -> Result<Swapp
         if actual != proposal.expected {
             return Ok(Swapped::Lost);
         }
+        if !cx.world.objects.has(proposal.commit) {
+            // A concurrent `git gc` took it before it was pushed; the caller writes it anew.
+            return Err(ObjectsError::Missing(proposal.commit).into());
+        }
         tries += 1;
         *retries += 1;
         if tries >= TRIES {
@@ -171,10 +175,9 @@ pub fn stands(cx: &Cx<'_>, id: &TaskId, op: &Op) -> Result<Option<Shared>, SyncE
     // Read before the listing: what another process learns meanwhile is newer, and no sign of a rewind.
     let known = cx.world.objects.get_ref(super::names::TRACKING_BRANCH)?;
     let known_lease = cx.world.objects.get_ref(&tracking_lease(id))?;
-    let refs = cx.remote()?.refs(&[&cx.names.branch, &lease_name], cx.limit)?;
+    let refs = fetch::bring(cx, &[&cx.names.branch, &lease_name])?;
     let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let (branch, lease) = (find(&cx.names.branch), find(&lease_name));
-    fetch::ensure_here(cx, &refs)?;
     if let Some(known) = known
         && !branch.is_some_and(|now| cx.world.objects.is_ancestor(known, now).unwrap_or(false))
     {

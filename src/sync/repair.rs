@@ -38,6 +38,8 @@ pub struct Republished {
     pub refused: usize,
     /// The local ref that keeps the branch as this machine knew it, where the remote goes on without it.
     pub kept: Option<String>,
+    /// What a person should know about files that were taken over, or could not be.
+    pub problems: Vec<String>,
 }
 
 /// Publishes this machine's state again and takes over what the remote holds besides.
@@ -48,7 +50,7 @@ pub fn republish(cx: &Cx<'_>) -> Result<Republished, SyncError> {
     let mut leases = 0;
     for round in 0..ROUNDS {
         let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
-        let refs = fetch::list_and_bring(cx)?;
+        let refs = fetch::bring(cx, &[&cx.names.branch, &cx.names.leases])?;
         let now = find(&refs, &cx.names.branch);
         let plan = Plan::make(cx, known, now, &refs)?;
         // First, because once the branch has moved nothing shows any more that they were lost with it.
@@ -86,7 +88,7 @@ impl Plan {
     ) -> Result<Plan, SyncError> {
         let mut plan = Plan { target: now, rewound: false, tasks: BTreeSet::new(), refused: Vec::new() };
         let Some(known) = known else {
-            plan.from_files(cx, now, refs)?;
+            plan.replay_files(cx, now, refs)?;
             return Ok(plan);
         };
         let objects = &cx.world.objects;
@@ -97,7 +99,7 @@ impl Plan {
         }
         plan.rewound = true;
         match now {
-            Some(now) if !objects.is_ancestor(now, known)? => plan.from_memory(cx, known, now)?,
+            Some(now) if !objects.is_ancestor(now, known)? => plan.replay_memory(cx, known, now)?,
             _ => {
                 plan.tasks = fetch::changed_tasks(cx, now, Some(known))?;
                 plan.target = Some(known);
@@ -107,7 +109,7 @@ impl Plan {
     }
 
     /// The remote went another way: replays on it what the branch was known to hold.
-    fn from_memory(&mut self, cx: &Cx<'_>, known: Oid, now: Oid) -> Result<(), SyncError> {
+    fn replay_memory(&mut self, cx: &Cx<'_>, known: Oid, now: Oid) -> Result<(), SyncError> {
         let mut draft = Draft::default();
         for id in fetch::changed_tasks(cx, Some(now), Some(known))? {
             let ours = match read_at(cx, Some(known), None, &id) {
@@ -123,7 +125,12 @@ impl Plan {
     }
 
     /// Nothing is remembered: the files are all that this machine has, and they hold every operation.
-    fn from_files(&mut self, cx: &Cx<'_>, now: Option<Oid>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
+    fn replay_files(
+        &mut self,
+        cx: &Cx<'_>,
+        now: Option<Oid>,
+        refs: &[(String, Oid)],
+    ) -> Result<(), SyncError> {
         let mut draft = Draft::default();
         for id in cx.store.ids()? {
             // A task in flight is decided by its lease ref; what this machine has to add waits as ever.
@@ -186,14 +193,17 @@ impl Plan {
     }
 }
 
+/// Files by path, as a commit takes them.
+type Changes = Vec<(String, Option<Vec<u8>>)>;
+
 #[derive(Default)]
 struct Draft {
-    files: Vec<(String, Option<Vec<u8>>)>,
+    files: Changes,
     ops: Vec<(String, Op)>,
 }
 
 /// Shared files that changed on this side only since both sides parted.
-fn lost_files(cx: &Cx<'_>, known: Oid, now: Oid) -> Result<Vec<(String, Option<Vec<u8>>)>, SyncError> {
+fn lost_files(cx: &Cx<'_>, known: Oid, now: Oid) -> Result<Changes, SyncError> {
     let objects = &cx.world.objects;
     let common = chain::common(&**objects, known, now)?;
     let mut lost = Vec::new();
@@ -246,13 +256,14 @@ fn finish(
     cx.store.remember_unabsorbed(&touched)?;
     fetch::move_tracking(cx, known, plan.target)?;
     alarm::lower(cx)?;
-    fetch::fetch(cx)?;
+    problems.extend(fetch::fetch(cx)?.problems);
     Ok(Republished {
         branch: plan.target != now,
         tasks: plan.tasks.len(),
         leases,
         refused: plan.refused.len(),
         kept,
+        problems,
     })
 }
 

@@ -78,7 +78,21 @@ pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_
     if q.no_sync {
         return offline(q, id, actor, decide, no_sync_refused(id));
     }
-    match in_register(q, id, actor, decide) {
+    let mut tries = 0;
+    let outcome = loop {
+        match in_register(q, id, actor, decide) {
+            Err(Attempt::Again(_)) if tries < 5 => {
+                tries += 1;
+                q.cx().back_off(tries);
+            }
+            other => break other,
+        }
+    };
+    match outcome {
+        Err(Attempt::Again(error)) if error.is_unreachable() => {
+            offline(q, id, actor, decide, Error::from_sync(&error))
+        }
+        Err(Attempt::Again(error)) => Err(Error::from_sync(&error)),
         Err(Attempt::Unreachable(error)) => offline(q, id, actor, decide, Error::from_sync(&error)),
         Err(Attempt::Failed(error)) => Err(error),
         Ok(changed) => {
@@ -133,6 +147,8 @@ pub(crate) fn check_bounds(op: &Op) -> Result<()> {
 }
 
 enum Attempt {
+    /// An object vanished or a ref moved under us: from the start again.
+    Again(SyncError),
     /// The network; a holder's act is kept.
     Unreachable(SyncError),
     /// Anything else.
@@ -141,7 +157,9 @@ enum Attempt {
 
 impl From<SyncError> for Attempt {
     fn from(error: SyncError) -> Self {
-        if error.is_unreachable() {
+        if error.is_passing() {
+            Attempt::Again(error)
+        } else if error.is_unreachable() {
             Attempt::Unreachable(error)
         } else {
             Attempt::Failed(Error::from_sync(&error))

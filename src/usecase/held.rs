@@ -56,7 +56,7 @@ pub(crate) fn check(q: &Queue, task: &Task, named: Option<u64>, verb: &'static s
         Action::Claim { epoch, .. } if mine(&op.by, &op.machine) => Some(epoch),
         _ => None,
     });
-    let Some(held) = held else { return Err(stranger(q, task, verb)) };
+    let Some(held) = held else { return Err(dropped(q, task).unwrap_or_else(|| stranger(q, task, verb))) };
     match task.lease() {
         Some(lease) if mine(&lease.session, &lease.machine) => {
             if named.is_some_and(|epoch| epoch < lease.epoch) {
@@ -104,6 +104,17 @@ fn ended(q: &Queue, task: &Task, held: u64, named: Option<u64>, verb: &'static s
         }
         None => Err(fenced(task, "fenced", format!("epoch {held} is over"))),
     }
+}
+
+/// A claim that this machine remembers although the task's history has no place for it any more: its lease
+/// ref vanished and somebody else was faster.
+fn dropped(q: &Queue, task: &Task) -> Option<Error> {
+    let held = q.store.held(&q.world, task.id()).filter(|held| held.session == q.session)?;
+    Some(fenced(
+        task,
+        "fenced",
+        format!("epoch {} did not last; the task is at epoch {}", held.epoch, task.epoch()),
+    ))
 }
 
 fn word(task: &Task) -> &'static str {

@@ -23,6 +23,8 @@ mod needs;
 mod notice;
 pub mod operator;
 pub mod queue;
+#[cfg(test)]
+mod races;
 pub mod read;
 pub mod run;
 pub mod sessions;

@@ -48,6 +48,7 @@ fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
         match (&suspect.id, &suspect.what) {
             (Some(id), What::New | What::Changed) => adopted |= adopt(q, id)?,
             (Some(id), What::Vanished) => restore(q, id)?,
+            (_, What::Temporary) => sweep(q, &suspect),
             _ => stray(q, &suspect),
         }
     }
@@ -60,12 +61,22 @@ fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Removes what a killed process left behind; a living one is still writing.
+fn sweep(q: &Queue, suspect: &Suspect) {
+    let owner =
+        suspect.path.file_name().and_then(|name| crate::store::atomic::temp_pid(&name.to_string_lossy()));
+    if owner.is_some_and(|pid| q.world.process.identify(pid).is_none()) {
+        // What cannot be removed now is seen again by the next command.
+        let _ = q.store.remove_local(&q.world, &suspect.path);
+    }
+}
+
 /// Something below `tasks/` that is no task's file: reported by every command, left alone.
 fn stray(q: &mut Queue, suspect: &Suspect) {
     let why = match &suspect.what {
         What::Misnamed(why) | What::Unreadable(why) => why.as_str(),
         What::NotAFile => "it is not a plain file; orch never follows links or opens devices",
-        What::New | What::Changed | What::Vanished => "it belongs to no task",
+        What::New | What::Changed | What::Vanished | What::Temporary => "it belongs to no task",
     };
     let text = format!("{}: {why}", suspect.path.display());
     q.warn(text.clone());

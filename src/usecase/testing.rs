@@ -32,6 +32,11 @@ impl Yard {
         Yard { dir, remote: Some(remote) }
     }
 
+    /// The bare repository.
+    pub fn remote(&self) -> &Path {
+        self.remote.as_deref().unwrap()
+    }
+
     /// The state directory of a machine.
     pub fn state(&self, machine: &str) -> PathBuf {
         self.dir.path().join(machine).join("state")

@@ -10,6 +10,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest pause after a failure that may pass.
 const LONGEST_TROUBLE: Duration = Duration::from_secs(60);
+/// Failures in a row after which a worker with an end of its own gives up.
+const PATIENCE: u32 = 6;
 /// Looks are at least this far apart, however many files change.
 const SHORTEST: Duration = Duration::from_millis(100);
 /// A wait without a known end.
@@ -241,10 +243,15 @@ impl Dispatcher {
     }
 
     fn trouble(&mut self, now: Duration, passing: bool) {
-        if self.mode == Mode::Once || !passing {
+        self.troubles += 1;
+        let patient = match self.mode {
+            Mode::Once => false,
+            Mode::UntilIdle => self.troubles < PATIENCE,
+            Mode::Forever | Mode::Every(_) => true,
+        };
+        if !passing || !patient {
             self.leaving = Some(Leaving::Trouble);
         }
-        self.troubles += 1;
         let pause = Duration::from_secs(1 << self.troubles.min(6)).min(LONGEST_TROUBLE);
         if !matches!(self.mode, Mode::Every(_)) {
             self.next_try = now + pause;

@@ -134,6 +134,15 @@ fn trouble_that_passes_is_waited_for_ever_longer_and_files_do_not_hurry_it() {
             (6030, idle(0, false), &[Wait(ms(200))]),
         ],
     );
+    let mut d = dispatcher(Mode::UntilIdle, 1);
+    let mut at = ms(0);
+    for _ in 1..PATIENCE {
+        assert_eq!(step(&mut d, at, None), [Try(0), Wait(LONG)]);
+        let Some(Wait(pause)) = step(&mut d, at, trouble).pop() else { panic!("it waits") };
+        at += pause;
+    }
+    assert_eq!(step(&mut d, at, None), [Try(0), Wait(LONG)]);
+    assert_eq!(step(&mut d, at, trouble), [Leave(Leaving::Trouble)]);
     let lasting = Some(Trouble { slot: 0, passing: false });
     table(Mode::Forever, 1, &[(0, None, &[Try(0), Wait(LONG)]), (10, lasting, &[Leave(Leaving::Trouble)])]);
 }

@@ -23,7 +23,7 @@ use crate::usecase::queue::Queue;
 use crate::usecase::{run, watch};
 
 /// Longest wait between two looks at signals.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(100);
 /// How often it is looked whether somebody asks to drain.
 const DRAIN_LOOK: Duration = Duration::from_millis(500);
 
@@ -198,7 +198,7 @@ impl Engine {
             match self.inbox.recv_timeout(wait) {
                 Ok(Message::Event(event)) => dispatcher.on(now(), event),
                 Ok(Message::Failed(slot, failure)) => {
-                    let passing = failure.retryable || failure.kind == Kind::Conflict;
+                    let passing = may_pass(failure.kind);
                     dispatcher.on(now(), Event::Trouble { slot, passing });
                     if mode != Mode::Once {
                         tell(Told::Notice(failure.message.clone()));
@@ -234,6 +234,11 @@ impl Engine {
             shared.send(message);
         });
     }
+}
+
+/// Whether waiting may help: a full disk or a remote that is away, but not a file that a person has to mend.
+fn may_pass(kind: Kind) -> bool {
+    !matches!(kind, Kind::Usage | Kind::NotFound | Kind::Refused | Kind::Config)
 }
 
 /// One look of one slot, and the attempt that may follow.

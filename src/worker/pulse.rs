@@ -8,9 +8,10 @@ use super::attempt::StopReason;
 use super::engine::Shared;
 use super::holding::{Ask, Heard, Pulse};
 use crate::protocol::id::TaskId;
+use crate::protocol::task::Status;
 use crate::usecase::error::{Error, Kind};
 use crate::usecase::queue::Queue;
-use crate::usecase::{holder, run};
+use crate::usecase::{holder, read, run};
 
 /// The two ends of the thread. It ends when this is dropped, after the heartbeat that is under way.
 pub struct Threaded {
@@ -92,9 +93,18 @@ pub fn beat(q: &mut Queue, claim: &Claim) -> Result<Heard, Error> {
             (Kind::Fenced | Kind::NotFound, _) | (Kind::Conflict, "not_holder") => {
                 Ok(Heard::Lost(StopReason::LeaseLost))
             }
-            (Kind::Conflict, "conflict") => Ok(Heard::Over),
+            (Kind::Conflict, "conflict") => Ok(ended_by_itself(q, claim)),
             _ => Err(error),
         },
+    }
+}
+
+/// The session ended its claim itself. An agent may finish its task so and go on a little; but where a person
+/// who goes by the same name has cancelled it, it has to stop.
+fn ended_by_itself(q: &mut Queue, claim: &Claim) -> Heard {
+    match read::show(q, &claim.id).map(|task| task.status()) {
+        Ok(Status::Cancelled) => Heard::Lost(StopReason::Cancelled),
+        _ => Heard::Over,
     }
 }
 

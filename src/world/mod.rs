@@ -120,6 +120,10 @@ pub trait Disk {
     fn sync_fs(&self, dir: &Path) -> io::Result<()>;
     /// Removes a file; absent is fine.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty directory; absent is fine.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("{}: stays", dir.display())))
+    }
     /// Appends to a log file that only this machine reads (`O_APPEND`, created when absent, not durable).
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Takes the advisory lock on a lock file, creating it, and waits at most `wait` for it.

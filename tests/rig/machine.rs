@@ -147,6 +147,10 @@ impl Machine {
         for shard in std::fs::read_dir(self.state("tasks")).into_iter().flatten().flatten() {
             for file in std::fs::read_dir(shard.path()).into_iter().flatten().flatten() {
                 let name = file.file_name().to_string_lossy().into_owned();
+                // What a killed process left behind is no task yet; orch clears it away in time.
+                if name.starts_with('.') {
+                    continue;
+                }
                 files.push((name, std::fs::read_to_string(file.path()).expect("a readable file")));
             }
         }

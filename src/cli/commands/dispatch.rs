@@ -1,4 +1,4 @@
-//! `orch dispatch`.
+//! `orch dispatch`: a worker that starts one task per tick, for machines where starts should be spread over time.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! One file per command, or per small family. The doc comment of each argument struct is its help text.
 
 pub mod add;
+pub mod audit;
 pub mod check;
 pub mod checkpoint;
 pub mod claim;
@@ -8,6 +9,7 @@ pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod dispatch;
+pub mod doctor;
 pub mod drain;
 pub mod edit;
 pub mod explain;

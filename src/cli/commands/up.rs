@@ -1,4 +1,4 @@
-//! `orch up`.
+//! `orch up`: a worker with several slots, and the watchdog and the exchange with the remote beside it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `orch work`.
+//! `orch work`: a worker with one slot, for one task, until the queue is idle, or for ever.
 
 use clap::Args;
 

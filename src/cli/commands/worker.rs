@@ -17,6 +17,7 @@ use crate::machine::{self, Options};
 use crate::protocol::task::{Reason, Status};
 use crate::protocol::transition::status_word;
 use crate::usecase::error::{Error, Kind, Result};
+use crate::usecase::queue::Queue;
 use crate::usecase::sync;
 use crate::watchdog::Timing;
 use crate::worker::dispatcher::{Leaving, Mode};
@@ -147,9 +148,11 @@ impl<'c> Desk<'c> {
         if self.context.globals.no_sync {
             return;
         }
-        if let Err(error) = self.context.queue(sync::sync)
-            && error.code != "no_remote"
-        {
+        let exchange = |queue: &mut Queue| match queue.settings().remote {
+            Some(_) => sync::sync(queue).map(drop),
+            None => Ok(()),
+        };
+        if let Err(error) = self.context.queue(exchange) {
             self.notice(error.message);
         }
     }

@@ -80,24 +80,10 @@ impl Steps {
             return Ok(());
         };
         let Some(task) = read(q, commit, id, new, found)? else { return Ok(()) };
-        self.step(commit, &task, self.branch.get(id), found);
+        step(commit, &task, self.branch.get(id), found);
         self.note(commit, &task, found);
         self.branch.insert(id.clone(), task);
         Ok(())
-    }
-
-    fn step(&self, commit: Oid, task: &Task, before: Option<&Task>, found: &mut Found) {
-        let mut broken = check(task);
-        if let Some(before) = before {
-            broken.extend(check_progress(before, task));
-            if let Some(at) = rewritten(before, task) {
-                let what = format!("operation {} of its history was changed or moved", at + 1);
-                found.problem(6, Some(task.id()), Some(commit), what);
-            }
-        }
-        for violation in broken {
-            found.problem(violation.promise, Some(task.id()), Some(commit), violation.what);
-        }
     }
 
     /// Every operation belongs to one task, once.
@@ -128,7 +114,7 @@ impl Steps {
                     continue;
                 };
                 let Some(task) = read(q, link.commit, &id, entry, found)? else { continue };
-                self.step(link.commit, &task, before.as_ref(), found);
+                step(link.commit, &task, before.as_ref(), found);
                 before = Some(task);
             }
             if let Some(task) = before {
@@ -136,6 +122,21 @@ impl Steps {
             }
         }
         Ok(())
+    }
+}
+
+/// One version of a task by itself, and against the one before.
+fn step(commit: Oid, task: &Task, before: Option<&Task>, found: &mut Found) {
+    let mut broken = check(task);
+    if let Some(before) = before {
+        broken.extend(check_progress(before, task));
+        if let Some(at) = rewritten(before, task) {
+            let what = format!("operation {} of its history was changed or moved", at + 1);
+            found.problem(6, Some(task.id()), Some(commit), what);
+        }
+    }
+    for violation in broken {
+        found.problem(violation.promise, Some(task.id()), Some(commit), violation.what);
     }
 }
 

@@ -1,3 +1,5 @@
+//! Planted violations: each must be found, with its commit and its promise.
+
 use super::{Audit, audit};
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::{Parts, Task};

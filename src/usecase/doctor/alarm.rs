@@ -35,12 +35,14 @@ pub(super) fn check(q: &mut Queue, visit: &mut Visit) -> Result<()> {
         ));
         return Ok(());
     }
-    match repair::republish(&q.cx()).and_then(|done| {
+    let done = repair::republish(&q.cx()).and_then(|done| {
         publish::publish(&q.cx(), publish::Scope::WaitingAndFolds)?;
         Ok(done)
-    }) {
+    });
+    match done {
         Ok(done) => {
             visit.repaired(describe(&q.names.branch, &done));
+            done.problems.into_iter().for_each(|text| visit.repaired(text));
             visit.add(Check::fine(NAME, "the shared branch holds this machine's state again"));
         }
         Err(error) => {

@@ -1,3 +1,5 @@
+//! The doctor on real machines: each kind of damage, told and mended.
+
 use std::fs;
 use std::process::Command;
 
