@@ -3,6 +3,7 @@
 
 pub mod agents;
 pub mod atomic;
+pub mod bulk;
 mod canon;
 pub mod codec;
 pub mod emit;

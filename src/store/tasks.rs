@@ -116,6 +116,14 @@ impl Store {
         Ok(task_lock::lock_task(&*world.disk, &self.layout, id, wait)?)
     }
 
+    /// Takes the locks of several tasks, in one order for all processes.
+    ///
+    /// # Errors
+    /// As [`Store::lock_task`]; none is held then.
+    pub fn lock_tasks(&self, world: &World, ids: &[TaskId], wait: Duration) -> Result<Vec<TaskLock>> {
+        Ok(task_lock::lock_tasks(&*world.disk, &self.layout, ids, wait)?)
+    }
+
     /// Takes a named lock; `None` when somebody held it for the whole time.
     ///
     /// # Errors
@@ -176,8 +184,14 @@ impl Store {
     /// # Errors
     /// As [`Store::write`].
     pub fn write_many(&self, world: &World, tasks: &[(Task, Publish)]) -> Result<()> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
         let files: Vec<_> =
             tasks.iter().map(|(task, _)| (self.layout.task(task.id()), codec::encode(task))).collect();
+        if let Some(((task, _), _)) = tasks.iter().zip(&files).find(|(_, (_, bytes))| !codec::fits(bytes)) {
+            return Err(StoreError::TooLarge { id: task.id().to_string(), limit: FILE_MAX });
+        }
         let stats = atomic::write_many(&*world.disk, &files)?;
         let rows = tasks
             .iter()
@@ -397,7 +411,7 @@ impl Store {
     }
 }
 
-fn row(task: &Task, stat: Stat, oid: Oid, publish: Publish, known: Option<Row>) -> Row {
+pub(super) fn row(task: &Task, stat: Stat, oid: Oid, publish: Publish, known: Option<Row>) -> Row {
     let base = match publish {
         Publish::Published => Some(oid),
         Publish::Waiting => known.and_then(|row| row.base).filter(|base| *base != oid),

@@ -1,5 +1,6 @@
 //! Letting shared changes into a task's file: the one place where what others did reaches the disk.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::protocol::id::TaskId;
@@ -11,6 +12,9 @@ use super::context::{Cx, SyncError};
 use super::fetch::Fetched;
 use super::rejected;
 use super::shared::{self, Shared};
+
+/// Files that are written together; each task is locked meanwhile, which takes an open file.
+const TOGETHER: usize = 256;
 
 /// Brings a task's file up to date with the branch and the lease ref.
 ///
@@ -29,6 +33,40 @@ pub fn absorb(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), Syn
         }
         Err(error) => Err(error),
     }
+}
+
+/// The same for many tasks. Files that are new here are written together: a fresh clone has thousands.
+///
+/// # Errors
+/// Local files or the repository failed.
+pub fn absorb_all(cx: &Cx<'_>, ids: &BTreeSet<TaskId>, fetched: &mut Fetched) -> Result<(), SyncError> {
+    let ids: Vec<TaskId> = ids.iter().cloned().collect();
+    for some in ids.chunks(TOGETHER) {
+        let known = if some.len() > 1 { new_files(cx, some)? } else { BTreeSet::new() };
+        for id in some.iter().filter(|id| !known.contains(*id)) {
+            absorb(cx, id, fetched)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the files of those tasks that have none here; gives their ids. Whatever is not as plain as that is
+/// left to [`absorb`].
+fn new_files(cx: &Cx<'_>, ids: &[TaskId]) -> Result<BTreeSet<TaskId>, SyncError> {
+    let absent = |id: &&TaskId| matches!(cx.world.disk.stat(&cx.store.layout.task(id)), Ok(None));
+    let ids: Vec<TaskId> = ids.iter().filter(absent).cloned().collect();
+    let guards = cx.store.lock_tasks(cx.world, &ids, Duration::from_secs(10))?;
+    let mut files = Vec::with_capacity(ids.len());
+    for id in ids.iter().filter(absent) {
+        if let Ok(shared) = shared::read(cx, id)
+            && let Some(view) = shared.view()
+        {
+            files.push((view.task, Publish::Published));
+        }
+    }
+    cx.store.write_many(cx.world, &files)?;
+    drop(guards);
+    Ok(files.into_iter().map(|(task, _)| task.id().clone()).collect())
 }
 
 /// The same with versions that were read already (after a swap of our own).

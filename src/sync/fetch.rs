@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::id::TaskId;
 use crate::store::layout;
+use crate::store::task_lock::Named;
 use crate::world::{ObjectsError, Oid};
 
 use super::absorb;
@@ -47,9 +48,7 @@ fn fetch_once(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     // Where the sync was interrupted the same tasks are absorbed again; that changes nothing.
     cx.store.remember_unabsorbed(&changed)?;
     move_tracking(cx, known, branch)?;
-    for id in &changed {
-        absorb::absorb(cx, id, &mut fetched)?;
-    }
+    absorb::absorb_all(cx, &changed, &mut fetched)?;
     cx.store.forget_unabsorbed(&changed)?;
     cx.store.note_fetch(cx.world)?;
     fetched.changed = changed.into_iter().collect();
@@ -74,15 +73,40 @@ pub fn bring(cx: &Cx<'_>, prefixes: &[&str]) -> Result<Vec<(String, Oid)>, SyncE
 
 /// Fetches the objects of these refs that are not here yet.
 fn ensure_here(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
-    let wanted: Vec<(String, String)> = refs
-        .iter()
-        .filter(|(_, oid)| !cx.world.objects.has(*oid))
-        .filter_map(|(name, _)| Some((name.clone(), landing(cx, name)?)))
-        .collect();
+    if wanted(cx, refs).is_empty() {
+        return Ok(());
+    }
+    // Two fetches of one machine at once would fight for the local refs that they land in. Whoever waited
+    // finds what the other one brought. A lock that cannot be had in time only costs a retry.
+    let _guard = cx.store.lock_named(cx.world, Named::Fetch, cx.limit)?;
+    let wanted = wanted(cx, refs);
     if wanted.is_empty() {
         return Ok(());
     }
     Ok(cx.remote()?.fetch(&wanted, cx.limit)?)
+}
+
+/// Refs whose object is not here, with the local ref that it lands in.
+fn wanted(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Vec<(String, String)> {
+    refs.iter()
+        .filter(|(name, oid)| !is_here(cx, name, *oid))
+        .filter_map(|(name, _)| Some((name.clone(), landing(cx, name)?)))
+        .collect()
+}
+
+/// Whether what a ref points to is here; for a lease ref that is news here, the file in it as well.
+fn is_here(cx: &Cx<'_>, name: &str, oid: Oid) -> bool {
+    if !cx.world.objects.has(oid) {
+        return false;
+    }
+    let Some(id) = cx.names.leased(name) else { return true };
+    if cx.world.objects.get_ref(&tracking_lease(&id)).ok().flatten() == Some(oid) {
+        return true;
+    }
+    match cx.world.objects.entry(oid, &layout::tree_path(&id)) {
+        Ok(entry) => entry.is_none_or(|entry| cx.world.objects.has(entry.oid)),
+        Err(error) => !matches!(error, ObjectsError::Missing(_)),
+    }
 }
 
 /// Where a remote ref lands. Names that no task can have are left where they are.

@@ -165,6 +165,16 @@ fn ref_now(cx: &Cx<'_>, name: &str) -> Result<Option<Oid>, SyncError> {
     Ok(refs.into_iter().find(|(found, _)| found == name).map(|(_, oid)| oid))
 }
 
+/// Forgets what is known of a lease ref, so that the next fetch brings it as if for the first time: a
+/// concurrent `git gc` may have taken parts of what it points to.
+///
+/// # Errors
+/// The local repository failed.
+pub fn forget(cx: &Cx<'_>, id: &TaskId) -> Result<(), SyncError> {
+    let known = cx.world.objects.get_ref(&tracking_lease(id))?;
+    remember(cx, id, known, None)
+}
+
 /// Reads the branch and the lease ref again after a swap was accepted, and says whether the operation
 /// stands: a whole claim, finish, fold and deletion fits between our last look and our push.
 ///

@@ -12,6 +12,9 @@ use super::error::{Error, Kind, Result};
 use super::queue::Queue;
 use super::{around, change, edit};
 
+/// Tasks that are written together; each of them is locked meanwhile, which takes an open file.
+const BATCH: usize = 256;
+
 /// What came of an addition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Added {
@@ -37,10 +40,26 @@ pub fn add(q: &mut Queue, id: Option<TaskId>, def: Definition) -> Result<Added> 
 /// # Errors
 /// As [`add`]; tasks before the one at fault have been added.
 pub fn add_all(q: &mut Queue, tasks: Vec<(Option<TaskId>, Definition)>) -> Result<Vec<Added>> {
-    let mut added = Vec::new();
+    let mut added = Vec::with_capacity(tasks.len());
+    let mut batch: Vec<Task> = Vec::new();
     for (id, def) in tasks {
-        added.push(write(q, id, def)?);
+        // What depends on tasks before it looks for them in the index.
+        let tied = !def.needs.is_empty() || def.idempotency_key.is_some();
+        if tied || batch.len() >= BATCH || id.as_ref().is_some_and(|id| is_in(&batch, id)) {
+            write(q, &mut batch)?;
+        }
+        match prepare(q, &batch, id, def) {
+            Ok(one) => {
+                batch.extend(one.created.then(|| one.task.clone()));
+                added.push(one);
+            }
+            Err(error) => {
+                write(q, &mut batch)?;
+                return Err(error);
+            }
+        }
     }
+    write(q, &mut batch)?;
     let published = q.settle()?;
     for one in added.iter_mut().filter(|one| one.created) {
         one.published = published;
@@ -48,7 +67,12 @@ pub fn add_all(q: &mut Queue, tasks: Vec<(Option<TaskId>, Definition)>) -> Resul
     Ok(added)
 }
 
-fn write(q: &mut Queue, id: Option<TaskId>, mut def: Definition) -> Result<Added> {
+fn is_in(batch: &[Task], id: &TaskId) -> bool {
+    batch.iter().any(|task| task.id().folded() == id.folded())
+}
+
+/// The task to be written, or the one that is there already under its idempotency key.
+fn prepare(q: &mut Queue, batch: &[Task], id: Option<TaskId>, mut def: Definition) -> Result<Added> {
     def.needs.sort();
     def.needs.dedup();
     def.tags.sort();
@@ -61,7 +85,7 @@ fn write(q: &mut Queue, id: Option<TaskId>, mut def: Definition) -> Result<Added
     }
     let id = match id {
         Some(id) => id,
-        None => fresh_id(q)?,
+        None => fresh_id(q, batch)?,
     };
     if let Some(path) = around::cycle(q, &id, &def.needs)? {
         return Err(edit::cycle(&path));
@@ -77,19 +101,43 @@ fn write(q: &mut Queue, id: Option<TaskId>, mut def: Definition) -> Result<Added
         // The rule that decides about further attempts must be in the file: every machine replays it alike.
         def.retry.max_attempts = Some(q.settings.retry.max_attempts);
     }
-    let guard =
-        q.store.lock_task(&q.world, &id, Duration::from_secs(10)).map_err(|e| Error::from_store(&e))?;
-    let taken = q.store.taken(&q.world, &id).map_err(|e| Error::from_store(&e))?;
-    let there = !matches!(q.store.read(&q.world, &id).map_err(|e| Error::from_store(&e))?, FileState::Absent);
-    if let Some(other) = taken.or_else(|| there.then(|| id.clone())) {
-        return Err(Error::new(Kind::Conflict, "exists", format!("there is a task {other} already"))
-            .hint("choose another id, or leave --id out to get a random one"));
-    }
     let op = q.op(Action::Add(Box::new(def)));
     change::check_bounds(&op)?;
     let task = next(None, &id, &op).map_err(|why| Error::rejected(&id, &why))?;
-    q.store.write(&q.world, &guard, &task, Publish::Waiting).map_err(|e| Error::from_store(&e))?;
     Ok(Added { task, created: true, published: false })
+}
+
+/// Writes what has gathered, under the locks of all of it, and empties the batch.
+fn write(q: &Queue, batch: &mut Vec<Task>) -> Result<()> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let tasks = std::mem::take(batch);
+    let store = |e| Error::from_store(&e);
+    let ids: Vec<TaskId> = tasks.iter().map(|task| task.id().clone()).collect();
+    let guards = q.store.lock_tasks(&q.world, &ids, Duration::from_secs(10)).map_err(store)?;
+    let mut fault = None;
+    let mut free = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let id = task.id();
+        let taken = q.store.taken(&q.world, id).map_err(store)?;
+        let there = || Ok(!matches!(q.store.read(&q.world, id).map_err(store)?, FileState::Absent));
+        if let Some(other) =
+            taken.map_or_else(|| Ok(there()?.then(|| id.clone())), |other| Ok(Some(other)))?
+        {
+            fault = Some(
+                Error::new(Kind::Conflict, "exists", format!("there is a task {other} already"))
+                    .hint("choose another id, or leave --id out to get a random one"),
+            );
+            break;
+        }
+        free.push((task, Publish::Waiting));
+    }
+    match (free.as_slice(), guards.as_slice()) {
+        ([(task, publish)], [guard]) => q.store.write(&q.world, guard, task, *publish).map_err(store)?,
+        _ => q.store.write_many(&q.world, &free).map_err(store)?,
+    }
+    fault.map_or(Ok(()), Err)
 }
 
 /// A task that has not ended and has the same idempotency key; a done one keeps its key for ever.
@@ -100,14 +148,14 @@ fn twin(q: &Queue, def: &Definition) -> Result<Option<Task>> {
 }
 
 /// A short random id that nobody uses: sequential ones would collide between machines.
-fn fresh_id(q: &Queue) -> Result<TaskId> {
+fn fresh_id(q: &Queue, batch: &[Task]) -> Result<TaskId> {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     for _ in 0..64 {
         let mut dice = [0u8; 8];
         q.world.random.fill(&mut dice);
         let text: String = dice.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
         let id = TaskId::parse(&format!("t-{text}")).map_err(|e| Error::failure(e.to_string()))?;
-        if q.store.taken(&q.world, &id).map_err(|e| Error::from_store(&e))?.is_none() {
+        if !is_in(batch, &id) && q.store.taken(&q.world, &id).map_err(|e| Error::from_store(&e))?.is_none() {
             return Ok(id);
         }
     }

@@ -84,6 +84,12 @@ pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_
             Err(Attempt::Again(_)) if tries < 5 => {
                 tries += 1;
                 q.cx().back_off(tries);
+                // What was known of the lease ref may be what vanished: look at the remote anew.
+                if let Err(error) =
+                    register::forget(&q.cx(), id).and_then(|()| fetch::fetch(&q.cx()).map(drop))
+                {
+                    break Err(Attempt::from(error));
+                }
             }
             other => break other,
         }
@@ -274,7 +280,14 @@ fn settle_swap(
 fn still_stands(q: &Queue, id: &TaskId, view: &Task) -> std::result::Result<bool, Attempt> {
     let claim = view.history().iter().rev().find(|op| matches!(op.action, Action::Claim { .. }));
     match claim {
-        Some(claim) => Ok(register::stands(&q.cx(), id, claim)?.is_some()),
+        Some(claim) => match register::stands(&q.cx(), id, claim)? {
+            Some(shared) => {
+                // The process that made it may have died before it wrote the file.
+                absorb::with_shared(&q.cx(), id, &shared, &mut Fetched::default())?;
+                Ok(true)
+            }
+            None => Ok(false),
+        },
         None => Ok(true),
     }
 }

@@ -1,6 +1,7 @@
 //! One file per verb: load, decide, commit, report. No argument parsing, no printing.
 
 pub mod add;
+mod adopt;
 mod around;
 pub mod audit;
 pub mod change;

@@ -15,7 +15,7 @@ use crate::sync::history;
 
 use super::error::{Error, Result};
 use super::queue::Queue;
-use super::{around, edit};
+use super::{adopt, around, edit};
 
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Opening a queue looks at all files; the use case that follows at once only has to look at its own.
@@ -44,9 +44,15 @@ fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
     if !matches!(scope, Scope::Named(_)) {
         q.strays.clear();
     }
-    for suspect in suspects {
+    let new = |s: &Suspect| (s.what == What::New).then(|| s.id.clone()).flatten();
+    let left = adopt::take_over(q, suspects.iter().filter_map(new).collect())?;
+    adopted |= left.waiting;
+    for id in &left.ids {
+        adopted |= adopt_one(q, id)?;
+    }
+    for suspect in suspects.into_iter().filter(|s| new(s).is_none()) {
         match (&suspect.id, &suspect.what) {
-            (Some(id), What::New | What::Changed) => adopted |= adopt(q, id)?,
+            (Some(id), What::Changed) => adopted |= adopt_one(q, id)?,
             (Some(id), What::Vanished) => restore(q, id)?,
             (_, What::Temporary) => sweep(q, &suspect),
             _ => stray(q, &suspect),
@@ -84,7 +90,7 @@ fn stray(q: &mut Queue, suspect: &Suspect) {
 }
 
 /// Takes over a file that somebody else wrote; says whether it holds something new to publish.
-fn adopt(q: &mut Queue, id: &TaskId) -> Result<bool> {
+fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
     let guard = q.store.lock_task(&q.world, id, LOCK_WAIT).map_err(|e| Error::from_store(&e))?;
     let state = q.store.read(&q.world, id).map_err(|e| Error::from_store(&e))?;
     let known = known(q, id)?;

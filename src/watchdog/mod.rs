@@ -91,3 +91,66 @@ fn look(post: &mut dyn Post, timing: Timing, rules: Rules, left: &mut Duration) 
     }
     Ok(timing.sync.map_or(*left, |sync| sync.min(*left)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{self, InitRequest, Options};
+    use crate::protocol::id::TaskId;
+    use crate::protocol::task::{Definition, Status};
+    use crate::usecase::add::add;
+    use crate::usecase::claim::{Terms, claim};
+
+    struct Guard {
+        options: Options,
+        told: Vec<Told>,
+        pauses: Vec<Duration>,
+    }
+
+    impl Post for Guard {
+        fn open(&mut self) -> Result<Queue> {
+            machine::open(&self.options)
+        }
+        fn tell(&mut self, told: Told) -> Result<()> {
+            self.told.push(told);
+            Ok(())
+        }
+        fn pause(&mut self, span: Duration) -> bool {
+            self.pauses.push(span);
+            self.pauses.len() < 4
+        }
+    }
+
+    #[test]
+    fn it_looks_at_its_pace_and_takes_back_at_once_what_a_dead_process_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        machine::init(&InitRequest { state: state.clone(), ..InitRequest::default() }).unwrap();
+        let options = Options { state, ..Options::default() };
+        let id = TaskId::parse("T-1").unwrap();
+        let mut q = machine::open(&options).unwrap();
+        let definition = Definition { title: "t".to_owned(), ..Definition::default() };
+        add(&mut q, Some(id.clone()), definition).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        claim(&mut q, &id, &Terms { pid: Some(child.id()), ..Terms::default() }).unwrap();
+        drop(q);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mut guard = Guard { options, told: Vec::new(), pauses: Vec::new() };
+        let (every, sync) = (Duration::from_secs(60), Duration::from_secs(25));
+        run(&mut guard, Timing { every: Some(every), sync: Some(sync) }, Rules::default()).unwrap();
+        let seconds: Vec<u64> = guard.pauses.iter().map(Duration::as_secs).collect();
+        assert_eq!(seconds, [25, 25, 10, 25], "the fourth pause follows a second round");
+        let rounds: Vec<&Watched> = guard
+            .told
+            .iter()
+            .filter_map(|told| if let Told::Round(watched) = told { Some(watched) } else { None })
+            .collect();
+        assert_eq!(rounds.len(), 2);
+        assert_eq!(
+            rounds[0].recovered.iter().map(|one| (&one.id, one.to)).collect::<Vec<_>>(),
+            [(&id, Status::Pending)]
+        );
+        assert_eq!(rounds[1], &Watched::default());
+    }
+}

@@ -36,7 +36,6 @@ const REMOTE_KINDS: [(u64, &str); 11] = [
 /// # Errors
 ///
 /// The directory is not there, or the system does not say.
-#[expect(clippy::unnecessary_cast, reason = "field types differ between systems")]
 pub fn file_system(dir: &Path) -> io::Result<FileSystem> {
     let stat = rustix::fs::statfs(dir).map_err(at(dir))?;
     let free = (stat.f_bavail as u64).saturating_mul(stat.f_bsize as u64);
@@ -44,7 +43,6 @@ pub fn file_system(dir: &Path) -> io::Result<FileSystem> {
 }
 
 #[cfg(target_os = "linux")]
-#[expect(clippy::unnecessary_cast, reason = "the type of the number differs between processors")]
 fn network_kind(stat: &rustix::fs::StatFs) -> Option<&'static str> {
     let number = stat.f_type as u64 & 0xffff_ffff;
     REMOTE_KINDS.iter().find(|(kind, _)| *kind == number).map(|(_, name)| *name)
@@ -69,7 +67,6 @@ pub struct Permissions {
 /// # Errors
 ///
 /// Nothing is there.
-#[expect(clippy::unnecessary_cast, reason = "field types differ between systems")]
 pub fn permissions(path: &Path) -> io::Result<Permissions> {
     let stat = rustix::fs::lstat(path).map_err(at(path))?;
     let ours = stat.st_uid as u32 == rustix::process::geteuid().as_raw();

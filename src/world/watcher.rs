@@ -50,7 +50,10 @@ mod tests {
         std::fs::create_dir(&deep).unwrap();
         std::fs::write(deep.join("x.yaml"), "1").unwrap();
         let (tell, told) = channel();
-        let _watcher = Watcher::new(dir.path(), move || drop(tell.send(()))).unwrap();
+        let _watcher = Watcher::new(dir.path(), move || {
+            let _ = tell.send(());
+        })
+        .unwrap();
         std::fs::read(deep.join("x.yaml")).unwrap();
         assert!(told.recv_timeout(Duration::from_millis(100)).is_err(), "reading woke it");
         std::fs::write(deep.join("x.yaml"), "2").unwrap();

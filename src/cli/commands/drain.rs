@@ -1,4 +1,4 @@
-//! `orch drain`.
+//! `orch drain`: asks the workers of this machine to end, through a file that they look at.
 
 use clap::Args;
 use serde_json::json;
@@ -28,9 +28,9 @@ impl Drain {
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let running = context.queue(|queue| {
             if self.cancel {
-                drain::cancel(queue)?
+                drain::cancel(queue)?;
             } else {
-                drain::ask(queue)?
+                drain::ask(queue)?;
             }
             drain::running(queue)
         })?;

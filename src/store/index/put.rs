@@ -66,6 +66,24 @@ impl Index {
         self.transact(|c| ordered.iter().try_for_each(|(key, row)| put_one(c, *key, row)))
     }
 
+    /// Puts rows of tasks that the index does not know, all or none; those that it knows stay as they are.
+    ///
+    /// # Errors
+    /// [`IndexError`]; nothing was changed then.
+    pub fn put_new<'r>(&mut self, rows: impl Iterator<Item = &'r Row>) -> Result<(), IndexError> {
+        let mut ordered: Vec<(i64, &Row)> = rows.map(|row| (key_of(&row.id), row)).collect();
+        if ordered.is_empty() {
+            return Ok(());
+        }
+        ordered.sort_by_key(|(key, _)| *key);
+        self.transact(|c| {
+            ordered.iter().try_for_each(|(key, row)| match before(c, *key)? {
+                Some(_) => Ok(()),
+                None => put_over(c, *key, row, &Before::default()),
+            })
+        })
+    }
+
     /// Forgets tasks (archived, or gone from the remote), all or none.
     ///
     /// # Errors
@@ -89,7 +107,11 @@ impl Index {
 }
 
 fn put_one(c: &Connection, key: i64, row: &Row) -> rusqlite::Result<()> {
-    let before = before(c, key)?;
+    let before = before(c, key)?.unwrap_or_default();
+    put_over(c, key, row, &before)
+}
+
+fn put_over(c: &Connection, key: i64, row: &Row, before: &Before) -> rusqlite::Result<()> {
     let Some(facts) = &row.facts else {
         return put_quarantined(c, key, row);
     };
@@ -111,9 +133,8 @@ fn put_one(c: &Connection, key: i64, row: &Row) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn before(c: &Connection, key: i64) -> rusqlite::Result<Before> {
-    let known = c
-        .prepare_cached("SELECT status, onf, needs FROM task WHERE key = ?1")?
+fn before(c: &Connection, key: i64) -> rusqlite::Result<Option<Before>> {
+    c.prepare_cached("SELECT status, onf, needs FROM task WHERE key = ?1")?
         .query_row([key], |row| {
             Ok(Before {
                 status: row.get(0)?,
@@ -121,8 +142,7 @@ fn before(c: &Connection, key: i64) -> rusqlite::Result<Before> {
                 needs: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
             })
         })
-        .optional()?;
-    Ok(known.unwrap_or_default())
+        .optional()
 }
 
 /// The file of a task changed, but what it says is not to be believed.
@@ -197,7 +217,7 @@ fn put_whole(c: &Connection, key: i64, row: &Row, facts: &Facts) -> rusqlite::Re
 }
 
 fn remove_one(c: &Connection, key: i64) -> rusqlite::Result<()> {
-    let before = before(c, key)?;
+    let before = before(c, key)?.unwrap_or_default();
     let was = Class::of(before.status);
     if was != Class::Open {
         shift_dependants(c, key, was, Class::Open)?;

@@ -21,7 +21,8 @@ pub(super) fn check(q: &mut Queue, visit: &mut Visit) -> Result<()> {
         let shortest = leases().filter(|lease| lease.machine == **machine).map(|lease| lease.ttl).min();
         shortest.map_or(0.0, |ttl| 180.0 / ttl.as_secs_f64().max(1.0))
     };
-    let needed: f64 = machines.iter().map(pace).sum();
+    // An empty sum is minus zero.
+    let needed = machines.iter().map(pace).sum::<f64>() + 0.0;
     let allowed = 60.0 / q.settings.sync.push_budget.interval().as_secs_f64().max(0.001);
     let detail = format!(
         "{} machines hold leases; renewing them takes {needed:.1} pushes a minute of {allowed:.0}",

@@ -81,28 +81,47 @@ fn mend(patient: &dyn Patient, settings: &Settings) -> Result<String, String> {
     if examine(patient).is_empty() {
         return Ok(format!("{} empty objects that nothing needed were removed", empty.len()));
     }
-    let aside = move_aside(patient, settings)?;
+    let aside = format!("damaged-{}", patient.clock().wall_ms());
+    if patient.repository().is_err() {
+        reopen(patient, settings, &aside)?;
+        if examine(patient).is_empty() {
+            return Ok(format!(
+                "HEAD and config of the local repository were written anew, see .git/{aside}-*"
+            ));
+        }
+    }
+    move_aside(patient, settings, &aside)?;
     patient.create_repository(settings)?;
     Ok(format!("the local repository was made anew; what it held is kept as .git/{aside}-*"))
 }
 
+/// A repository that does not open may lack no more than its HEAD or config, which hold nothing of ours. If it
+/// does not open after that either, something else is wrong, and nothing more is touched.
+fn reopen(patient: &dyn Patient, settings: &Settings, aside: &str) -> Result<(), String> {
+    rename_all(patient, &["HEAD", "config"], aside)?;
+    patient.create_repository(settings)?;
+    patient.repository().map(drop)
+}
+
 /// Moves refs before objects: a stop in between leaves no ref that points nowhere. The alarm is raised first; as long
 /// as it stands, the files are published before anything is taken from the remote.
-fn move_aside(patient: &dyn Patient, settings: &Settings) -> Result<String, String> {
+fn move_aside(patient: &dyn Patient, settings: &Settings, aside: &str) -> Result<(), String> {
     let (disk, layout) = (patient.disk(), patient.layout());
     if settings.remote.is_some() {
         let text = "the local repository was damaged and was made anew; `orch doctor --repair` compares this machine's \
                     files with the remote and publishes what is missing there";
         atomic::write(disk, &layout.alarm(), text.as_bytes()).map_err(|e| e.to_string())?;
     }
-    let aside = format!("damaged-{}", patient.clock().wall_ms());
-    let git = layout.git();
-    for part in ["refs", "packed-refs", "objects"] {
+    rename_all(patient, &["refs", "packed-refs", "objects"], aside)
+}
+
+fn rename_all(patient: &dyn Patient, parts: &[&str], aside: &str) -> Result<(), String> {
+    let (disk, git) = (patient.disk(), patient.layout().git());
+    for part in parts {
         let from = git.join(part);
         if disk.stat(&from).map_err(|e| e.to_string())?.is_some() {
             disk.rename(&from, &git.join(format!("{aside}-{part}"))).map_err(|e| e.to_string())?;
         }
     }
-    disk.sync_dir(&git).map_err(|e| e.to_string())?;
-    Ok(aside)
+    disk.sync_dir(&git).map_err(|e| e.to_string())
 }

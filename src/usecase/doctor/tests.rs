@@ -266,6 +266,21 @@ fn an_empty_object_that_nothing_needs_is_removed_and_history_stays() {
     assert_eq!(rig.git(&git, &["rev-parse", BRANCH]), before);
 }
 
+#[test]
+fn a_lost_head_or_config_is_written_anew_and_history_stays() {
+    for rig in [Rig::shared(), Rig::alone()] {
+        rig.add("a", "T-1");
+        let git = rig.state("a").join(".git");
+        let before = rig.git(&git, &["rev-parse", BRANCH]);
+        fs::write(git.join("config"), "[core\n").unwrap();
+        fs::write(git.join("HEAD"), "").unwrap();
+        assert!(!rig.doctor("a").ok);
+        let report = rig.repair("a");
+        assert!(report.ok && report.repaired.len() == 1, "{report:#?}");
+        assert_eq!(rig.git(&git, &["rev-parse", BRANCH]), before);
+    }
+}
+
 fn make_old(path: &std::path::Path) {
     let past = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
     fs::File::options().write(true).open(path).unwrap().set_modified(past).unwrap();

@@ -1,0 +1,64 @@
+//! Many files at once: reading them, judging them without the disk, and telling the index about those that
+//! are plainly in order. Whatever is not is left to be looked at one by one, under the lock of its task.
+
+use crate::protocol::id::TaskId;
+use crate::protocol::invariant;
+use crate::world::{Oid, Stat, World};
+
+use super::atomic;
+use super::codec;
+use super::error::StoreError;
+use super::index::Row;
+use super::seal::Seal;
+use super::tasks::{Publish, Store, row};
+
+/// A file as it was read.
+pub struct Raw {
+    /// Whose file it is, by its name.
+    pub id: TaskId,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+    /// Its stat when it held that.
+    pub stat: Stat,
+    /// Object id of its bytes.
+    pub oid: Oid,
+}
+
+/// A file that is in order, ready for the index.
+pub struct Fit(Row);
+
+/// Judges files: those that are valid, sealed, of the task that they are named after and equal to the replay
+/// of their history, and the ids of the others. Touches nothing, so that a thread can do it.
+#[must_use]
+pub fn judge(files: Vec<(Raw, Publish)>) -> (Vec<Fit>, Vec<TaskId>) {
+    let mut fits = Vec::with_capacity(files.len());
+    let mut others = Vec::new();
+    for (raw, publish) in files {
+        let decoded = codec::decode(&raw.bytes).ok().filter(|d| d.seal == Seal::Valid);
+        match decoded.map(|d| d.task).filter(|t| *t.id() == raw.id && invariant::check(t).is_empty()) {
+            Some(task) => fits.push(Fit(row(&task, raw.stat, raw.oid, publish, None))),
+            None => others.push(raw.id),
+        }
+    }
+    (fits, others)
+}
+
+impl Store {
+    /// Reads a file without judging it; `None` if it is not there or cannot be read.
+    #[must_use]
+    pub fn read_raw(&self, world: &World, id: &TaskId) -> Option<Raw> {
+        let (bytes, stat) =
+            atomic::read(&*world.disk, &self.layout.task(id), codec::FILE_MAX as u64).ok().flatten()?;
+        let oid = world.objects.hash_blob(&bytes);
+        Some(Raw { id: id.clone(), bytes, stat, oid })
+    }
+
+    /// Tells the index about files that it does not know. Files that it does know by now are passed over:
+    /// whoever told it wrote them under the lock of the task.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn admit_new(&self, fits: &[Fit]) -> Result<(), StoreError> {
+        self.with(|index| index.put_new(fits.iter().map(|fit| &fit.0)))
+    }
+}

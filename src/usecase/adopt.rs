@@ -1,0 +1,107 @@
+//! Taking over many new files at once: what a rebuilt index, a fresh clone or a restored copy brings.
+//!
+//! A file that holds exactly what git knows, or that git does not know at all, needs no lock and no look at
+//! the repository of its own; one walk of the tree answers for all. The rest goes the careful way.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::protocol::id::TaskId;
+use crate::store::bulk::{self, Fit, Raw};
+use crate::store::layout;
+use crate::store::tasks::Publish;
+use crate::sync::names::TRACKING_BRANCH;
+use crate::sync::shared;
+use crate::world::Oid;
+
+use super::error::{Error, Result};
+use super::queue::Queue;
+
+/// Fewer new files than this are looked at one by one.
+const MANY: usize = 64;
+/// Files that are read, judged and admitted together: a few megabytes.
+const CHUNK: usize = 1_024;
+
+/// What is left to do after many files were taken over.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Files to be looked at one by one.
+    pub(super) ids: Vec<TaskId>,
+    /// Whether something that was taken over waits to be published.
+    pub(super) waiting: bool,
+}
+
+/// Takes over new files as far as that is plain.
+pub(super) fn take_over(q: &Queue, ids: Vec<TaskId>) -> Result<Left> {
+    if ids.len() < MANY {
+        return Ok(Left { ids, waiting: false });
+    }
+    let known = Known::of(q)?;
+    let mut left = Left::default();
+    let mut judged: Vec<Fit> = Vec::new();
+    let mut read: Vec<(Raw, Publish)> = Vec::new();
+    let mut chunks = ids.chunks(CHUNK);
+    loop {
+        let chunk = chunks.next();
+        if chunk.is_none() && read.is_empty() && judged.is_empty() {
+            return Ok(left);
+        }
+        // Decoding takes as long as everything else together, so a second thread does it meanwhile.
+        let files = std::mem::take(&mut read);
+        let (fits, others) = std::thread::scope(|scope| {
+            let judging = scope.spawn(move || bulk::judge(files));
+            q.store.admit_new(&judged).map_err(|e| Error::from_store(&e))?;
+            for id in chunk.unwrap_or_default() {
+                match known.classify(q, id) {
+                    Some((raw, publish)) => {
+                        left.waiting |= publish == Publish::Waiting;
+                        read.push((raw, publish));
+                    }
+                    None => left.ids.push(id.clone()),
+                }
+            }
+            judging.join().map_err(|_| Error::failure("the thread that reads files has stopped"))
+        })?;
+        judged = fits;
+        left.ids.extend(others);
+    }
+}
+
+/// What git knows of all tasks.
+struct Known {
+    blobs: HashMap<String, Oid>,
+    leased: HashSet<TaskId>,
+}
+
+impl Known {
+    fn of(q: &Queue) -> Result<Known> {
+        let failed = |e| Error::failure(format!("{e}"));
+        let branch = if q.is_shared() { TRACKING_BRANCH } else { &q.names.branch };
+        let head = q.world.objects.get_ref(branch).map_err(failed)?;
+        let entries = q.world.objects.diff(None, head).map_err(failed)?;
+        // What is no plain file gets an id that no bytes have: such a task is looked at by itself.
+        let blobs = entries
+            .into_iter()
+            .filter_map(|change| Some((change.path, change.new?)))
+            .map(|(path, entry)| (path, if entry.is_file { entry.oid } else { Oid::default() }))
+            .collect();
+        let leases = if q.is_shared() {
+            shared::known_leases(&q.cx()).map_err(|e| Error::from_sync(&e))?
+        } else {
+            Vec::new()
+        };
+        Ok(Known { blobs, leased: leases.into_iter().map(|(id, _)| id).collect() })
+    }
+
+    /// Reads a file and says whether it waits to be published; `None` if that takes a closer look.
+    fn classify(&self, q: &Queue, id: &TaskId) -> Option<(Raw, Publish)> {
+        if self.leased.contains(id) {
+            return None;
+        }
+        let raw = q.store.read_raw(&q.world, id)?;
+        match self.blobs.get(&layout::tree_path(id)) {
+            None => Some((raw, Publish::Waiting)),
+            Some(oid) if *oid == raw.oid => Some((raw, Publish::Published)),
+            Some(_) => None,
+        }
+    }
+}
