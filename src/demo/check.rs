@@ -198,7 +198,7 @@ fn workers(facts: &Facts) -> Expectation {
     let bad: Vec<&str> = alive.clone().filter(|(_, end)| !ok(end)).map(|(name, _)| name.as_str()).collect();
     let held = bad.is_empty() && alive.count() == 3;
     let found = if bad.is_empty() { "exit code 0".to_owned() } else { format!("not so: {}", bad.join(", ")) };
-    expect("the other workers ended by themselves when nothing was left", held, found)
+    expect("the other workers ended as they should when nothing was left", held, found)
 }
 
 fn all_done_once(view: &View, ids: &[String]) -> Expectation {

@@ -62,6 +62,7 @@ pub struct Play<'a> {
     audience: &'a mut dyn Audience,
     scenes: Vec<Scene>,
     ids: Vec<String>,
+    known: View,
     began: Duration,
 }
 
@@ -80,6 +81,7 @@ pub fn run(request: &Request, audience: &mut dyn Audience) -> Result<Report> {
         audience,
         scenes: Vec::new(),
         ids: project::jobs().into_iter().map(|job| job.id).collect(),
+        known: View::new(),
         began,
     };
     if let Err(error) = scenes::perform(&mut play) {
@@ -111,9 +113,10 @@ impl Play<'_> {
         }
     }
 
-    /// The queue as the connected machines know it; shown to the audience too.
+    /// The queue as the machines have known it so far, as long as they were connected; shown to the audience too.
     pub fn look(&mut self) -> View {
-        let view = view::look(&self.stage, &self.connected);
+        view::look(&mut self.known, &self.stage, &self.connected);
+        let view = self.known.clone();
         let seconds = (RealClock.monotonic() - self.began).as_secs();
         self.audience.board(&view::board(&view, &self.ids, seconds));
         view
@@ -146,7 +149,8 @@ impl Play<'_> {
 
     fn report(self) -> Report {
         let Play { stage, facts, scenes, ids, began, audience, .. } = self;
-        let view = view::look(&stage, &[CI]);
+        let mut view = View::new();
+        view::look(&mut view, &stage, &[CI]);
         audience.board(&view::board(&view, &ids, (RealClock.monotonic() - began).as_secs()));
         let verdicts = check::verdicts(&stage);
         let expectations = check::expectations(&stage, &facts, &view, &ids);

@@ -67,10 +67,8 @@ pub fn task_files(machine: &Machine) -> Vec<(String, String)> {
     files
 }
 
-/// The tasks as these machines know them; where they differ, the newer epoch and the longer history count.
-#[must_use]
-pub fn look(stage: &Stage, machines: &[usize]) -> View {
-    let mut view = View::new();
+/// Adds what these machines know; where they differ, the newer epoch and the longer history count.
+pub fn look(view: &mut View, stage: &Stage, machines: &[usize]) {
     for which in machines {
         for (_, text) in task_files(stage.machine(*which)) {
             let Ok(found) = codec::decode(text.as_bytes()) else { continue };
@@ -81,7 +79,6 @@ pub fn look(stage: &Stage, machines: &[usize]) -> View {
             }
         }
     }
-    view
 }
 
 fn age(task: &Task) -> (u64, usize, u64) {
@@ -134,8 +131,8 @@ pub fn running_step(machine: &Machine, argv: &[&str]) -> Option<Step> {
     bundles(machine).into_iter().find_map(|(task, bundle)| {
         let events = read(&bundle.join("events.jsonl"))?;
         // The last line may be half written.
-        let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let last = events.filter(|event| event["event"] == "started" || event["event"] == "ended").last()?;
+        let mut events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let last = events.rfind(|event| event["event"] == "started" || event["event"] == "ended")?;
         let pid = last["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())?;
         (last["event"] == "started" && last["argv"] == argv.iter().copied().collect::<Value>())
             .then_some(Step { task, bundle, pid })

@@ -1,4 +1,4 @@
-//! `orch demo`: the rehearsal of a crash and a cut cable, live on a terminal or as one document.
+//! `orch demo`: plays the rehearsal for whoever watches, and tells how it went.
 
 use std::path::PathBuf;
 
