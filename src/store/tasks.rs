@@ -156,7 +156,7 @@ impl Store {
         };
         if decoded.task.id() != id {
             let text = format!("the file is named {id} but holds {}", decoded.task.id());
-            return Ok(FileState::Problem(self.place(&bytes, "id", &text)));
+            return Ok(FileState::Problem(Self::place(&bytes, "id", &text)));
         }
         let task = Box::new(decoded.task);
         match decoded.seal {
@@ -332,7 +332,7 @@ impl Store {
     /// The index does not answer.
     pub fn problem_of(&self, id: &TaskId) -> Result<Option<String>> {
         let row = self.with(|index| index.get(id))?;
-        Ok(row.and_then(|row| row.problem.map(|problem| self.show(&row.id, &problem))))
+        Ok(row.and_then(|row| row.problem.map(|problem| Self::show(&row.id, &problem))))
     }
 
     /// Every quarantined file, with its path, place and reason.
@@ -344,13 +344,13 @@ impl Store {
         Ok(rows
             .into_iter()
             .filter_map(|row| {
-                let text = self.show(&row.id, row.problem.as_ref()?);
+                let text = Self::show(&row.id, row.problem.as_ref()?);
                 Some((row.id, text))
             })
             .collect())
     }
 
-    fn show(&self, id: &TaskId, problem: &Problem) -> String {
+    fn show(id: &TaskId, problem: &Problem) -> String {
         let path = super::layout::tree_path(id);
         match (problem.line, problem.column) {
             (Some(line), Some(column)) => format!("{path}:{line}:{column}: {}", problem.text),
@@ -363,12 +363,12 @@ impl Store {
     #[must_use]
     pub fn point_at(&self, world: &World, id: &TaskId, key: &str, text: &str) -> Problem {
         match world.disk.read(&self.layout.task(id), FILE_MAX) {
-            Ok(bytes) => self.place(&bytes, key, text),
+            Ok(bytes) => Self::place(&bytes, key, text),
             Err(_) => Problem::plain(text),
         }
     }
 
-    fn place(&self, bytes: &[u8], key: &str, text: &str) -> Problem {
+    fn place(bytes: &[u8], key: &str, text: &str) -> Problem {
         let file = String::from_utf8_lossy(bytes);
         let (line, column) = super::parse::locate(&file, &[super::parse::Step::Key(key.to_owned())]);
         Problem { text: text.to_owned(), line: u32::try_from(line).ok(), column: u32::try_from(column).ok() }

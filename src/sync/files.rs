@@ -15,6 +15,9 @@ use super::context::{Cx, SyncError};
 pub const SHARED: [&str; 5] = [".gitattributes", "agents.yaml", "orch.yaml", "policy.yaml", "workflow.yaml"];
 const FILE_MAX: u64 = 256 * 1024;
 
+/// A file of a commit to be: its path and its bytes, `None` to remove it.
+pub type FileChange = (String, Option<Vec<u8>>);
+
 /// Whether a path of the branch is a shared file.
 #[must_use]
 pub fn is_shared(path: &str) -> bool {
@@ -88,7 +91,7 @@ fn keep_mine(cx: &Cx<'_>, path: &str, mine: &[u8]) -> Result<String, SyncError> 
 ///
 /// # Errors
 /// Local files or the repository failed.
-pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<(String, Option<Vec<u8>>)>, SyncError> {
+pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<FileChange>, SyncError> {
     let mut found = Vec::new();
     let prompts = cx.world.disk.list(&cx.store.layout.state().join("prompts")).unwrap_or_default();
     let prompts = prompts.into_iter().map(|(name, _)| format!("prompts/{name}"));

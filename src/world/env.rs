@@ -102,24 +102,6 @@ pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_never_empty() {
-        assert!(!user_name().is_empty());
-        assert!(!host_name().is_empty() && !host_name().contains('.'));
-    }
-
-    #[test]
-    fn an_unset_variable_is_none() {
-        assert_eq!(var("ORCH_TEST_NEVER_SET"), None);
-        assert!(!is_set("ORCH_TEST_NEVER_SET"));
-        assert!(var("PATH").is_some());
-    }
-}
-
 /// The variables whose names begin with `ORCH_`, as far as they are text.
 #[must_use]
 pub fn orch_pairs() -> Vec<(String, String)> {
@@ -153,4 +135,22 @@ pub fn exists(path: &std::path::Path) -> bool {
 /// Something on the way does not exist or cannot be read.
 pub fn real_path(path: &std::path::Path) -> std::io::Result<PathBuf> {
     path.canonicalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_never_empty() {
+        assert!(!user_name().is_empty());
+        assert!(!host_name().is_empty() && !host_name().contains('.'));
+    }
+
+    #[test]
+    fn an_unset_variable_is_none() {
+        assert_eq!(var("ORCH_TEST_NEVER_SET"), None);
+        assert!(!is_set("ORCH_TEST_NEVER_SET"));
+        assert!(var("PATH").is_some());
+    }
 }

@@ -113,9 +113,12 @@ pub fn killed<T>(step: impl FnOnce() -> T) {
     assert!(ended.is_err_and(|why| why.is::<Killed>()), "the step was not killed");
 }
 
+/// What happens before a step on the disk, given its path.
+type Before = Box<dyn FnMut(&Path)>;
+
 /// A disk with a hook before locks are taken and directories listed; it gets the path.
 pub struct RiggedDisk {
-    pub before: RefCell<Box<dyn FnMut(&Path)>>,
+    pub before: RefCell<Before>,
 }
 
 impl RiggedDisk {
