@@ -1,6 +1,8 @@
 //! The library: durable writes against their floor, transitions, queries, commits and exchanges, at growing
 //! sizes. `cargo bench --bench core -- NAME` narrows it down; `ORCH_BENCH_TASKS=1000` leaves the large queues out.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to say")]
+
 mod support;
 
 use std::path::Path;
