@@ -146,7 +146,11 @@ fn a_shared_claim_and_finish_are_done_or_not_done() {
         let again = a.orch(["claim", "T-1"]);
         assert_eq!(again.code, if other.code == 0 { 4 } else { 0 }, "{run}\n{other}\n{again}");
         let winner = if other.code == 0 { &b } else { &a };
-        assert_eq!(winner.show("T-1")["epoch"], 1);
+        assert_eq!(
+            winner.show("T-1")["epoch"],
+            1,
+            "n = {n}, the file of the winner lags behind\n{run}\n{other}\n{again}"
+        );
         if let Some(mut command) = killed_at(winner, n, &["done", "T-1", "--notes", "n"]) {
             // It may be killed or not; what counts is what comes after.
             let _ = Run::of(&mut command);

@@ -21,10 +21,10 @@ fn while_collecting(env: &TestEnv, dirs: &[&Path], prune: &str, work: impl FnOnc
         }
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         stop.store(true, Ordering::SeqCst);
-        assert!(runs.iter().all(|count| count.load(Ordering::SeqCst) > 0), "gc never ran");
         if let Err(panic) = result {
             std::panic::resume_unwind(panic);
         }
+        assert!(runs.iter().all(|count| count.load(Ordering::SeqCst) > 0), "gc never ran");
     });
 }
 
@@ -49,6 +49,7 @@ fn tasks_are_claimed_and_finished_while_the_remote_collects() {
         for n in 0..10 {
             let id = format!("T-{n}");
             a.add(&id);
+            patiently(&a, &["sync"]);
             patiently(&b, &["claim", &id]);
             patiently(&b, &["done", &id, "--notes", "n"]);
         }
@@ -71,6 +72,7 @@ fn tasks_are_claimed_and_finished_while_the_clone_collects() {
         for n in 0..10 {
             let id = format!("T-{n}");
             a.add(&id);
+            patiently(&a, &["sync"]);
             patiently(&b, &["claim", &id]);
             patiently(&b, &["done", &id, "--notes", "n"]);
         }

@@ -13,6 +13,7 @@ use super::time;
 
 mod words;
 
+pub use super::wire::bounds::TITLE_MAX;
 pub use words::{Meaning, priority, status};
 
 /// A column that has a meaning here.
@@ -94,7 +95,7 @@ pub fn rows(text: &str) -> Result<Vec<Row>, Vec<TableError>> {
         }
         match (&heads, before) {
             (None, Some(head)) if is_separator(trimmed) => {
-                heads = Some(cells(head).iter().map(|c| Head::of(c)).collect())
+                heads = Some(cells(head).iter().map(|c| Head::of(c)).collect());
             }
             (Some(_), _) if is_separator(trimmed) => {}
             (Some(heads), _) if heads.iter().any(|head| head.column == Some(Column::Task)) => {

@@ -108,6 +108,8 @@ impl SyncError {
     pub fn is_passing(&self) -> bool {
         match self {
             SyncError::Objects(ObjectsError::Missing(_) | ObjectsError::Changed(_)) => true,
+            // A directory of loose objects that `git gc` emptied and removed under a write.
+            SyncError::Objects(ObjectsError::Other(text)) => text.contains("No such file or directory"),
             SyncError::Remote(error) => error.kind == RemoteFailure::MissingObject,
             _ => false,
         }

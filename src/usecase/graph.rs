@@ -64,7 +64,9 @@ pub fn graph(q: &mut Queue, around: Option<&TaskId>) -> Result<Graph> {
         let near = connected(id, &edges);
         nodes.retain(|id, _| near.contains(id));
         edges.retain(|id, _| near.contains(id));
-        edges.values_mut().for_each(|needs| needs.retain(|need| near.contains(need)));
+        for needs in edges.values_mut() {
+            needs.retain(|need| near.contains(need));
+        }
     }
     let cycles = cycles(&edges);
     let pairs = edges.iter().flat_map(|(task, needs)| needs.iter().map(|need| (task.clone(), need.clone())));

@@ -62,13 +62,13 @@ pub(crate) fn check(q: &Queue, task: &Task, named: Option<u64>, verb: &'static s
             if named.is_some_and(|epoch| epoch < lease.epoch) {
                 return Err(fenced(task, "lease_lost", format!("epoch {} is over", named.unwrap_or(0))));
             }
+            if time_left(q, task, lease).is_zero() {
+                return Err(fenced(task, "expired", "the lease ran out before it was renewed".to_owned()));
+            }
             if let Some(epoch) = named.filter(|epoch| *epoch > lease.epoch) {
                 let message =
                     format!("{}: epoch {epoch} does not exist; the task is at {}", task.id(), lease.epoch);
                 return Err(Error::new(Kind::Conflict, "conflict", message));
-            }
-            if time_left(q, task, lease).is_zero() {
-                return Err(fenced(task, "expired", "the lease ran out before it was renewed".to_owned()));
             }
             Ok(Some(lease.epoch))
         }

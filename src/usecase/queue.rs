@@ -205,7 +205,10 @@ impl Queue {
     /// Without a remote that means a commit on the local branch.
     pub(crate) fn settle(&mut self) -> Result<bool> {
         if !self.is_shared() {
-            local::commit(&self.cx()).map_err(|e| Error::from_sync(&e))?;
+            // The file is what is durable; the commit follows, if not now then with the next command.
+            if let Err(error) = local::commit(&self.cx()) {
+                self.warn(format!("not committed yet: {error}"));
+            }
             return Ok(true);
         }
         if self.no_sync {

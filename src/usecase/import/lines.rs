@@ -2,8 +2,7 @@
 
 use crate::protocol::invariant;
 use crate::protocol::task::Status;
-use crate::store::wire::definition_from_value;
-use crate::store::{codec, json};
+use crate::store::codec;
 use crate::usecase::queue::Queue;
 
 use super::Complaint;
@@ -34,12 +33,11 @@ fn read_line(q: &Queue, text: &str, line: usize, namer: &mut Namer) -> Result<Dr
         }
         return Ok(Draft { line, task: draft::checked(task)?, whole: true, remarks: Vec::new() });
     }
-    let value = json::from_json(&value)?;
-    let (id, mut def) = definition_from_value(&value).map_err(|e| e.to_string())?;
+    let (id, mut def) = codec::definition_from_json_line(text).map_err(|problem| problem.message)?;
     let id = match id {
         Some(id) => id,
         None => {
-            let (id, key) = namer.name(&json::to_text(&value))?;
+            let (id, key) = namer.name(&value.to_string())?;
             def.idempotency_key.get_or_insert(key);
             id
         }

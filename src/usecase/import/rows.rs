@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{Definition, Status};
 use crate::protocol::time::Timestamp;
-use crate::store::table::{self, Column, Meaning, Row};
+use crate::store::table::{self, Column, Meaning, Row, TITLE_MAX};
 use crate::store::time;
-use crate::store::wire::bounds::TITLE_MAX;
 use crate::usecase::queue::Queue;
 
 use super::Complaint;
