@@ -233,3 +233,59 @@ fn results(stage: &Stage) -> Vec<Expectation> {
         ),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(session: &str) -> Abandoned {
+        Abandoned {
+            task: "t".to_owned(),
+            session: session.to_owned(),
+            epoch: 1,
+            program_seen: true,
+            program_gone: true,
+            how: Some("signal 9".to_owned()),
+        }
+    }
+
+    #[test]
+    fn what_was_not_seen_does_not_hold() {
+        let (facts, view) = (Facts::default(), View::new());
+        let all =
+            [of_office(&facts, &view), of_laptop(&facts, &view), vec![workers(&facts), handed_on(&view)]];
+        assert!(all.iter().flatten().all(|one| !one.held), "{all:?}");
+        assert!(!all_done_once(&view, &["t".to_owned()]).held);
+    }
+
+    #[test]
+    fn a_laptop_that_worked_on_too_long_or_was_believed_is_noticed() {
+        let good = || Facts {
+            cut: Some(left("worker@laptop")),
+            cut_reason: Some("lease_lost".to_owned()),
+            late: Some(Late { code: FENCED, word: "fenced".to_owned() }),
+            offline: Some(Offline { published: false, kept: true }),
+            ..Facts::default()
+        };
+        let held = |facts: &Facts| -> Vec<bool> {
+            // The other two points are about tasks, and there are none here.
+            let all = of_laptop(facts, &View::new());
+            [0, 2, 3].iter().map(|at: &usize| all[*at].held).collect()
+        };
+        assert_eq!(held(&good()), [true, true, true]);
+        let still_running = Abandoned { program_gone: false, ..left("worker@laptop") };
+        assert_eq!(held(&Facts { cut: Some(still_running), ..good() }), [false, true, true]);
+        assert_eq!(held(&Facts { cut_reason: Some("success".to_owned()), ..good() }), [false, true, true]);
+        let believed = Late { code: 0, word: String::new() };
+        assert_eq!(held(&Facts { late: Some(believed), ..good() }), [true, false, true]);
+        let dropped = Offline { published: false, kept: false };
+        assert_eq!(held(&Facts { offline: Some(dropped), ..good() }), [true, true, false]);
+    }
+
+    #[test]
+    fn problems_are_told_in_the_words_of_the_audit() {
+        let problems =
+            serde_json::json!([{"task": "t", "what": "it ended twice"}, {"message": "no such ref"}]);
+        assert_eq!(listed(&problems), ["t: it ended twice", "no such ref"]);
+    }
+}
