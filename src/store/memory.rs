@@ -1,7 +1,7 @@
 //! Small values that live as long as the index: when the remote was last looked at, what an interrupted
 //! fetch still has to deliver, which shared files agree with the branch.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::protocol::id::TaskId;
@@ -9,6 +9,8 @@ use crate::world::World;
 
 use super::error::StoreError;
 use super::tasks::Store;
+
+const UNABSORBED: &str = "unabsorbed ";
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -44,38 +46,38 @@ impl Store {
         world.clock.monotonic().checked_sub(Duration::from_millis(at))
     }
 
-    /// Tasks whose shared version moved but has not reached their file yet: an interrupted fetch goes on here.
+    /// Tasks whose shared version moved but has not reached their file yet, each with a token that changes
+    /// whenever it moves again: an interrupted fetch goes on here.
     ///
     /// # Errors
     /// The index does not answer.
-    pub fn unabsorbed(&self) -> Result<BTreeSet<TaskId>> {
-        let text = self.meta("unabsorbed")?.unwrap_or_default();
-        Ok(text.split_ascii_whitespace().filter_map(|id| TaskId::parse(id).ok()).collect())
+    pub fn unabsorbed(&self) -> Result<BTreeMap<TaskId, String>> {
+        let marked = self.with(|index| index.marked(UNABSORBED))?;
+        Ok(marked.into_iter().filter_map(|(id, token)| Some((TaskId::parse(&id).ok()?, token))).collect())
     }
 
-    /// Remembers tasks whose shared version moved.
+    /// Remembers tasks whose shared version moves.
     ///
     /// # Errors
     /// The index does not answer.
-    pub fn remember_unabsorbed(&self, ids: &BTreeSet<TaskId>) -> Result<()> {
-        if ids.is_empty() {
+    pub fn remember_unabsorbed<'i>(&self, ids: impl IntoIterator<Item = &'i TaskId>) -> Result<()> {
+        let names: Vec<&str> = ids.into_iter().map(TaskId::as_str).collect();
+        if names.is_empty() {
             return Ok(());
         }
-        let mut all = self.unabsorbed()?;
-        all.extend(ids.iter().cloned());
-        self.set_meta("unabsorbed", &join(&all))
+        self.with(|index| index.mark(UNABSORBED, &names))
     }
 
-    /// Forgets tasks whose shared version has reached their file.
+    /// Forgets tasks whose shared version has reached their file, unless it has moved again since.
     ///
     /// # Errors
     /// The index does not answer.
-    pub fn forget_unabsorbed(&self, ids: &BTreeSet<TaskId>) -> Result<()> {
-        if ids.is_empty() {
+    pub fn forget_unabsorbed(&self, done: &BTreeMap<TaskId, String>) -> Result<()> {
+        if done.is_empty() {
             return Ok(());
         }
-        let left: BTreeSet<TaskId> = self.unabsorbed()?.difference(ids).cloned().collect();
-        self.set_meta("unabsorbed", &join(&left))
+        let marks: Vec<(&str, &str)> = done.iter().map(|(id, token)| (id.as_str(), token.as_str())).collect();
+        self.with(|index| index.unmark(UNABSORBED, &marks))
     }
 
     /// The stat token at which a shared file last agreed with the branch.
@@ -93,8 +95,4 @@ impl Store {
     pub fn settle(&self, path: &str, token: &str) -> Result<()> {
         self.set_meta(&format!("file:{path}"), token)
     }
-}
-
-fn join(ids: &BTreeSet<TaskId>) -> String {
-    ids.iter().map(TaskId::as_str).collect::<Vec<_>>().join(" ")
 }

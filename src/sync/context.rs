@@ -26,6 +26,8 @@ pub struct Cx<'a> {
     pub by: &'a str,
     /// Longest time for one network step.
     pub limit: Duration,
+    /// When, on the monotonic clock, all steps of one change must have ended.
+    pub deadline: Option<Duration>,
 }
 
 impl Cx<'_> {
@@ -35,6 +37,13 @@ impl Cx<'_> {
     /// [`SyncError::NoRemote`].
     pub fn remote(&self) -> Result<&dyn Remote, SyncError> {
         self.world.remote.as_deref().ok_or(SyncError::NoRemote)
+    }
+
+    /// How long the next network step may take.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        let until = |deadline: Duration| deadline.saturating_sub(self.world.clock.monotonic());
+        self.deadline.map_or(self.limit, |deadline| until(deadline).min(self.limit))
     }
 
     /// Does something from the start again, a few times, while it fails for a cause that passes at once.

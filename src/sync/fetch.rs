@@ -1,6 +1,7 @@
 //! Bringing what the remote has: list, fetch what moved, look at it, then let it change files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::protocol::id::TaskId;
 use crate::store::layout;
@@ -13,6 +14,9 @@ use super::context::{Cx, SyncError};
 use super::names::{INCOMING_BRANCH, TRACKING_BRANCH, tracking_lease};
 use super::shared::known_leases;
 
+/// Taking over a handful of small files takes others milliseconds.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
 /// What a fetch brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fetched {
@@ -22,6 +26,15 @@ pub struct Fetched {
     pub renamed: Vec<(TaskId, TaskId)>,
     /// Problems with what the remote holds, or with local files.
     pub problems: Vec<String>,
+}
+
+impl Fetched {
+    /// Adds what another fetch brought.
+    pub fn join(&mut self, other: Fetched) {
+        self.changed.extend(other.changed);
+        self.renamed.extend(other.renamed);
+        self.problems.extend(other.problems);
+    }
 }
 
 /// Lists and fetches until this machine holds what the remote held at one moment.
@@ -43,16 +56,46 @@ fn fetch_once(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     check_forward(cx, known, branch)?;
     let mut changed = moved_leases(cx, &known_leases, &refs)?;
     let mut fetched = Fetched::default();
-    changed.extend(super::files::absorb(cx, known, branch, &mut fetched.problems)?);
-    changed.extend(cx.store.unabsorbed()?);
-    // Where the sync was interrupted the same tasks are absorbed again; that changes nothing.
+    if cx.store.meta("fetched")?.is_none() {
+        // The index is new, so files that this machine has not seen yet may never have been written.
+        changed.extend(changed_tasks(cx, None, branch)?);
+        changed.extend(refs.iter().filter_map(|(name, _)| cx.names.leased(name)));
+    }
     cx.store.remember_unabsorbed(&changed)?;
-    move_tracking(cx, known, branch)?;
-    absorb::absorb_all(cx, &changed, &mut fetched)?;
-    cx.store.forget_unabsorbed(&changed)?;
+    changed.extend(branch_moves(cx, branch, &mut fetched)?);
+    // Where a sync was interrupted its tasks are absorbed again; that changes nothing.
+    let due = cx.store.unabsorbed()?;
+    let ids: Vec<TaskId> = due.keys().cloned().collect();
+    absorb::into_files(cx, &ids, &mut fetched)?;
+    cx.store.forget_unabsorbed(&due)?;
     cx.store.note_fetch(cx.world)?;
+    changed.extend(ids);
     fetched.changed = changed.into_iter().collect();
     Ok(fetched)
+}
+
+/// Takes over shared files and moves the memory of the branch, one process after the other: a process with an
+/// older listing must not put older settings in the place of newer ones. Gives the tasks that changed.
+fn branch_moves(
+    cx: &Cx<'_>,
+    branch: Option<Oid>,
+    fetched: &mut Fetched,
+) -> Result<BTreeSet<TaskId>, SyncError> {
+    if cx.world.objects.get_ref(TRACKING_BRANCH)? == branch {
+        return Ok(BTreeSet::new());
+    }
+    let _guard = cx.store.lock_named(cx.world, Named::Fetch, LOCK_WAIT)?;
+    let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
+    if let (Some(known), Some(branch)) = (known, branch)
+        && cx.world.objects.is_ancestor(branch, known)?
+    {
+        // Another process knows as much or more by now, and has remembered what changed.
+        return Ok(BTreeSet::new());
+    }
+    let changed = super::files::absorb(cx, known, branch, &mut fetched.problems)?;
+    cx.store.remember_unabsorbed(&changed)?;
+    move_tracking(cx, known, branch)?;
+    Ok(changed)
 }
 
 /// Lists refs of the remote and fetches their objects; lists again when a ref moved or went in between, so
@@ -62,7 +105,7 @@ fn fetch_once(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
 /// The remote cannot be reached.
 pub fn bring(cx: &Cx<'_>, prefixes: &[&str]) -> Result<Vec<(String, Oid)>, SyncError> {
     cx.again(|| {
-        let refs = cx.remote()?.refs(prefixes, cx.limit)?;
+        let refs = cx.remote()?.refs(prefixes, cx.left())?;
         ensure_here(cx, &refs)?;
         match refs.iter().find(|(name, oid)| landing(cx, name).is_some() && !cx.world.objects.has(*oid)) {
             Some((_, moved)) => Err(ObjectsError::Missing(*moved).into()),
@@ -78,12 +121,12 @@ fn ensure_here(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
     }
     // Two fetches of one machine at once would fight for the local refs that they land in. Whoever waited
     // finds what the other one brought. A lock that cannot be had in time only costs a retry.
-    let _guard = cx.store.lock_named(cx.world, Named::Fetch, cx.limit)?;
+    let _guard = cx.store.lock_named(cx.world, Named::Fetch, cx.left())?;
     let wanted = wanted(cx, refs);
     if wanted.is_empty() {
         return Ok(());
     }
-    Ok(cx.remote()?.fetch(&wanted, cx.limit)?)
+    Ok(cx.remote()?.fetch(&wanted, cx.left())?)
 }
 
 /// Refs whose object is not here, with the local ref that it lands in.

@@ -153,6 +153,8 @@ pub fn remember(cx: &Cx<'_>, id: &TaskId, from: Option<Oid>, to: Option<Oid>) ->
     if from == to {
         return Ok(());
     }
+    // First, so that a death in between leaves the file to be brought up to date by the next fetch.
+    cx.store.remember_unabsorbed([id])?;
     match cx.world.objects.swap_ref(&tracking_lease(id), from, to) {
         // Another process of this machine looked at the remote after us and knows better.
         Ok(()) | Err(crate::world::ObjectsError::Changed(_)) => Ok(()),
@@ -161,7 +163,7 @@ pub fn remember(cx: &Cx<'_>, id: &TaskId, from: Option<Oid>, to: Option<Oid>) ->
 }
 
 fn ref_now(cx: &Cx<'_>, name: &str) -> Result<Option<Oid>, SyncError> {
-    let refs = cx.remote()?.refs(&[name], cx.limit)?;
+    let refs = cx.remote()?.refs(&[name], cx.left())?;
     Ok(refs.into_iter().find(|(found, _)| found == name).map(|(_, oid)| oid))
 }
 
@@ -188,10 +190,12 @@ pub fn stands(cx: &Cx<'_>, id: &TaskId, op: &Op) -> Result<Option<Shared>, SyncE
     let refs = fetch::bring(cx, &[&cx.names.branch, &lease_name])?;
     let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let (branch, lease) = (find(&cx.names.branch), find(&lease_name));
-    if let Some(known) = known
-        && !branch.is_some_and(|now| cx.world.objects.is_ancestor(known, now).unwrap_or(false))
-    {
-        return Err(super::alarm::raise(cx, branch));
+    if let Some(known) = known {
+        // A repository that cannot answer is no sign of a rewind.
+        let forward = branch.map(|now| cx.world.objects.is_ancestor(known, now)).transpose()?;
+        if forward != Some(true) {
+            return Err(super::alarm::raise(cx, branch));
+        }
     }
     remember(cx, id, known_lease, lease)?;
     let shared = read_at(cx, branch, lease, id)?;
@@ -217,7 +221,7 @@ fn holds(task: &Task, op: &Op) -> bool {
 /// # Errors
 /// The remote cannot be asked. The ref is void then, and any machine will remove it.
 pub fn withdraw(cx: &Cx<'_>, proposal: &Proposal, before: Option<&Tip>) -> Result<(), SyncError> {
-    let branch = cx.world.objects.get_ref(super::names::INCOMING_BRANCH)?;
+    let branch = newest_branch(cx)?;
     let waiting = match before {
         Some(tip) => {
             let shared = read_at(cx, branch, Some(tip.oid), &proposal.id)?;
@@ -231,4 +235,14 @@ pub fn withdraw(cx: &Cx<'_>, proposal: &Proposal, before: Option<&Tip>) -> Resul
         remember(cx, &proposal.id, Some(proposal.commit), waiting)?;
     }
     Ok(())
+}
+
+/// The newest branch that is here: what was just brought lands apart, and only if it was not here before.
+fn newest_branch(cx: &Cx<'_>) -> Result<Option<Oid>, SyncError> {
+    let known = cx.world.objects.get_ref(super::names::TRACKING_BRANCH)?;
+    let brought = cx.world.objects.get_ref(super::names::INCOMING_BRANCH)?;
+    Ok(match (known, brought) {
+        (Some(known), Some(brought)) if cx.world.objects.is_ancestor(known, brought)? => Some(brought),
+        (known, brought) => known.or(brought),
+    })
 }

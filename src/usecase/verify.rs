@@ -266,7 +266,9 @@ fn shared_task(q: &Queue, local: &Local, id: &TaskId, report: &mut Verified) -> 
         Err(error) => return Err(Error::from_sync(&error)),
     };
     // An interrupted fetch goes on at the next sync; until then the file may be behind.
-    if !local.oids.contains_key(id) || q.store.unabsorbed().map_err(|e| Error::from_store(&e))?.contains(id) {
+    if !local.oids.contains_key(id)
+        || q.store.unabsorbed().map_err(|e| Error::from_store(&e))?.contains_key(id)
+    {
         let quarantined = q.store.problem_of(id).map_err(|e| Error::from_store(&e))?.is_some();
         if !local.oids.contains_key(id) && !quarantined {
             report
