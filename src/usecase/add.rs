@@ -60,9 +60,14 @@ pub fn add_all(q: &mut Queue, tasks: Vec<(Option<TaskId>, Definition)>) -> Resul
         }
     }
     write(q, &mut batch)?;
+    let before = q.renamed.len();
     let published = q.settle()?;
     for one in added.iter_mut().filter(|one| one.created) {
         one.published = published;
+        // The id was taken on the remote: the task has another one now.
+        if let Some((_, id)) = q.renamed[before..].iter().find(|(old, _)| old == one.task.id()) {
+            one.task = q.load(id)?;
+        }
     }
     Ok(added)
 }
