@@ -107,10 +107,14 @@ pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<FileChange>, SyncEr
         }
         let Ok(bytes) = cx.world.disk.read(&full, FILE_MAX) else { continue };
         let known = match head {
-            Some(head) => cx.world.objects.entry(head, &path)?.map(|entry| entry.oid),
+            Some(head) => cx.world.objects.entry(head, &path)?,
             None => None,
         };
-        if known != Some(cx.world.objects.hash_blob(&bytes)) {
+        if known.is_some_and(|entry| !entry.is_file) {
+            // A link or a directory in its place on the branch is nothing that a file could replace.
+            continue;
+        }
+        if known.map(|entry| entry.oid) != Some(cx.world.objects.hash_blob(&bytes)) {
             found.push((path, Some(bytes)));
         }
     }

@@ -158,7 +158,6 @@ impl Objects for GitObjects {
     fn entry(&self, commit: Oid, path: &str) -> Result<Option<TreeEntry>, ObjectsError> {
         let tree = self.tree_of(commit)?;
         match tree.get_path(Path::new(path)) {
-            Ok(entry) if entry.kind() == Some(ObjectType::Tree) => Ok(None),
             Ok(entry) => Ok(Some(diff::leaf(&entry))),
             Err(error) if is_absence(&error, ErrorClass::Tree) => Ok(None),
             Err(error) => Err(missing_somewhere(error)),

@@ -226,7 +226,7 @@ pub trait Objects {
     fn blob(&self, oid: Oid) -> Result<Vec<u8>, ObjectsError>;
     /// Object id that these bytes have as a blob, without storing them.
     fn hash_blob(&self, bytes: &[u8]) -> Oid;
-    /// The entry at a path in a commit's tree.
+    /// The entry at a path in a commit's tree; a directory is one that is no file.
     fn entry(&self, commit: Oid, path: &str) -> Result<Option<TreeEntry>, ObjectsError>;
     /// Leaves that differ between two commits (`None` = empty tree), sorted by path. Sub-trees that are
     /// equal are never opened.

@@ -130,7 +130,8 @@ fn commits_build_on_their_base() {
     ];
     assert_eq!(objects.diff(Some(first), Some(second)).unwrap(), want);
     assert_eq!(objects.entry(second, "t/a").unwrap(), blob("x"));
-    for absent in ["t", "u/c", "t/a/below", "zz/y"] {
+    assert!(objects.entry(second, "t").unwrap().is_some_and(|entry| !entry.is_file), "a directory");
+    for absent in ["u/c", "t/a/below", "zz/y"] {
         assert_eq!(objects.entry(second, absent).unwrap(), None, "{absent}");
     }
     assert_eq!(objects.blob(objects.hash_blob(b"x")).unwrap(), b"x");
