@@ -59,6 +59,14 @@ pub fn claim(q: &mut Queue, id: &TaskId, terms: &Terms) -> Result<Claimed> {
     let process = process_of(q, terms.pid)?;
     let changed =
         change::status(q, id, Actor::Anyone, &mut |q, task| decide(q, task, terms, process.clone()))?;
+    if let Some(lease) = changed.task.lease()
+        && held::time_left(q, &changed.task, lease).is_zero()
+    {
+        // Others are free to take it over by now, so this is no claim that anybody may work under.
+        let message = format!("{id}: claiming it took longer than its lease lasts");
+        return Err(Error::new(Kind::Timeout, "timeout", message)
+            .hint("use a longer lease; the task is free again when this one was seen to lapse"));
+    }
     claimed(changed)
 }
 
@@ -67,6 +75,13 @@ pub fn claim(q: &mut Queue, id: &TaskId, terms: &Terms) -> Result<Claimed> {
 /// # Errors
 /// Nothing (6) when no task is ready, unreachable (75).
 pub fn pick(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
+    let before = q.start_budget();
+    let result = pick_within(q, terms);
+    q.deadline = before;
+    result
+}
+
+fn pick_within(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
     let mut looked = !q.is_shared() || (q.no_sync);
     if !looked && q.knowledge_age().is_none_or(|age| age > FRESH) {
         change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;
@@ -85,7 +100,7 @@ pub fn pick(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
         };
         match claim(q, &id, terms) {
             Ok(claimed) => return Ok(Claimed { retries: claimed.retries + retries, ..claimed }),
-            Err(error) if passes_over(error.kind) => {
+            Err(error) if passes_over(&error) => {
                 // Somebody was faster, or a limit was reached meanwhile; a lost race also means that what we
                 // know is fresh now.
                 looked = true;
@@ -97,8 +112,9 @@ pub fn pick(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
     }
 }
 
-fn passes_over(kind: Kind) -> bool {
-    matches!(kind, Kind::Conflict | Kind::Damaged | Kind::NotFound)
+/// What concerns one task only.
+fn passes_over(error: &Error) -> bool {
+    matches!(error.kind, Kind::Conflict | Kind::Damaged | Kind::NotFound) && error.code != "rewound"
 }
 
 /// The first ready task by the queue's order; after a lost race one of the first few, so that sessions
@@ -140,7 +156,7 @@ fn lapsed(q: &mut Queue, terms: &Terms, lost: &[TaskId]) -> Result<Claimed> {
                 continue;
             }
             match claim(q, &id, terms) {
-                Err(error) if passes_over(error.kind) => {}
+                Err(error) if passes_over(&error) => {}
                 other => return other,
             }
         }
@@ -203,7 +219,8 @@ fn not_ready(q: &Queue, task: &Task) -> Result<Error> {
 
 fn claimed(changed: Changed) -> Result<Claimed> {
     let Some(lease) = changed.task.lease().cloned() else {
-        return Err(Error::failure(format!("{} was claimed but is not in progress", changed.task.id())));
+        let message = format!("{} was taken back while it was being claimed", changed.task.id());
+        return Err(Error::new(Kind::Conflict, "moved", message).hint("`orch log` shows what happened"));
     };
     Ok(Claimed {
         epoch: lease.epoch,

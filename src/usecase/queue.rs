@@ -10,6 +10,7 @@ use crate::protocol::time::Timestamp;
 use crate::store::settings::{LeaseRefs, Settings};
 use crate::store::tasks::{FileState, Store};
 use crate::sync::context::{Cx, SyncError};
+use crate::sync::fetch::Fetched;
 use crate::sync::names::Names;
 use crate::sync::{alarm, local, publish};
 use crate::world::World;
@@ -33,6 +34,10 @@ pub struct Queue {
     pub(crate) strays: Vec<String>,
     /// When the files were last looked at, on the monotonic clock.
     pub(crate) looked: Option<Duration>,
+    /// When, on the monotonic clock, the change at hand must have ended.
+    pub(crate) deadline: Option<Duration>,
+    /// Tasks of this machine that got another id because theirs was taken: old and new.
+    pub(crate) renamed: Vec<(TaskId, TaskId)>,
     notices: Vec<String>,
 }
 
@@ -72,6 +77,8 @@ impl Queue {
             no_sync,
             strays: Vec::new(),
             looked: None,
+            deadline: None,
+            renamed: Vec::new(),
             notices: Vec::new(),
         };
         if super::notice::look(&mut queue, &[]).is_err() {
@@ -136,6 +143,26 @@ impl Queue {
         }
     }
 
+    /// Passes on what a fetch found to say.
+    pub(crate) fn say(&mut self, fetched: &Fetched) {
+        for problem in &fetched.problems {
+            self.warn(problem.clone());
+        }
+        for (old, new) in &fetched.renamed {
+            self.warn(format!("two machines had added {old}; the one from this machine is {new} now"));
+        }
+        self.renamed.extend(fetched.renamed.iter().cloned());
+    }
+
+    /// From now on all network steps together may take twice the time limit, unless a change that this one
+    /// is a part of has started to count already. Gives what to put back at the end.
+    pub(crate) fn start_budget(&mut self) -> Option<Duration> {
+        let before = self.deadline;
+        let end = || self.world.clock.monotonic() + self.settings.sync.timeout.saturating_mul(2);
+        self.deadline = Some(before.unwrap_or_else(end));
+        before
+    }
+
     pub(crate) fn cx(&self) -> Cx<'_> {
         Cx {
             world: &self.world,
@@ -144,6 +171,7 @@ impl Queue {
             machine: &self.machine,
             by: &self.session,
             limit: self.settings.sync.timeout,
+            deadline: self.deadline,
         }
     }
 
@@ -215,7 +243,10 @@ impl Queue {
             return Ok(false);
         }
         match publish::publish(&self.cx(), publish::Scope::Waiting) {
-            Ok(_) => self.nothing_waits(),
+            Ok(published) => {
+                self.say(&published.fetched);
+                self.nothing_waits()
+            }
             Err(error) if error.is_unreachable() => {
                 self.warn(format!("kept here, not published yet: {error}"));
                 Ok(false)
