@@ -11,7 +11,7 @@ use crate::protocol::transition::next;
 use crate::store::scan::{Scope, Suspect, What};
 use crate::store::tasks::{FileState, Problem, Publish};
 use crate::sync::context::SyncError;
-use crate::sync::history;
+use crate::sync::{history, rejected};
 
 use super::error::{Error, Result};
 use super::queue::Queue;
@@ -103,7 +103,7 @@ fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
         }
         FileState::Task { task, .. } => match interpret(&task, known.as_ref()) {
             Ok((told, None)) => {
-                let whole = with_known(told, known.as_ref());
+                let whole = with_known(q, told, known.as_ref())?;
                 let publish =
                     if known.as_ref() == Some(&whole) { Publish::Published } else { Publish::Waiting };
                 if whole == *task {
@@ -144,7 +144,7 @@ fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
 fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<Task, (&'static str, String)> {
     let (told, patch) = interpret(task, known).map_err(|why| (why.key(), why.to_string()))?;
     check_lease(q, task)?;
-    let whole = with_known(told, known);
+    let whole = with_known(q, told, known).map_err(|error| ("history", error.message))?;
     let Some(patch) = patch else { return Ok(whole) };
     if let Some(needs) = &patch.needs {
         match around::cycle(q, task.id(), needs) {
@@ -171,10 +171,17 @@ fn check_lease(q: &Queue, task: &Task) -> std::result::Result<(), (&'static str,
 
 /// The file's history together with operations that are known and that it lacks: an older copy put back,
 /// or an editor that was open while the task moved on, loses nothing.
-fn with_known(told: Task, known: Option<&Task>) -> Task {
+fn with_known(q: &Queue, told: Task, known: Option<&Task>) -> Result<Task> {
     match known {
-        Some(known) if missing(&told, known).next().is_some() => overlay(known, &told).task,
-        _ => told,
+        Some(known) if missing(&told, known).next().is_some() => {
+            let merged = overlay(known, &told);
+            for (op, why) in merged.refused.iter().filter(|(op, _)| op.machine == q.machine) {
+                rejected::keep(&q.cx(), known.id(), op, &why.to_string())
+                    .map_err(|e| Error::from_sync(&e))?;
+            }
+            Ok(merged.task)
+        }
+        _ => Ok(told),
     }
 }
 
@@ -194,7 +201,12 @@ fn restore(q: &mut Queue, id: &TaskId) -> Result<()> {
     if !matches!(state, FileState::Absent) {
         return Ok(());
     }
-    match known(q, id)? {
+    let known = match history::newest(&q.cx(), id) {
+        // What the remote holds cannot be read, so nobody knows what to put back.
+        Err(SyncError::Quarantined { .. }) => return Ok(()),
+        other => other.map_err(|e| Error::from_sync(&e))?,
+    };
+    match known {
         Some(task) => {
             q.store.write(&q.world, &guard, &task, Publish::Published).map_err(|e| Error::from_store(&e))?;
             q.warn(format!("{id}: its file had vanished and was restored; to end a task use `orch cancel`"));

@@ -44,11 +44,11 @@ pub fn sync(q: &mut Queue) -> Result<Synced> {
     if q.no_sync {
         return Err(Error::new(Kind::Usage, "usage", "`sync` and --no-sync contradict each other"));
     }
-    let before = rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))?.len();
     let fetched = change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;
     let published =
         publish::publish(&q.cx(), publish::Scope::WaitingAndFolds).map_err(|e| Error::from_sync(&e))?;
-    let rejected = rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))?.split_off(before);
+    q.say(&published.fetched);
+    let rejected = unreported(q)?;
     tidy(q)?;
     Ok(Synced {
         fetched: fetched.changed.len(),
@@ -58,6 +58,21 @@ pub fn sync(q: &mut Queue) -> Result<Synced> {
         rejected,
         retries: published.retries,
     })
+}
+
+/// What was refused, by this command or an earlier one, and no sync has reported yet.
+fn unreported(q: &Queue) -> Result<Vec<Rejection>> {
+    let name = |one: &Rejection| format!("reported:{}", one.op);
+    let mut found = Vec::new();
+    for one in rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))? {
+        if q.store.meta(&name(&one)).map_err(|e| Error::from_store(&e))?.is_none() {
+            found.push(one);
+        }
+    }
+    for one in &found {
+        q.store.set_meta(&name(one), "yes").map_err(|e| Error::from_store(&e))?;
+    }
+    Ok(found)
 }
 
 /// Packs the local repository before it hurts.

@@ -114,17 +114,18 @@ fn watching(q: &Queue, task: &Task, lease: &Lease, still: Duration) -> Watching 
 fn recover(q: &mut Queue, task: &Task, lease: &Lease, rules: Rules) -> Result<Option<Recovered>> {
     let id = task.id().clone();
     let retry_at = Some(q.retry_at(task));
-    let (epoch, beat) = (lease.epoch, lease.beat);
+    let epoch = lease.epoch;
     let outcome = change::status(q, &id, Actor::Anyone, &mut |q, now| {
-        let still_stale = match now.lease() {
-            Some(lease) => judgement(q, now, lease, rules)? == Judgement::Stale,
-            None => false,
-        };
-        if !still_stale {
-            let message = format!("{id}: the lease moved while it was being recovered");
-            return Err(Error::new(Kind::Conflict, "moved", message));
+        // The heartbeat that is named is the one that was judged: the file may be behind the lease ref.
+        match now.lease() {
+            Some(lease) if lease.epoch == epoch && judgement(q, now, lease, rules)? == Judgement::Stale => {
+                Ok(Decision::Do(Action::Recover { epoch, beat: lease.beat, retry_at }))
+            }
+            _ => {
+                let message = format!("{id}: the lease moved while it was being recovered");
+                Err(Error::new(Kind::Conflict, "moved", message))
+            }
         }
-        Ok(Decision::Do(Action::Recover { epoch, beat, retry_at }))
     });
     match outcome {
         Ok(changed) => {
