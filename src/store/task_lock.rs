@@ -29,8 +29,8 @@ impl Named {
         match self {
             Named::Sync => "sync",
             Named::Commit => "commit",
-            Named::Fetch => "fetch",
             Named::Index => "index",
+            Named::Fetch => "fetch",
         }
     }
 }

@@ -30,11 +30,12 @@ fn a_checkpoint_is_not_the_end_of_an_epoch() {
 /// refused before, and the finish was thrown away as void.
 #[test]
 fn a_finish_that_was_kept_survives_a_note_by_somebody_else() {
-    let (_yard, mut a, mut b) = two(&["T-1"]);
+    let (yard, mut a, mut b) = two(&["T-1"]);
     try_claim(&mut a, "T-1").unwrap();
     edit::note(&mut b, &id("T-1"), "mind the gap").unwrap();
     sync_all(&mut a);
     offline(&mut a, |a| done(a, "T-1")).unwrap();
+    nobody_gets_in_between(&yard, &mut a);
     assert_eq!(sync_all(&mut a).rejected, []);
     sync_all(&mut b);
     for q in [&a, &b] {
@@ -43,15 +44,28 @@ fn a_finish_that_was_kept_survives_a_note_by_somebody_else() {
     }
 }
 
+/// After each push of `a` another machine tries to claim the task.
+fn nobody_gets_in_between(yard: &Rc<Yard>, a: &mut Queue) {
+    let other = yard.clone();
+    super::rig::rig_remote(a, move |at| {
+        if at == super::rig::At::AfterPush {
+            let claimed = try_claim(&mut other.queue("b"), "T-1");
+            assert!(claimed.is_err(), "the epoch is not over: {claimed:?}");
+        }
+        super::rig::Fate::Pass
+    });
+}
+
 /// The same with a note of the holder's own machine.
 #[test]
 fn a_finish_that_was_kept_survives_a_note_of_its_own() {
-    let (_yard, mut a, mut b) = two(&["T-1"]);
+    let (yard, mut a, mut b) = two(&["T-1"]);
     try_claim(&mut a, "T-1").unwrap();
     offline(&mut a, |a| {
         edit::note(a, &id("T-1"), "mind the gap").unwrap();
         done(a, "T-1").unwrap();
     });
+    nobody_gets_in_between(&yard, &mut a);
     assert_eq!(sync_all(&mut a).rejected, []);
     sync_all(&mut b);
     assert_eq!(task(&a, "T-1"), task(&b, "T-1"));
@@ -106,7 +120,7 @@ fn taking_over_an_edit_drops_no_operation_silently() {
     offline(&mut a, |a| done(a, "T-1")).unwrap();
     sync_all(&mut b);
     operator::cancel(&mut b, &id("T-1"), "not needed").unwrap();
-    replace(&file(&a, "T-1"), "title of T-1", "another title");
+    replace(&file(&a, "T-1"), "title of T-1\n", "another title\n");
     change::fetch_now(&mut a).unwrap();
     let a = yard.queue("a");
     let kept: Vec<String> = rejected::all(&a.cx()).unwrap().into_iter().map(|r| r.verb).collect();
@@ -124,7 +138,7 @@ fn a_dependant_in_trouble_does_not_undo_a_cancellation() {
     super::rig::rig_remote(
         &mut a,
         super::rig::at_nth(super::rig::At::AfterPush, 1, move || {
-            replace(&path, "title of T-2", "another title");
+            replace(&path, "title of T-2\n", "another title\n");
             super::rig::Fate::Pass
         }),
     );
