@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::protocol::id::{OpId, TaskId};
-use crate::protocol::merge::{last_claim, missing, rebase, rebase_without, same_task};
+use crate::protocol::merge::{Merged, last_claim, missing, rebase, rebase_without, same_task};
 use crate::protocol::task::Task;
 use crate::store::tasks::{FileState, Problem, Publish};
 
@@ -123,10 +123,7 @@ fn merge_in(
     local: &Task,
     fetched: &mut Fetched,
 ) -> Result<(), SyncError> {
-    let merged = match unconfirmed(cx, view, local) {
-        Some(claim) => rebase_without(view, local, cx.machine, claim),
-        None => rebase(view, local, cx.machine),
-    };
+    let merged = replayed(cx, view, local);
     for (op, why) in &merged.refused {
         fetched.problems.push(format!(
             "{}: `{}` of {} was refused: {why}",
@@ -147,9 +144,18 @@ fn merge_in(
     Ok(cx.store.write(cx.world, guard, &merged.task, publish)?)
 }
 
+/// This machine's file on top of what all machines share.
+#[must_use]
+pub fn replayed(cx: &Cx<'_>, view: &Task, local: &Task) -> Merged {
+    match unconfirmed(cx, view, local) {
+        Some(claim) => rebase_without(view, local, cx.machine, claim),
+        None => rebase(view, local, cx.machine),
+    }
+}
+
 /// A claim of this machine that the others do not see and that nobody was told of: another process has
 /// pushed it, found out that it does not stand, and withdrawn it.
-fn unconfirmed(cx: &Cx<'_>, view: &Task, local: &Task) -> Option<OpId> {
+pub(super) fn unconfirmed(cx: &Cx<'_>, view: &Task, local: &Task) -> Option<OpId> {
     let lease = local.lease().filter(|lease| lease.machine == cx.machine)?;
     let told = cx.store.held(cx.world, local.id());
     if told.is_some_and(|held| held.epoch == lease.epoch && held.session == lease.session) {

@@ -187,6 +187,9 @@ impl Draft {
         local: &Task,
     ) -> Result<(), SyncError> {
         let Some(view) = shared.view().map(|merged| merged.task) else { return Ok(()) };
+        if absorb::unconfirmed(cx, &view, local).is_some() {
+            return Ok(());
+        }
         let base = shared.live_tip().map_or(&view, |tip| &tip.task);
         // Edits go to the branch: on the ref they would stand between a claim and what followed it.
         let merged = rebase_acts(base, local, cx.machine);

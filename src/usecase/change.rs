@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::protocol::id::TaskId;
-use crate::protocol::merge::{missing, rebase};
+use crate::protocol::merge::missing;
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::Task;
 use crate::protocol::transition::next;
@@ -16,6 +16,7 @@ use crate::sync::fetch::{self, Fetched};
 use crate::sync::register::{self, Swapped};
 use crate::sync::shared::{self, Shared};
 use crate::sync::{absorb, alarm, publish};
+use crate::world::Oid;
 
 use super::error::{Error, Kind, Result};
 use super::held;
@@ -206,6 +207,31 @@ impl From<Error> for Attempt {
     }
 }
 
+/// What was found out and done on the way to a swap.
+#[derive(Default)]
+struct Way {
+    retries: u32,
+    /// The remote was looked at.
+    looked: bool,
+    /// What this machine had kept was published.
+    flushed: bool,
+    /// The lease ref that was here before a look that was to confirm it.
+    doubted: Option<Option<Oid>>,
+}
+
+impl Way {
+    fn look(&mut self, q: &mut Queue) -> std::result::Result<(), Attempt> {
+        self.looked = true;
+        fetch_now(q)?;
+        Ok(())
+    }
+
+    fn lost(&mut self, q: &mut Queue) -> std::result::Result<(), Attempt> {
+        self.retries += 1;
+        self.look(q)
+    }
+}
+
 /// Swaps the lease ref until the operation stands or does not fit any more.
 fn in_register(
     q: &mut Queue,
@@ -214,67 +240,37 @@ fn in_register(
     decide: Decide<'_>,
     last: &mut Option<(Op, Duration)>,
 ) -> std::result::Result<Changed, Attempt> {
-    let mut retries = 0;
-    let mut looked = false;
-    let mut flushed = false;
-    let mut doubted = None;
+    let mut way = Way::default();
     if actor == Actor::Anyone && alarm::standing(&q.cx()).is_some() {
         // Before anything is pushed: it would have to be taken back.
-        looked = true;
-        fetch_now(q)?;
+        way.look(q)?;
     }
     for round in 0..ROUNDS {
-        let Some(Known { shared, view, kept }) = known(q, id)? else {
-            // Only this machine knows the task: other machines must see it before anybody can claim it.
-            if !looked {
-                looked = true;
-                publish::publish(&q.cx(), publish::Scope::Waiting)?;
-                fetch_now(q)?;
-                continue;
-            }
-            return Err(Attempt::Failed(Error::no_task(id)));
+        let Some(known) = known(q, id)? else {
+            introduce(q, id, &mut way)?;
+            continue;
         };
-        if let Some((op, sent)) = last.as_ref()
-            && looked
-            && shared.view().is_some_and(|merged| merged.task.has_op(op))
-        {
-            // It was accepted after all, and somebody went on from there before the answer was missed.
-            absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
-            held::renewed(q, &view, *sent)?;
-            return Ok(Changed { task: view, published: true, repeated: false, retries });
+        if let Some(accepted) = accepted_before(q, id, &known, last.as_ref(), &way)? {
+            return Ok(accepted);
         }
-        if kept && !flushed {
-            // What this machine has kept comes first: the register would refuse it after what is to follow.
-            flushed = true;
-            let published = publish::publish(&q.cx(), publish::Scope::Waiting)?;
-            q.say(&published.fetched);
+        if !is_ready(q, &known, &mut way)? {
             continue;
         }
-        let tip = shared.tip.as_ref().map(|tip| tip.oid);
-        if !held::is_confirmed(q, &view) {
-            if doubted != Some(tip) {
-                doubted = Some(tip);
-                looked = true;
-                fetch_now(q)?;
-                continue;
-            }
-            held::confirmed(q, &view)?;
-        }
+        let Known { shared, view, kept } = known;
         let action = match decide(q, &view) {
             Ok(Decision::Do(action)) => action,
+            // Its lease ref may be gone, or void.
+            Ok(Decision::Repeated) if actor == Actor::Anyone && !still_stands(q, id, &view)? => {
+                way.lost(q)?;
+                continue;
+            }
             Ok(Decision::Repeated) => {
-                // Its lease ref may be gone, or void.
-                if actor == Actor::Anyone && !still_stands(q, id, &view)? {
-                    retries += 1;
-                    fetch_now(q)?;
-                    continue;
-                }
+                let retries = way.retries;
                 return Ok(Changed { task: view, published: !kept, repeated: true, retries });
             }
             // What this machine knows may be old: look once before refusing.
-            Err(_) if !looked => {
-                looked = true;
-                fetch_now(q)?;
+            Err(_) if !way.looked => {
+                way.look(q)?;
                 continue;
             }
             Err(error) => return Err(Attempt::Failed(error)),
@@ -282,33 +278,80 @@ fn in_register(
         let op = q.op(action);
         check_bounds(&op)?;
         let sent = q.world.clock.boottime();
-        *last = Some((op.clone(), sent));
         let proposal = match register::propose(&q.cx(), id, &shared, &view, &op)? {
             Ok(proposal) => proposal,
-            Err(_) if !looked => {
-                looked = true;
-                fetch_now(q)?;
+            Err(_) if !way.looked => {
+                way.look(q)?;
                 continue;
             }
             Err(why) => return Err(Attempt::Failed(Error::rejected(id, &why))),
         };
-        if register::swap(&q.cx(), &proposal, &mut retries)? == Swapped::Lost {
-            retries += 1;
-            looked = true;
-            fetch_now(q)?;
+        *last = Some((op.clone(), sent));
+        if register::swap(&q.cx(), &proposal, &mut way.retries)? == Swapped::Lost {
+            way.lost(q)?;
             continue;
         }
         if let Some(task) = settle_swap(q, id, actor, &proposal, &shared, &op)? {
             held::renewed(q, &task, sent)?;
-            return Ok(Changed { task, published: true, repeated: false, retries });
+            return Ok(Changed { task, published: true, repeated: false, retries: way.retries });
         }
-        retries += 1;
-        looked = true;
         q.cx().back_off(round);
-        fetch_now(q)?;
+        way.lost(q)?;
     }
     let message = format!("{id}: {ROUNDS} attempts lost against other machines");
     Err(Attempt::Failed(Error::new(Kind::Conflict, "contention", message).hint("try again")))
+}
+
+/// Only this machine knows the task: other machines must see it before anybody can claim it.
+fn introduce(q: &mut Queue, id: &TaskId, way: &mut Way) -> std::result::Result<(), Attempt> {
+    if way.looked {
+        return Err(Attempt::Failed(Error::no_task(id)));
+    }
+    let published = publish::publish(&q.cx(), publish::Scope::Waiting)?;
+    q.say(&published.fetched);
+    way.look(q)
+}
+
+/// An operation that was accepted after all: its answer was lost, and somebody went on from there before the
+/// ref was read again.
+fn accepted_before(
+    q: &Queue,
+    id: &TaskId,
+    known: &Known,
+    last: Option<&(Op, Duration)>,
+    way: &Way,
+) -> std::result::Result<Option<Changed>, Attempt> {
+    let Some((op, sent)) = last.filter(|_| way.looked) else { return Ok(None) };
+    if !known.shared.view().is_some_and(|merged| merged.task.has_op(op)) {
+        return Ok(None);
+    }
+    absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
+    held::renewed(q, &known.view, *sent)?;
+    let task = known.view.clone();
+    Ok(Some(Changed { task, published: true, repeated: false, retries: way.retries }))
+}
+
+/// Whether what is known may be built upon; if not, something was done about it and it must be read again.
+fn is_ready(q: &mut Queue, known: &Known, way: &mut Way) -> std::result::Result<bool, Attempt> {
+    if known.kept && !way.flushed {
+        // What this machine has kept comes first: the register would refuse it after what is to follow.
+        way.flushed = true;
+        let published = publish::publish(&q.cx(), publish::Scope::Waiting)?;
+        q.say(&published.fetched);
+        return Ok(false);
+    }
+    if held::is_confirmed(q, &known.view) {
+        return Ok(true);
+    }
+    let tip = known.shared.tip.as_ref().map(|tip| tip.oid);
+    if way.doubted != Some(tip) {
+        // A claim of this machine was pushed, but its process died before it had looked at the branch again.
+        way.doubted = Some(tip);
+        way.look(q)?;
+        return Ok(false);
+    }
+    held::confirmed(q, &known.view)?;
+    Ok(true)
 }
 
 /// After an accepted swap: an acknowledgement to anybody but a confirmed holder needs another look at the
@@ -379,7 +422,7 @@ fn known(q: &Queue, id: &TaskId) -> std::result::Result<Option<Known>, Attempt> 
     let file = q.store.read(&q.world, id).map_err(|e| Error::from_store(&e))?;
     let (view, kept) = match file {
         FileState::Task { task, .. } => {
-            let view = rebase(&merged.task, &task, &q.machine).task;
+            let view = absorb::replayed(&q.cx(), &merged.task, &task).task;
             let kept = missing(&merged.task, &view).any(|op| op.action.based_on().is_some());
             (view, kept)
         }
