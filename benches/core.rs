@@ -76,16 +76,12 @@ fn transitions(criterion: &mut Criterion, shared: bool) {
     type Act<'a> = &'a mut dyn FnMut(&mut Queue, usize);
     let acts: [(&str, Act<'_>, Act<'_>); 3] = [
         ("claim", &mut |_, _| {}, &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap())),
-        (
-            "heartbeat",
-            &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap()),
-            &mut |q, n| drop(holder::heartbeat(q, &support::id(n), None, None).unwrap()),
-        ),
-        (
-            "done",
-            &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap()),
-            &mut |q, n| drop(holder::done(q, &support::id(n), None, &how).unwrap()),
-        ),
+        ("heartbeat", &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap()), &mut |q, n| {
+            drop(holder::heartbeat(q, &support::id(n), None, None).unwrap())
+        }),
+        ("done", &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap()), &mut |q, n| {
+            drop(holder::done(q, &support::id(n), None, &how).unwrap())
+        }),
     ];
     let most = if shared { 400 } else { 4_000 };
     for (name, before, act) in acts {
@@ -114,9 +110,13 @@ fn queries(criterion: &mut Criterion, count: usize) {
     let mut queue = support::open(&state, "bench");
     let all = Filter::default();
     let fifty = Filter { limit: Some(50), ..Filter::default() };
-    group.bench_function(BenchmarkId::new("list 50", count), |b| b.iter(|| read::list(&mut queue, &fifty).unwrap()));
+    group.bench_function(BenchmarkId::new("list 50", count), |b| {
+        b.iter(|| read::list(&mut queue, &fifty).unwrap())
+    });
     group.sample_size(10);
-    group.bench_function(BenchmarkId::new("list", count), |b| b.iter(|| read::list(&mut queue, &all).unwrap()));
+    group.bench_function(BenchmarkId::new("list", count), |b| {
+        b.iter(|| read::list(&mut queue, &all).unwrap())
+    });
     group.bench_function(BenchmarkId::new("open", count), |b| b.iter(|| support::open(&state, "bench")));
     group.bench_function(BenchmarkId::new("pick and release", count), |b| {
         b.iter(|| {
@@ -127,9 +127,7 @@ fn queries(criterion: &mut Criterion, count: usize) {
     drop(queue);
     let index = Layout::new(&state).index();
     group.bench_function(BenchmarkId::new("rebuild of the index", count), |b| {
-        b.iter_custom(|times| {
-            (0..times).map(|_| rebuild(&state, &index)).sum()
-        });
+        b.iter_custom(|times| (0..times).map(|_| rebuild(&state, &index)).sum());
     });
     group.finish();
 }
@@ -152,14 +150,22 @@ fn exchange(criterion: &mut Criterion, count: usize) {
     let remote = orch::world::remote::GitRemote::new(&git_dir, &bare.display().to_string(), None);
     let branch = "refs/heads/orch-state";
     let mut head = objects.get_ref(branch).unwrap().unwrap();
-    let pushed = remote.push(&[RefUpdate { name: branch.to_owned(), expected: None, new: Some(head) }], LIMIT);
+    let pushed =
+        remote.push(&[RefUpdate { name: branch.to_owned(), expected: None, new: Some(head) }], LIMIT);
     println!("first push of {count}: {pushed:?}");
     let mut turn = 0usize;
     let mut change = |head| {
         turn += 1;
         let path = orch::store::layout::tree_path(&support::id(turn * 7 % count));
         let changes = [(path, Some(format!("turn {turn}").into_bytes()))];
-        let commit = NewCommit { base: Some(head), changes: &changes, parents: &[head], author: "bench", at_s: 0, message: "bench" };
+        let commit = NewCommit {
+            base: Some(head),
+            changes: &changes,
+            parents: &[head],
+            author: "bench",
+            at_s: 0,
+            message: "bench",
+        };
         objects.commit(&commit).unwrap()
     };
     let mut group = criterion.benchmark_group("one change");

@@ -55,7 +55,8 @@ fn orch(state: &Path, session: &str, args: &[&str]) -> Output {
 fn ok(state: &Path, session: &str, args: &[&str]) -> serde_json::Value {
     let out = orch(state, session, args);
     assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_slice::<serde_json::Value>(&out.stdout).map_or(serde_json::Value::Null, |mut v| v["data"].take())
+    serde_json::from_slice::<serde_json::Value>(&out.stdout)
+        .map_or(serde_json::Value::Null, |mut v| v["data"].take())
 }
 
 /// One command so many times.
@@ -85,7 +86,8 @@ fn local() {
 
 fn commands(state: &Path, count: usize, times: usize) {
     let stride = count / times;
-    let id = |n: usize| support::id(n * stride).to_string();
+    // The first one is for `pick`, which has its own order.
+    let id = |n: usize| support::id(n * stride + 1).to_string();
     measure(&format!("{count}: version (an empty process)"), times, state, |_| words("version"));
     let mut floor = Times::default();
     let bytes = std::fs::read(task_file(state, &id(0))).unwrap();
@@ -103,7 +105,12 @@ fn commands(state: &Path, count: usize, times: usize) {
     measure(&format!("{count}: show ID"), times.min(50), state, |n| vec!["show".into(), id(n)]);
     measure(&format!("{count}: list --limit 50"), times.min(50), state, |_| words("list --limit 50"));
     if count <= 10_000 {
-        measure(&format!("{count}: list"), times.min(50), state, |_| words("list"));
+        measure(&format!("{count}: list --json"), times.min(50), state, |_| words("list"));
+        let all = Times::of(times.min(50), |_| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_orch"));
+            assert!(command.arg("list").env("ORCH_STATE", state).output().unwrap().status.success());
+        });
+        all.show(&format!("{count}: list"));
     }
 }
 
@@ -144,13 +151,22 @@ fn drain() {
     let state = support::filled(dir.path(), count);
     let start = Instant::now();
     let taken = std::thread::scope(|scope| {
-        let sessions: Vec<_> =
-            (0..8).map(|n| scope.spawn({ let s = &state; move || take_all(s, &format!("s{n}"), false) })).collect();
+        let sessions: Vec<_> = (0..8)
+            .map(|n| {
+                scope.spawn({
+                    let s = &state;
+                    move || take_all(s, &format!("s{n}"), false)
+                })
+            })
+            .collect();
         sessions.into_iter().flat_map(|session| session.join().unwrap()).collect::<Vec<_>>()
     });
     let took = start.elapsed().as_secs_f64();
     check_each_once(&taken, count);
-    println!("8 sessions, {count} tasks: {took:.2} s, {:.0} claims a second, no duplicate", count as f64 / took);
+    println!(
+        "8 sessions, {count} tasks: {took:.2} s, {:.0} claims a second, no duplicate",
+        count as f64 / took
+    );
 }
 
 /// Machines that share a bare repository.
@@ -184,7 +200,9 @@ fn fleet() {
     let took = start.elapsed().as_secs_f64();
     check_each_once(&taken, count);
     check_equal(&states, count);
-    println!("4 clones x 2 sessions, {count} tasks claimed and finished: {took:.2} s, none twice, none lost, clones equal");
+    println!(
+        "4 clones x 2 sessions, {count} tasks claimed and finished: {took:.2} s, none twice, none lost, clones equal"
+    );
 }
 
 /// After two rounds of sync every clone holds the same files, and every task is done.
@@ -207,7 +225,10 @@ fn files(state: &Path) -> Vec<(String, String)> {
     for shard in std::fs::read_dir(state.join("tasks")).unwrap() {
         for file in std::fs::read_dir(shard.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
-            all.push((path.display().to_string().rsplit('/').next().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap()));
+            all.push((
+                path.display().to_string().rsplit('/').next().unwrap().to_owned(),
+                std::fs::read_to_string(&path).unwrap(),
+            ));
         }
     }
     all.sort();
@@ -223,7 +244,9 @@ fn remote() {
         let stride = count / 40;
         let id = |n: usize| support::id(n * stride).to_string();
         measure(&format!("{count}: claim ID over a remote"), 40, &states[0], |n| vec!["claim".into(), id(n)]);
-        measure(&format!("{count}: heartbeat ID over a remote"), 40, &states[0], |n| vec!["heartbeat".into(), id(n)]);
+        measure(&format!("{count}: heartbeat ID over a remote"), 40, &states[0], |n| {
+            vec!["heartbeat".into(), id(n)]
+        });
         measure(&format!("{count}: done ID over a remote"), 40, &states[0], |n| {
             vec!["done".into(), id(n), "--notes".into(), "ok".into()]
         });
@@ -238,7 +261,8 @@ fn git_floor(state: &Path, remote: &Path) {
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     };
     let url = remote.display().to_string();
-    Times::of(20, |n| git(&["push", "-q", &url, &format!("orch-state:refs/bench/{n}")])).show("git push of one ref");
+    Times::of(20, |n| git(&["push", "-q", &url, &format!("orch-state:refs/bench/{n}")]))
+        .show("git push of one ref");
     Times::of(20, |_| git(&["ls-remote", "-q", &url])).show("git ls-remote");
     for n in 0..20 {
         git(&["push", "-q", &url, &format!(":refs/bench/{n}")]);
@@ -312,7 +336,9 @@ fn contested() {
                 let claims: Vec<_> = states
                     .iter()
                     .enumerate()
-                    .map(|(n, state)| scope.spawn(move || orch(state, &format!("s{n}"), &["claim", id]).status.code()))
+                    .map(|(n, state)| {
+                        scope.spawn(move || orch(state, &format!("s{n}"), &["claim", id]).status.code())
+                    })
                     .collect();
                 claims.into_iter().map(|claim| claim.join().unwrap()).collect::<Vec<_>>()
             })
@@ -351,7 +377,11 @@ fn rss(state: &Path, args: &[&str]) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg("__rss").args(args).env("ORCH_STATE", state).env("ORCH_SESSION", "rss");
     let out = command.output().unwrap();
-    println!("{:<58} {}", format!("largest resident set of {}", args.join(" ")), String::from_utf8_lossy(&out.stdout).trim());
+    println!(
+        "{:<58} {}",
+        format!("largest resident set of {}", args.join(" ")),
+        String::from_utf8_lossy(&out.stdout).trim()
+    );
 }
 
 #[cfg(target_os = "linux")]

@@ -122,6 +122,11 @@ impl Times {
 
     /// Prints name, p50 and p99.
     pub fn show(&self, name: &str) {
-        println!("{name:<58} p50 {:>8.2} ms   p99 {:>8.2} ms   n {}", self.at(0.5), self.at(0.99), self.0.len());
+        println!(
+            "{name:<58} p50 {:>8.2} ms   p99 {:>8.2} ms   n {}",
+            self.at(0.5),
+            self.at(0.99),
+            self.0.len()
+        );
     }
 }

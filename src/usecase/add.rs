@@ -121,7 +121,9 @@ fn write(q: &Queue, batch: &mut Vec<Task>) -> Result<()> {
         let id = task.id();
         let taken = q.store.taken(&q.world, id).map_err(store)?;
         let there = || Ok(!matches!(q.store.read(&q.world, id).map_err(store)?, FileState::Absent));
-        if let Some(other) = taken.map_or_else(|| Ok(there()?.then(|| id.clone())), |other| Ok(Some(other)))? {
+        if let Some(other) =
+            taken.map_or_else(|| Ok(there()?.then(|| id.clone())), |other| Ok(Some(other)))?
+        {
             fault = Some(
                 Error::new(Kind::Conflict, "exists", format!("there is a task {other} already"))
                     .hint("choose another id, or leave --id out to get a random one"),

@@ -242,7 +242,10 @@ fn known(q: &Queue, id: &TaskId) -> std::result::Result<Option<(Shared, Task)>, 
         FileState::Task { task, .. } => rebase(&merged.task, &task, &q.machine).task,
         FileState::Absent => merged.task,
         FileState::Edited { .. } | FileState::Problem(_) => {
-            return Err(q.load(id).err().map_or_else(|| Attempt::Failed(Error::no_task(id)), Attempt::Failed));
+            return Err(q
+                .load(id)
+                .err()
+                .map_or_else(|| Attempt::Failed(Error::no_task(id)), Attempt::Failed));
         }
     };
     Ok(Some((shared, view)))
