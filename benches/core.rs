@@ -79,10 +79,10 @@ fn transitions(criterion: &mut Criterion, shared: bool) {
     let acts: [(&str, Act<'_>, Act<'_>); 3] = [
         ("claim", &mut |_, _| {}, &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap())),
         ("heartbeat", &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap()), &mut |q, n| {
-            drop(holder::heartbeat(q, &support::id(n), None, None).unwrap())
+            let _ = holder::heartbeat(q, &support::id(n), None, None).unwrap();
         }),
         ("done", &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap()), &mut |q, n| {
-            drop(holder::done(q, &support::id(n), None, &how).unwrap())
+            drop(holder::done(q, &support::id(n), None, &how).unwrap());
         }),
     ];
     let most = if shared { 400 } else { 4_000 };
@@ -113,11 +113,11 @@ fn queries(criterion: &mut Criterion, count: usize) {
     let all = Filter::default();
     let fifty = Filter { limit: Some(50), ..Filter::default() };
     group.bench_function(BenchmarkId::new("list 50", count), |b| {
-        b.iter(|| read::list(&mut queue, &fifty).unwrap())
+        b.iter(|| read::list(&mut queue, &fifty).unwrap());
     });
     group.sample_size(10);
     group.bench_function(BenchmarkId::new("list", count), |b| {
-        b.iter(|| read::list(&mut queue, &all).unwrap())
+        b.iter(|| read::list(&mut queue, &all).unwrap());
     });
     group.bench_function(BenchmarkId::new("open", count), |b| b.iter(|| support::open(&state, "bench")));
     group.bench_function(BenchmarkId::new("pick and release", count), |b| {
@@ -176,7 +176,7 @@ fn exchange(criterion: &mut Criterion, count: usize) {
     let clone = dir.path().join("clone");
     std::fs::create_dir(&clone).unwrap();
     let clone = Layout::new(&clone).git();
-    machine::world(&Layout::new(&dir.path().join("clone")), "orch-state", None, true).unwrap();
+    machine::world(&Layout::new(dir.path().join("clone")), "orch-state", None, true).unwrap();
     let other = orch::world::remote::GitRemote::new(&clone, &bare.display().to_string(), None);
     other.fetch(&[(branch.to_owned(), branch.to_owned())], Duration::from_secs(300)).unwrap();
     let mut fetched = Times::default();

@@ -88,7 +88,8 @@ fn local() {
 
 fn commands(state: &Path, count: usize, times: usize) {
     let stride = count / times;
-    let id = |n: usize| support::id(n * stride).to_string();
+    // The first one is for `pick`, which has its own order.
+    let id = |n: usize| support::id(n * stride + 1).to_string();
     measure(&format!("{count}: version (an empty process)"), times, state, |_| words("version"));
     let mut floor = Times::default();
     let bytes = std::fs::read(task_file(state, &id(0))).unwrap();
@@ -106,7 +107,12 @@ fn commands(state: &Path, count: usize, times: usize) {
     measure(&format!("{count}: show ID"), times.min(50), state, |n| vec!["show".into(), id(n)]);
     measure(&format!("{count}: list --limit 50"), times.min(50), state, |_| words("list --limit 50"));
     if count <= 10_000 {
-        measure(&format!("{count}: list"), times.min(50), state, |_| words("list"));
+        measure(&format!("{count}: list --json"), times.min(50), state, |_| words("list"));
+        let all = Times::of(times.min(50), |_| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_orch"));
+            assert!(command.arg("list").env("ORCH_STATE", state).output().unwrap().status.success());
+        });
+        all.show(&format!("{count}: list"));
     }
 }
 

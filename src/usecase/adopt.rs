@@ -105,3 +105,77 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{self, InitRequest, Options};
+    use crate::protocol::task::{Definition, Status};
+    use crate::usecase::{add, claim, read};
+
+    fn open(state: &std::path::Path) -> Queue {
+        machine::open(&Options { state: state.to_owned(), session: Some("s".to_owned()), no_sync: false })
+            .unwrap()
+    }
+
+    /// The index of a queue is deleted together with some of what was in it: everything is found again, a
+    /// hand edit among many new files is still an edit, and damage is still damage.
+    #[test]
+    fn a_lost_index_is_rebuilt_from_files_and_git() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        machine::init(&InitRequest { state: state.clone(), ..InitRequest::default() }).unwrap();
+        let id = |n: usize| TaskId::parse(&format!("T-{n:03}")).unwrap();
+        let task =
+            |n: usize| (Some(id(n)), Definition { title: format!("task {n}"), ..Definition::default() });
+        let mut q = open(&state);
+        add::add_all(&mut q, (0..200).map(task).collect()).unwrap();
+        claim::claim(&mut q, &id(7), &claim::Terms::default()).unwrap();
+        let before = read::list(&mut q, &read::Filter::default()).unwrap();
+        let (file, broken, index) =
+            (q.store.layout.task(&id(3)), q.store.layout.task(&id(5)), q.store.layout.index());
+        drop(q);
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replacen("title: task 3", "title: task three", 1)).unwrap();
+        std::fs::write(&broken, "format: 1\nid: [").unwrap();
+        std::fs::remove_file(&index).unwrap();
+
+        let mut q = open(&state);
+        let after = read::list(&mut q, &read::Filter::default()).unwrap();
+        assert_eq!(after.len(), 199);
+        for old in before.iter().filter(|old| *old.id() != id(3) && *old.id() != id(5)) {
+            assert!(after.contains(old), "{}", old.id());
+        }
+        let edited = q.load(&id(3)).unwrap();
+        assert_eq!((edited.def().title.as_str(), edited.history().len()), ("task three", 2));
+        assert_eq!(q.load(&id(7)).unwrap().status(), Status::InProgress);
+        assert!(q.store.problem_of(&id(5)).unwrap().is_some());
+        assert_eq!(q.store.unpublished().unwrap(), []);
+    }
+
+    /// Files that git has never seen are committed by the command that finds them.
+    #[test]
+    fn many_files_that_git_does_not_know_are_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, there) = (dir.path().join("a/state"), dir.path().join("b/state"));
+        for state in [&here, &there] {
+            machine::init(&InitRequest { state: state.clone(), ..InitRequest::default() }).unwrap();
+        }
+        let task = |n| (None, Definition { title: format!("task {n}"), ..Definition::default() });
+        let added = add::add_all(&mut open(&here), (0..100).map(task).collect()).unwrap();
+        let (from, to) = (open(&here), open(&there));
+        for one in &added {
+            let target = to.store.layout.task(one.task.id());
+            std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+            std::fs::copy(from.store.layout.task(one.task.id()), target).unwrap();
+        }
+        drop(to);
+        let q = open(&there);
+        let head = q.world.objects.get_ref(&q.names.branch).unwrap().unwrap();
+        for one in &added {
+            assert_eq!(q.load(one.task.id()).unwrap(), one.task);
+            assert!(q.world.objects.entry(head, &layout::tree_path(one.task.id())).unwrap().is_some());
+        }
+        assert_eq!(q.store.unpublished().unwrap(), []);
+    }
+}

@@ -40,6 +40,7 @@ pub(crate) fn look_at_all(q: &mut Queue) -> Result<()> {
 
 fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
     let suspects = q.store.scan(&q.world, scope).map_err(|e| Error::from_store(&e))?;
+    let nothing_new = suspects.is_empty();
     let mut adopted = false;
     if !matches!(scope, Scope::Named(_)) {
         q.strays.clear();
@@ -57,6 +58,9 @@ fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
             (_, What::Temporary) => sweep(q, &suspect),
             _ => stray(q, &suspect),
         }
+    }
+    if matches!(scope, Scope::Named(_)) && nothing_new {
+        return Ok(());
     }
     for (_, problem) in q.store.problems().map_err(|e| Error::from_store(&e))? {
         q.warn(problem);

@@ -55,6 +55,16 @@ fn picked(index: &mut Index, now: i64, limit: usize) -> Vec<String> {
 }
 
 #[test]
+fn new_rows_never_replace_known_ones() {
+    let mut index = memory();
+    let known = Row { base: Some(Oid([9; 20])), ..row("A-1", facts("A-1")) };
+    index.put(std::slice::from_ref(&known)).unwrap();
+    index.put_new([row("a-1", facts("a-1")), row("B-1", facts("B-1"))].iter()).unwrap();
+    assert_eq!(index.get(&id("A-1")).unwrap(), Some(known));
+    assert_eq!(index.get(&id("B-1")).unwrap(), Some(row("B-1", facts("B-1"))));
+}
+
+#[test]
 fn a_row_comes_back_as_it_was_put() {
     let mut index = memory();
     let mut full = facts("A-1");
