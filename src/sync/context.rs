@@ -117,8 +117,11 @@ impl SyncError {
     pub fn is_passing(&self) -> bool {
         match self {
             SyncError::Objects(ObjectsError::Missing(_) | ObjectsError::Changed(_)) => true,
-            // A directory of loose objects that `git gc` emptied and removed under a write.
-            SyncError::Objects(ObjectsError::Other(text)) => text.contains("No such file or directory"),
+            // A directory of loose objects that `git gc` emptied and removed under a write, or a blob that it
+            // took before the tree which names it was written.
+            SyncError::Objects(ObjectsError::Other(text)) => {
+                text.contains("No such file or directory") || text.contains("invalid object specified")
+            }
             SyncError::Remote(error) => error.kind == RemoteFailure::MissingObject,
             _ => false,
         }
