@@ -1,6 +1,9 @@
 //! The library: durable writes against their floor, transitions, queries, commits and exchanges, at growing
 //! sizes. `cargo bench --bench core -- NAME` narrows it down; `ORCH_BENCH_TASKS=1000` leaves the large queues out.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to say")]
+
+#[expect(dead_code, reason = "each bench uses a part")]
 mod support;
 
 use std::path::Path;
@@ -18,6 +21,8 @@ use orch::usecase::read::{self, Filter};
 use orch::world::disk::RealDisk;
 use orch::world::{NewCommit, Objects, RefUpdate, Remote};
 use support::Times;
+
+type Act<'a> = &'a dyn Fn(&mut Queue, usize);
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -73,16 +78,17 @@ fn transitions(criterion: &mut Criterion, shared: bool) {
     let mut group = criterion.benchmark_group(if shared { "over a remote" } else { "local" });
     let terms = Terms::default();
     let how = Finish { notes: "ok".to_owned(), ..Finish::default() };
-    type Act<'a> = &'a mut dyn FnMut(&mut Queue, usize);
-    let acts: [(&str, Act<'_>, Act<'_>); 3] = [
-        ("claim", &mut |_, _| {}, &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap())),
-        ("heartbeat", &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap()), &mut |q, n| {
-            drop(holder::heartbeat(q, &support::id(n), None, None).unwrap())
-        }),
-        ("done", &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap()), &mut |q, n| {
-            drop(holder::done(q, &support::id(n), None, &how).unwrap())
-        }),
-    ];
+    let claim = |q: &mut Queue, n: usize| {
+        claim::claim(q, &support::id(n), &terms).unwrap();
+    };
+    let heartbeat = |q: &mut Queue, n: usize| {
+        holder::heartbeat(q, &support::id(n), None, None).unwrap();
+    };
+    let done = |q: &mut Queue, n: usize| {
+        holder::done(q, &support::id(n), None, &how).unwrap();
+    };
+    let acts: [(&str, Act<'_>, Act<'_>); 3] =
+        [("claim", &|_, _| {}, &claim), ("heartbeat", &claim, &heartbeat), ("done", &claim, &done)];
     let most = if shared { 400 } else { 4_000 };
     for (name, before, act) in acts {
         group.sample_size(10).bench_function(name, |b| {
@@ -111,11 +117,11 @@ fn queries(criterion: &mut Criterion, count: usize) {
     let all = Filter::default();
     let fifty = Filter { limit: Some(50), ..Filter::default() };
     group.bench_function(BenchmarkId::new("list 50", count), |b| {
-        b.iter(|| read::list(&mut queue, &fifty).unwrap())
+        b.iter(|| read::list(&mut queue, &fifty).unwrap());
     });
     group.sample_size(10);
     group.bench_function(BenchmarkId::new("list", count), |b| {
-        b.iter(|| read::list(&mut queue, &all).unwrap())
+        b.iter(|| read::list(&mut queue, &all).unwrap());
     });
     group.bench_function(BenchmarkId::new("open", count), |b| b.iter(|| support::open(&state, "bench")));
     group.bench_function(BenchmarkId::new("pick and release", count), |b| {
@@ -174,7 +180,7 @@ fn exchange(criterion: &mut Criterion, count: usize) {
     let clone = dir.path().join("clone");
     std::fs::create_dir(&clone).unwrap();
     let clone = Layout::new(&clone).git();
-    machine::world(&Layout::new(&dir.path().join("clone")), "orch-state", None, true).unwrap();
+    machine::world(&Layout::new(dir.path().join("clone")), "orch-state", None, true).unwrap();
     let other = orch::world::remote::GitRemote::new(&clone, &bare.display().to_string(), None);
     other.fetch(&[(branch.to_owned(), branch.to_owned())], Duration::from_secs(300)).unwrap();
     let mut fetched = Times::default();

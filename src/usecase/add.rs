@@ -1,4 +1,4 @@
-//! Adding tasks.
+//! Adding tasks: one, or many that are written and published together.
 
 use std::time::Duration;
 
