@@ -16,11 +16,13 @@
 //! `ARCHITECTURE.md` names the directions that are forbidden, and `tests/tidy.rs` checks them.
 
 pub mod cli;
+pub mod demo;
 pub mod machine;
 pub mod policy;
 pub mod protocol;
 pub mod store;
 pub mod sync;
 pub mod usecase;
+pub mod watchdog;
 pub mod worker;
 pub mod world;

@@ -2,11 +2,15 @@
 //!
 //! The one place that knows the real implementations of the seams; the harness has another one.
 
+mod patient;
+
+pub use patient::doctor;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::store::layout::Layout;
-use crate::store::settings::{LeaseRefs, Settings};
+use crate::store::settings::Settings;
 use crate::store::settings_edit;
 use crate::store::settings_load::{self, File, Loaded, Sources};
 use crate::store::tasks::Store;
@@ -78,7 +82,7 @@ pub fn world(layout: &Layout, branch: &str, remote: Option<GitRemote>, create: b
         match GitObjects::open(&git_dir, outside(&git_dir)) {
             Ok(objects) => Ok(objects),
             // Deleted, or never finished: what is on the remote or in the files fills it again.
-            Err(ObjectsError::Other(_)) if !git_dir.join("HEAD").is_file() => {
+            Err(ObjectsError::Other(_)) if !env::exists(&git_dir.join("HEAD")) => {
                 GitObjects::init(&git_dir, &head, outside(&git_dir))
             }
             Err(error) => Err(error),
@@ -206,7 +210,7 @@ pub fn init(request: &InitRequest) -> Result<Inited> {
         None if known => settings(&disk, &layout)?.settings.remote,
         None => code_root.as_deref().and_then(origin),
     };
-    init::lay_out(&disk, &RealRandom, &layout, crate::policy::DEFAULT)?;
+    init::lay_out(&disk, &RealRandom, &layout)?;
     write_config(&disk, &layout, remote.as_deref(), request.branch.as_deref())?;
     if let Some(root) = &code_root {
         exclude(&disk, root, &layout)?;
@@ -229,31 +233,50 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
         Options { state: request.state.clone(), session: request.session.clone(), no_sync: request.no_sync };
     let mut queue = open(&options)?;
     let mut notes = Vec::new();
-    if queue.settings().remote.is_some() && !request.no_sync {
+    let ask = queue.settings().remote.is_some() && !request.no_sync;
+    let mut branches = false;
+    if ask {
+        git_version()?;
         let found = init::probe(&queue)?;
-        if found.branches && queue.settings().sync.lease_refs != LeaseRefs::Branches {
-            set(&RealDisk, &layout.state().join("orch.yaml"), "sync.lease_refs", "branches")?;
-            queue = open(&options)?;
-        }
+        branches = found.branches;
         notes.extend(found.notes);
+        init::take_over(&mut queue)?;
     }
-    if !request.no_sync {
-        init::first_sync(&mut queue)?;
+    init::default_files(&RealDisk, layout, crate::policy::DEFAULT)?;
+    if branches {
+        set(&RealDisk, &layout.state().join("orch.yaml"), "sync.lease_refs", "branches")?;
+    }
+    notes.extend(queue.notices());
+    let mut queue = open(&options)?;
+    if ask || !queue.is_shared() {
+        init::publish_first(&mut queue)?;
     }
     notes.extend(queue.notices());
     Ok(notes)
 }
 
+/// A shared queue needs a `git` that is new enough.
+fn git_version() -> Result<()> {
+    Git::default().version(Duration::from_secs(10)).map(drop).map_err(|e| {
+        Error::new(Kind::Config, "git", e.message)
+            .hint("install a newer git; `orch doctor` shows which one is found")
+    })
+}
+
 /// The code repository that the state directory lies in: the nearest parent with a `.git`.
 fn enclosing_repository(state: &Path) -> Option<PathBuf> {
-    state.parent()?.ancestors().find(|dir| dir.join(".git").exists()).map(Path::to_owned)
+    state.parent()?.ancestors().find(|dir| env::exists(&dir.join(".git"))).map(Path::to_owned)
 }
 
 fn origin(root: &Path) -> Option<String> {
     Git::default().config_get(root, "remote.origin.url").and_then(|url| {
         // A relative path is meant from the repository that names it.
         let here = root.join(&url);
-        Some(if here.is_dir() { here.canonicalize().ok()?.to_string_lossy().into_owned() } else { url })
+        Some(if env::exists(&here) {
+            env::real_path(&here).ok()?.to_string_lossy().into_owned()
+        } else {
+            url
+        })
     })
 }
 
@@ -262,7 +285,7 @@ fn absolute(url: &str) -> Result<String> {
     if !crate::world::git_command::transport::is_path(url) || url.starts_with("file:") {
         return Ok(url.to_owned());
     }
-    let path = Path::new(url).canonicalize().map_err(|e| {
+    let path = env::real_path(Path::new(url)).map_err(|e| {
         Error::new(Kind::Config, "remote_not_found", format!("there is no repository at {url}: {e}"))
             .hint("create it with `git init --bare`, or name another with --remote URL")
     })?;

@@ -7,7 +7,51 @@
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
+mod test_add_list_show;
+#[cfg(test)]
+mod test_both_gits;
+#[cfg(test)]
+mod test_claim;
+#[cfg(test)]
+mod test_crash;
+#[cfg(test)]
+mod test_demo;
+#[cfg(test)]
+mod test_done_fail_release;
+#[cfg(test)]
+mod test_exit_codes;
+#[cfg(test)]
+mod test_fenced;
+#[cfg(test)]
+mod test_gc_race;
+#[cfg(test)]
+mod test_hand_edits;
+#[cfg(test)]
+mod test_identical_ops;
+#[cfg(test)]
+mod test_init;
+#[cfg(test)]
+mod test_json;
+#[cfg(test)]
+mod test_locks_did_nothing;
+#[cfg(test)]
+mod test_lost_answer;
+#[cfg(test)]
+mod test_offline;
+#[cfg(test)]
+mod test_prefix_bitflip;
+#[cfg(test)]
+mod test_rewound;
+#[cfg(test)]
 mod test_rig;
+#[cfg(test)]
+mod test_sample;
+#[cfg(test)]
+mod test_two_machines;
+#[cfg(test)]
+mod test_watchdog;
+#[cfg(test)]
+mod test_work;
 #[cfg(test)]
 mod tidy;
 

@@ -41,7 +41,6 @@ macro_rules! commands {
     ($($(#[$attribute:meta])* $name:ident($args:ty),)*) => {
         /// All commands.
         #[derive(Subcommand, Debug)]
-        #[expect(clippy::large_enum_variant, reason = "one value exists, for the length of a match")]
         pub enum Command {
             $($(#[$attribute])* #[doc = concat!("See [`", stringify!($args), "`].")] $name($args),)*
         }
@@ -87,10 +86,28 @@ commands! {
     Recover(c::recover::Recover),
     Watchdog(c::watchdog::Watchdog),
     Sync(c::sync::Sync),
+    Log(c::log::Log),
+    Status(c::status::Status),
+    Workers(c::workers::Workers),
+    Sessions(c::sessions::Sessions),
+    Graph(c::graph::Graph),
+    Verify(c::verify::Verify),
+    Metrics(c::metrics::Metrics),
+    Export(c::export::Export),
+    Import(c::import::Import),
+    Gc(c::gc::Gc),
+    Work(c::work::Work),
+    Dispatch(c::dispatch::Dispatch),
+    Up(c::up::Up),
+    Drain(c::drain::Drain),
+    Doctor(c::doctor::Doctor),
+    Audit(c::audit::Audit),
     Check(c::check::Check),
+    Config(c::config::Config),
     Schema(c::schema::Schema),
     Completions(c::completions::Completions),
     Man(c::man::Man),
+    Demo(c::demo::Demo),
     Version(c::version::Version),
 }
 

@@ -17,6 +17,7 @@ use crate::protocol::time::Timestamp;
 use crate::protocol::transition::status_word;
 use crate::store::codec::FILE_MAX;
 use crate::usecase::change::Changed;
+use crate::usecase::doctor::Report;
 use crate::usecase::error::{Error, Kind, Result};
 use crate::usecase::queue::Queue;
 use crate::world::clock::RealClock;
@@ -90,7 +91,11 @@ impl Context {
         place::find(self.disk(), self.globals.named_state().as_deref())
     }
 
-    fn options(&self) -> Result<Options> {
+    /// How this run opens the queue, for commands with several threads.
+    ///
+    /// # Errors
+    /// Not found, with the way to create one.
+    pub fn options(&self) -> Result<Options> {
         let (session, no_sync) = (self.globals.named_session(), self.globals.no_sync);
         Ok(Options { state: self.state()?, session, no_sync })
     }
@@ -104,6 +109,14 @@ impl Context {
         let outcome = act(&mut queue);
         self.notices.extend(queue.notices());
         outcome
+    }
+
+    /// Examines the machine around the state directory, also where no queue can be opened.
+    ///
+    /// # Errors
+    /// Not found where no queue is.
+    pub fn doctor(&self, repair: bool) -> Result<Report> {
+        machine::doctor(&self.options()?, repair)
     }
 
     /// Reads a file that a person named, or standard input for `-`: at most the size of a task file.
@@ -146,6 +159,13 @@ impl Context {
         }
     }
 
+    /// Says that something is not published yet, unless the use case has said why already.
+    pub fn unpublished(&mut self, what: &str) {
+        if self.notices.is_empty() {
+            self.remark(format!("{what} and not published yet"));
+        }
+    }
+
     /// Prints data: a JSON document, or text for people.
     ///
     /// # Errors
@@ -164,10 +184,10 @@ impl Context {
         let task = &changed.task;
         let status = status_word(task.status());
         if changed.repeated {
-            self.remark(format!("{} was changed so before", task.id()));
+            self.remark(format!("{}: nothing changed, that was done before", task.id()));
         }
         if !changed.published {
-            self.remark(format!("{} is changed here and not published yet", task.id()));
+            self.unpublished(&format!("{} is changed here", task.id()));
         }
         self.print(
             || data::changed(changed),
@@ -188,6 +208,10 @@ impl Context {
 
     /// Ends the run: notices, the error if there is one, and the exit code.
     pub fn finish(mut self, outcome: Result<i32>) -> i32 {
+        // What the error says itself is not said twice.
+        if let Err(error) = &outcome {
+            self.notices.retain(|notice| *notice != error.message);
+        }
         match outcome {
             Ok(code) => {
                 self.flush_notices();

@@ -12,6 +12,8 @@ use crate::usecase::claim::Claimed;
 use crate::usecase::holder::Beat;
 use crate::usecase::sync::Synced;
 use crate::usecase::watch::Watched;
+use crate::worker::job::Ran;
+use crate::worker::manifest::reason_name;
 
 /// A task with its history.
 #[must_use]
@@ -87,6 +89,25 @@ pub fn watched(watched: &Watched) -> Value {
         "watching": watching.collect::<Vec<_>>(),
         "folded": watched.folded,
     })
+}
+
+/// What came of attempts.
+#[must_use]
+pub fn attempts(attempts: &[Ran]) -> Value {
+    let one = |ran: &Ran| {
+        json!({
+            "task": ran.task.as_str(),
+            "epoch": ran.epoch,
+            "attempt": ran.attempt,
+            "session": ran.session,
+            "reason": reason_name(ran.reason),
+            "outcome": ran.outcome,
+            "notes": ran.notes,
+            "bundle": ran.bundle,
+            "duration_ms": u64::try_from(ran.duration.as_millis()).unwrap_or(u64::MAX),
+        })
+    };
+    json!({ "attempts": attempts.iter().map(one).collect::<Vec<_>>() })
 }
 
 /// What an exchange with the remote did.

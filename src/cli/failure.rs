@@ -69,7 +69,9 @@ pub fn show_clap(error: &clap::Error, json: bool) -> i32 {
 fn usage(error: &clap::Error) -> Error {
     let rendered = error.render().to_string();
     let message = match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => "a command is missing",
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "a command is missing"
+        }
         _ => rendered.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").trim(),
     };
     let hint =

@@ -26,7 +26,14 @@ pub struct Globals {
     pub quiet: bool,
 
     /// When to use colours: auto (on a terminal, unless NO_COLOR is set), always or never
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true, global = true)]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        global = true
+    )]
     pub color: ColorChoice,
 
     /// Do not contact the remote; what changes is published later

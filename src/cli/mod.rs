@@ -14,7 +14,9 @@ mod globals;
 mod output;
 mod place;
 mod policy_files;
+mod progress;
 pub mod render;
+mod reports;
 mod run;
 #[cfg(test)]
 mod samples;

@@ -44,7 +44,8 @@ fn write_to(out: &mut dyn Write, text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let message = format!("standard output could not be written: {error}");
-            Err(Error::failure(message).hint("the command itself was carried out; look with `orch show`"))
+            Err(Error::failure(message)
+                .hint("whatever the command changes was changed before that; look with `orch show`"))
         }
         _ => Ok(()),
     }

@@ -58,8 +58,28 @@ pub fn overlay(base: &Task, tip: &Task) -> Merged {
 /// claim that was withdrawn, a lease ref that vanished), and only their own machine publishes them again.
 #[must_use]
 pub fn rebase(base: &Task, local: &Task, machine: &str) -> Merged {
+    replay_some(base, local, machine, |op| op.machine == machine || op.action.based_on().is_none())
+}
+
+/// The same with the status operations of this machine alone: what belongs on a lease ref. An edit that
+/// stands there between a claim and what followed would reach the base before them, and [`overlay`] takes an
+/// operation that is missing before a known one for refused.
+#[must_use]
+pub fn rebase_acts(base: &Task, local: &Task, machine: &str) -> Merged {
+    replay_some(base, local, machine, |op| op.machine == machine && op.action.based_on().is_some())
+}
+
+/// [`rebase`] without one operation: a claim that was never confirmed, so nobody was told of it.
+#[must_use]
+pub fn rebase_without(base: &Task, local: &Task, machine: &str, without: OpId) -> Merged {
+    replay_some(base, local, machine, |op| {
+        op.id != without && (op.machine == machine || op.action.based_on().is_none())
+    })
+}
+
+fn replay_some(base: &Task, local: &Task, machine: &str, fits: impl Fn(&Op) -> bool) -> Merged {
     let mut merged = Merged { task: base.clone(), refused: Vec::new() };
-    for op in missing(base, local).filter(|op| op.machine == machine || op.action.based_on().is_none()) {
+    for op in missing(base, local).filter(|op| fits(op)) {
         match next(Some(&merged.task), base.id(), op) {
             Ok(task) => merged.task = task,
             Err(why) => merged.refused.push((op.clone(), why)),
@@ -99,6 +119,8 @@ fn adopt_lease(task: &mut Task, other: &Task) {
     }
 }
 
-fn last_claim(task: &Task) -> Option<OpId> {
+/// The claim on which the newest lease of a task rests.
+#[must_use]
+pub fn last_claim(task: &Task) -> Option<OpId> {
     task.history.iter().rev().find(|op| matches!(op.action, Action::Claim { .. })).map(|op| op.id)
 }

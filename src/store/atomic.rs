@@ -130,7 +130,8 @@ pub fn sweep(
 }
 
 /// The process that made a temporary file, by its name.
-fn temp_pid(name: &str) -> Option<u32> {
+#[must_use]
+pub fn temp_pid(name: &str) -> Option<u32> {
     name.strip_prefix(TEMP_PREFIX)?.split('.').next()?.parse().ok()
 }
 

@@ -1,5 +1,6 @@
-//! Many files at once: writing them together, reading them, judging them without the disk, and telling the index about those that
-//! are plainly in order. Whatever is not is left to be looked at one by one, under the lock of its task.
+//! Many files at once: writing them together, reading them, judging them without the disk, and telling the
+//! index about those that are plainly in order. Whatever is not is left to be looked at one by one, under the
+//! lock of its task.
 
 use std::time::Duration;
 

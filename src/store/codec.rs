@@ -100,17 +100,27 @@ pub fn task_to_json_line(task: &Task) -> String {
 /// # Errors
 /// A [`Problem`] whose line is 1: the caller knows which line of the file it is.
 pub fn task_from_json_line(line: &str) -> Result<Task, Problem> {
-    let invalid = |column: usize, message: String| Problem {
-        kind: ProblemKind::Invalid,
-        line: 1,
-        column: column.max(1),
-        message,
-    };
+    wire::task_from_value(&json_line(line)?).map_err(|e| in_line(1, e.to_string()))
+}
+
+/// Reads a definition as one line of JSON: no state, no history; the id if one likes.
+///
+/// # Errors
+/// A [`Problem`] whose line is 1.
+pub fn definition_from_json_line(line: &str) -> Result<(Option<TaskId>, Definition), Problem> {
+    wire::definition_from_value(&json_line(line)?).map_err(|e| in_line(1, e.to_string()))
+}
+
+fn json_line(line: &str) -> Result<Value, Problem> {
     let json: serde_json::Value = serde_json::from_str(line)
-        .map_err(|e| invalid(e.column(), format!("this is not valid JSON: {e}")))?;
-    let value = json::from_json(&json).map_err(|e| invalid(1, e))?;
+        .map_err(|e| in_line(e.column(), format!("this is not valid JSON: {e}")))?;
+    let value = json::from_json(&json).map_err(|e| in_line(1, e))?;
     check_format(&value, "")?;
-    wire::task_from_value(&value).map_err(|e| invalid(1, e.to_string()))
+    Ok(value)
+}
+
+fn in_line(column: usize, message: String) -> Problem {
+    Problem { kind: ProblemKind::Invalid, line: 1, column: column.max(1), message }
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Problem> {

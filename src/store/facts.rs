@@ -64,6 +64,25 @@ impl Store {
         })
     }
 
+    /// Remembers, durably, an epoch that was seen in a version which is gone, so that it is never handed
+    /// out again.
+    ///
+    /// # Errors
+    /// The disk says no.
+    pub fn raise_epoch_floor(&self, world: &World, id: &TaskId, epoch: u64) -> Result<(), StoreError> {
+        if epoch <= self.epoch_floor(world, id) {
+            return Ok(());
+        }
+        self.write_durable(world, &self.fact(id, "epoch"), format!("{epoch}\n").as_bytes())
+    }
+
+    /// The highest epoch that was seen in versions which are gone; 0 if there are none.
+    #[must_use]
+    pub fn epoch_floor(&self, world: &World, id: &TaskId) -> u64 {
+        let bytes = world.disk.read(&self.fact(id, "epoch"), LIMIT).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).trim().parse().unwrap_or(0)
+    }
+
     /// Remembers the first sight of the present state of a lease.
     ///
     /// # Errors

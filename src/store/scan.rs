@@ -65,6 +65,8 @@ pub enum What {
     NotAFile,
     /// It could not be looked at, so nothing is known; the text says why.
     Unreadable(String),
+    /// A file that is being written, or that a killed process left behind.
+    Temporary,
 }
 
 /// Compares the files below `tasks/` with the index. `now` is the wall clock, compared only with the times of
@@ -251,6 +253,9 @@ impl Scan<'_> {
         let mut owners: HashMap<String, (&TaskId, bool)> =
             files.iter().map(|known| (known.id.folded(), (&known.id, true))).collect();
         let mut arrived = Vec::new();
+        for (name, _) in entries.iter().filter(|(name, _)| name.starts_with(super::atomic::TEMP_PREFIX)) {
+            self.note(dir.join(name), None, What::Temporary);
+        }
         for (name, kind) in entries.iter().filter(|(name, _)| !is_private(name)) {
             match parse_entry(&shard_name(shard), name) {
                 Ok(id) => arrived.push((name, *kind, id)),

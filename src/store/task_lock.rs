@@ -18,6 +18,8 @@ pub enum Named {
     Sync,
     /// One local commit at a time.
     Commit,
+    /// One fetch at a time; taken with [`Named::Sync`] held or without it, never the other way round.
+    Fetch,
     /// Setting up a new index.
     Index,
 }
@@ -28,6 +30,7 @@ impl Named {
             Named::Sync => "sync",
             Named::Commit => "commit",
             Named::Index => "index",
+            Named::Fetch => "fetch",
         }
     }
 }

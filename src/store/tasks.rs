@@ -1,12 +1,12 @@
 //! Task files and what is known about them: the door to the state directory for everybody above.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::protocol::id::TaskId;
-use crate::protocol::task::{Status, Task};
+use crate::protocol::op::Op;
+use crate::protocol::task::Task;
 use crate::protocol::time::Timestamp;
 use crate::protocol::value::Value;
 use crate::world::{Oid, Stat, World};
@@ -14,7 +14,7 @@ use crate::world::{Oid, Stat, World};
 use super::atomic;
 use super::codec;
 use super::error::StoreError;
-use super::index::{self, Facts, Index, Pick, Row};
+use super::index::{self, Facts, Index, Row};
 use super::layout::Layout;
 use super::scan::{self, Scope, Suspect};
 use super::seal::Seal;
@@ -25,14 +25,15 @@ pub use super::index::Problem;
 
 /// Longest task file, in bytes.
 const FILE_MAX: u64 = codec::FILE_MAX as u64;
-/// Unpublished tasks that are looked at in one go.
-const BATCH: usize = 10_000;
+/// Rows that are looked at in one go.
+pub(super) const BATCH: usize = 10_000;
 
 /// The files of one state directory, with their index.
 pub struct Store {
     /// Where everything lies.
     pub layout: Layout,
     index: RefCell<Index>,
+    boot: String,
 }
 
 /// What a task's file holds.
@@ -85,16 +86,26 @@ impl Store {
     /// # Errors
     /// The index cannot be opened or made.
     pub fn open(world: &World, layout: Layout) -> Result<Store> {
-        let index = Index::open(&*world.disk, &layout, &world.clock.boot_id())?;
-        Ok(Store { layout, index: RefCell::new(index) })
+        let boot = world.clock.boot_id();
+        let index = Index::open(&*world.disk, &layout, &boot)?;
+        Ok(Store { layout, index: RefCell::new(index), boot })
     }
 
-    /// Runs a query; a damaged index is made anew first and the query then sees an empty one.
+    /// Runs a query. If the index turns out to be damaged it is made anew, empty; the query still fails,
+    /// because nothing in an empty index means that nothing is there: the next scan fills it.
     pub(super) fn with<T>(
         &self,
         body: impl FnOnce(&mut Index) -> std::result::Result<T, index::IndexError>,
     ) -> Result<T> {
-        Ok(body(&mut self.index.borrow_mut())?)
+        let mut index = self.index.borrow_mut();
+        body(&mut index).map_err(|error| {
+            if error.is_damaged()
+                && let Ok(fresh) = Index::rebuild(&crate::world::disk::RealDisk, &self.layout, &self.boot)
+            {
+                *index = fresh;
+            }
+            error.into()
+        })
     }
 
     /// Takes the lock of a task.
@@ -137,7 +148,7 @@ impl Store {
         };
         if decoded.task.id() != id {
             let text = format!("the file is named {id} but holds {}", decoded.task.id());
-            return Ok(FileState::Problem(self.place(&bytes, "id", &text)));
+            return Ok(FileState::Problem(Self::place(&bytes, "id", &text)));
         }
         let task = Box::new(decoded.task);
         match decoded.seal {
@@ -228,137 +239,6 @@ impl Store {
         self.with(|index| scan::scan(&*world.disk, &self.layout, index, now, scope))
     }
 
-    /// The first ready tasks in the order of the queue.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn ready(
-        &self,
-        now: Timestamp,
-        ageing: Duration,
-        limit: usize,
-        skip: &[TaskId],
-    ) -> Result<Vec<TaskId>> {
-        let found = self.with(|index| index.pick(&Pick { now, ageing, limit, skip }))?;
-        Ok(found.into_iter().map(|candidate| candidate.id).collect())
-    }
-
-    /// Tasks that pass a filter, without history.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn list(&self, filter: &index::Filter) -> Result<Vec<Task>> {
-        let entries = self.with(|index| index.list(filter))?;
-        Ok(entries.iter().filter_map(|entry| from_doc(&entry.doc)).collect())
-    }
-
-    /// Tasks in progress, without history.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn in_progress(&self) -> Result<Vec<Task>> {
-        let rows = self.with(|index| index.in_progress())?;
-        Ok(rows.iter().filter_map(|row| from_doc(&row.facts.as_ref()?.doc)).collect())
-    }
-
-    /// How many tasks there are in each status, and how many files are quarantined.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn counts(&self) -> Result<index::Counts> {
-        self.with(|index| index.counts())
-    }
-
-    /// Every known id, sorted.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn ids(&self) -> Result<Vec<TaskId>> {
-        let mut ids = self.with(|index| index.ids())?;
-        ids.sort();
-        Ok(ids)
-    }
-
-    /// The status of a task; `None` if it is not known.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn status_of(&self, id: &TaskId) -> Result<Option<Status>> {
-        Ok(self.with(|index| index.get(id))?.and_then(|row| row.facts).map(|facts| facts.status))
-    }
-
-    /// The first task with a status, by the order of lists.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn first_with_status(&self, status: Status) -> Result<Option<TaskId>> {
-        let filter = index::Filter { status: vec![status], limit: Some(1), ..index::Filter::default() };
-        Ok(self.with(|index| index.list(&filter))?.into_iter().next().map(|entry| entry.id))
-    }
-
-    /// Tasks that a task needs.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn needs_of(&self, id: &TaskId) -> Result<Vec<TaskId>> {
-        Ok(self.with(|index| index.needs(id))?.into_iter().map(|(need, _)| need).collect())
-    }
-
-    /// Every task that has needs, with them.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn edges(&self) -> Result<Vec<(TaskId, Vec<TaskId>)>> {
-        self.with(|index| index.edges())
-    }
-
-    /// Pending tasks with a failed or cancelled need, and that need.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn need_failures(&self) -> Result<Vec<(TaskId, TaskId)>> {
-        let doomed = self.with(|index| index.doomed(BATCH))?;
-        let mut found = Vec::new();
-        for row in doomed {
-            let needs = self.with(|index| index.needs(&row.id))?;
-            let failed = needs
-                .into_iter()
-                .find(|(_, status)| matches!(status, Some(Status::Failed | Status::Cancelled)));
-            found.extend(failed.map(|(need, _)| (row.id.clone(), need)));
-        }
-        Ok(found)
-    }
-
-    /// A done task with this idempotency key.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn done_with_key(&self, key: &str) -> Result<Option<TaskId>> {
-        self.with_key_where(key, |status| status == Status::Done)
-    }
-
-    /// A task with this idempotency key that is done or may still be.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn with_key(&self, key: &str) -> Result<Option<TaskId>> {
-        self.with_key_where(key, |status| !matches!(status, Status::Failed | Status::Cancelled))
-    }
-
-    fn with_key_where(&self, key: &str, fits: impl Fn(Status) -> bool) -> Result<Option<TaskId>> {
-        let rows = self.with(|index| index.with_key(key))?;
-        let found = rows.into_iter().find(|row| row.facts.as_ref().is_some_and(|facts| fits(facts.status)));
-        Ok(found.map(|row| row.id))
-    }
-
-    /// The task that uses an id already, in whatever case it writes it.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn taken(&self, _world: &World, id: &TaskId) -> Result<Option<TaskId>> {
-        Ok(self.with(|index| index.get(id))?.map(|row| row.id))
-    }
-
     /// Forgets a task whose file is gone for good.
     ///
     /// # Errors
@@ -385,12 +265,22 @@ impl Store {
         self.with(|index| index.put(&[row]))
     }
 
-    /// Quarantines a task because of what the remote holds; its file here stays as it is.
+    /// A task without its history, as the index last saw it valid.
     ///
     /// # Errors
     /// The index does not answer.
-    pub fn quarantine_remote(&self, world: &World, id: &TaskId, problem: &str) -> Result<()> {
-        self.quarantine(world, id, &Problem::plain(problem))
+    pub fn summary(&self, id: &TaskId) -> Result<Option<Task>> {
+        let row = self.with(|index| index.get(id))?;
+        Ok(row.and_then(|row| from_doc(&row.facts?.doc)))
+    }
+
+    /// The highest epoch that this machine has seen of a task, also in versions that are gone.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn highest_epoch(&self, world: &World, id: &TaskId) -> Result<u64> {
+        let seen = self.with(|index| index.max_epoch(id))?;
+        Ok(seen.max(self.epoch_floor(world, id)))
     }
 
     /// What is wrong with a task's file, with its path and place.
@@ -399,7 +289,7 @@ impl Store {
     /// The index does not answer.
     pub fn problem_of(&self, id: &TaskId) -> Result<Option<String>> {
         let row = self.with(|index| index.get(id))?;
-        Ok(row.and_then(|row| row.problem.map(|problem| self.show(&row.id, &problem))))
+        Ok(row.and_then(|row| row.problem.map(|problem| Self::show(&row.id, &problem))))
     }
 
     /// Every quarantined file, with its path, place and reason.
@@ -411,13 +301,13 @@ impl Store {
         Ok(rows
             .into_iter()
             .filter_map(|row| {
-                let text = self.show(&row.id, row.problem.as_ref()?);
+                let text = Self::show(&row.id, row.problem.as_ref()?);
                 Some((row.id, text))
             })
             .collect())
     }
 
-    fn show(&self, id: &TaskId, problem: &Problem) -> String {
+    fn show(id: &TaskId, problem: &Problem) -> String {
         let path = super::layout::tree_path(id);
         match (problem.line, problem.column) {
             (Some(line), Some(column)) => format!("{path}:{line}:{column}: {}", problem.text),
@@ -430,12 +320,12 @@ impl Store {
     #[must_use]
     pub fn point_at(&self, world: &World, id: &TaskId, key: &str, text: &str) -> Problem {
         match world.disk.read(&self.layout.task(id), FILE_MAX) {
-            Ok(bytes) => self.place(&bytes, key, text),
+            Ok(bytes) => Self::place(&bytes, key, text),
             Err(_) => Problem::plain(text),
         }
     }
 
-    fn place(&self, bytes: &[u8], key: &str, text: &str) -> Problem {
+    fn place(bytes: &[u8], key: &str, text: &str) -> Problem {
         let file = String::from_utf8_lossy(bytes);
         let (line, column) = super::parse::locate(&file, &[super::parse::Step::Key(key.to_owned())]);
         Problem { text: text.to_owned(), line: u32::try_from(line).ok(), column: u32::try_from(column).ok() }
@@ -476,91 +366,6 @@ impl Store {
         let io = |source| StoreError::Io { step: "list", path: dir.to_owned(), source };
         Ok(world.disk.list(dir).map_err(io)?.into_iter().map(|(name, _)| name).collect())
     }
-
-    /// A small value under a name, as long as the index lives.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn meta(&self, name: &str) -> Result<Option<String>> {
-        self.with(|index| index.meta(name))
-    }
-
-    /// Keeps a small value under a name, as long as the index lives.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn set_meta(&self, name: &str, value: &str) -> Result<()> {
-        self.with(|index| index.set_meta(name, value))
-    }
-
-    /// Notes that the remote was looked at just now.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn note_fetch(&self, world: &World) -> Result<()> {
-        self.set_meta("fetched", &world.clock.monotonic().as_millis().to_string())
-    }
-
-    /// How long ago the remote was looked at; `None` if it was not in this boot.
-    #[must_use]
-    pub fn fetch_age(&self, world: &World) -> Option<Duration> {
-        let at: u64 = self.meta("fetched").ok()??.parse().ok()?;
-        world.clock.monotonic().checked_sub(Duration::from_millis(at))
-    }
-
-    /// Tasks whose shared version moved but has not reached their file yet: an interrupted fetch goes on here.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn unabsorbed(&self) -> Result<BTreeSet<TaskId>> {
-        let text = self.meta("unabsorbed")?.unwrap_or_default();
-        Ok(text.split_ascii_whitespace().filter_map(|id| TaskId::parse(id).ok()).collect())
-    }
-
-    /// Remembers tasks whose shared version moved.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn remember_unabsorbed(&self, ids: &BTreeSet<TaskId>) -> Result<()> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let mut all = self.unabsorbed()?;
-        all.extend(ids.iter().cloned());
-        self.set_meta("unabsorbed", &join(&all))
-    }
-
-    /// Forgets tasks whose shared version has reached their file.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn forget_unabsorbed(&self, ids: &BTreeSet<TaskId>) -> Result<()> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let left: BTreeSet<TaskId> = self.unabsorbed()?.difference(ids).cloned().collect();
-        self.set_meta("unabsorbed", &join(&left))
-    }
-
-    /// The stat token at which a shared file last agreed with the branch.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn settled(&self, path: &str) -> Result<Option<String>> {
-        self.meta(&format!("file:{path}"))
-    }
-
-    /// Remembers that a shared file agrees with the branch.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn settle(&self, path: &str, token: &str) -> Result<()> {
-        self.set_meta(&format!("file:{path}"), token)
-    }
-}
-
-fn join(ids: &BTreeSet<TaskId>) -> String {
-    ids.iter().map(TaskId::as_str).collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn row(task: &Task, stat: Stat, oid: Oid, publish: Publish, known: Option<Row>) -> Row {
@@ -585,7 +390,7 @@ fn to_doc(task: &Task) -> String {
     json::to_text(&value)
 }
 
-fn from_doc(doc: &str) -> Option<Task> {
+pub(super) fn from_doc(doc: &str) -> Option<Task> {
     wire::summary_from_value(&json::from_text(doc)?).ok()
 }
 
@@ -595,4 +400,12 @@ fn located(problem: &codec::Problem) -> Problem {
         line: u32::try_from(problem.line).ok(),
         column: u32::try_from(problem.column).ok(),
     }
+}
+
+/// Whether a file can hold an operation.
+///
+/// # Errors
+/// The bound that it breaks, in words.
+pub fn check_bounds(op: &Op) -> std::result::Result<(), String> {
+    wire::bounds::check_op(op).map_err(|e| e.to_string())
 }

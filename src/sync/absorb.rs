@@ -3,20 +3,21 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::protocol::id::TaskId;
-use crate::protocol::merge::{missing, rebase, same_task};
+use crate::protocol::id::{OpId, TaskId};
+use crate::protocol::merge::{last_claim, missing, rebase, rebase_without, same_task};
 use crate::protocol::task::Task;
-use crate::store::tasks::{FileState, Publish};
+use crate::store::tasks::{FileState, Problem, Publish};
 
 use super::context::{Cx, SyncError};
 use super::fetch::Fetched;
 use super::rejected;
-use super::shared::{self, Shared};
+use super::shared;
 
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Files that are written together; each task is locked meanwhile, which takes an open file.
 const TOGETHER: usize = 256;
 
-/// Brings a task's file up to date with the branch and the lease ref.
+/// Brings a task's file up to date with the branch and the lease ref, and forgets that this was to be done.
 ///
 /// The result is the shared view with this machine's unpublished operations replayed on top; what no
 /// longer fits is kept under `rejected/`. A file that a person is in the middle of editing wrongly stays.
@@ -24,37 +25,48 @@ const TOGETHER: usize = 256;
 /// # Errors
 /// Local files or the repository failed.
 pub fn absorb(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), SyncError> {
-    match shared::read(cx, id) {
-        Ok(shared) => with_shared(cx, id, &shared, fetched),
-        Err(SyncError::Quarantined { id, problem }) => {
-            fetched.problems.push(format!("{id}: {problem}"));
-            Ok(cx.store.quarantine_remote(cx.world, &id, &problem)?)
-        }
-        Err(error) => Err(error),
-    }
+    absorb_all(cx, std::slice::from_ref(id), fetched)
 }
 
-/// The same for many tasks. Files that are new here are written together: a fresh clone has thousands.
+/// The same for many tasks.
 ///
 /// # Errors
-/// Local files or the repository failed.
-pub fn absorb_all(cx: &Cx<'_>, ids: &BTreeSet<TaskId>, fetched: &mut Fetched) -> Result<(), SyncError> {
-    let ids: Vec<TaskId> = ids.iter().cloned().collect();
+/// As [`absorb`].
+pub fn absorb_all(cx: &Cx<'_>, ids: &[TaskId], fetched: &mut Fetched) -> Result<(), SyncError> {
+    let mut due = cx.store.unabsorbed()?;
+    let these: BTreeSet<&TaskId> = ids.iter().collect();
+    due.retain(|id, _| these.contains(id));
+    into_files(cx, ids, fetched)?;
+    Ok(cx.store.forget_unabsorbed(&due)?)
+}
+
+/// The same without forgetting anything. Files that are new here are written together: a fresh clone has
+/// thousands.
+///
+/// # Errors
+/// As [`absorb`].
+pub(super) fn into_files(cx: &Cx<'_>, ids: &[TaskId], fetched: &mut Fetched) -> Result<(), SyncError> {
     for some in ids.chunks(TOGETHER) {
         let known = if some.len() > 1 { new_files(cx, some)? } else { BTreeSet::new() };
         for id in some.iter().filter(|id| !known.contains(*id)) {
-            absorb(cx, id, fetched)?;
+            into_file(cx, id, fetched)?;
         }
     }
     Ok(())
 }
 
 /// Writes the files of those tasks that have none here; gives their ids. Whatever is not as plain as that is
-/// left to [`absorb`].
+/// left to [`into_file`].
 fn new_files(cx: &Cx<'_>, ids: &[TaskId]) -> Result<BTreeSet<TaskId>, SyncError> {
-    let absent = |id: &&TaskId| matches!(cx.world.disk.stat(&cx.store.layout.task(id)), Ok(None));
-    let ids: Vec<TaskId> = ids.iter().filter(absent).cloned().collect();
-    let guards = cx.store.lock_tasks(cx.world, &ids, Duration::from_secs(10))?;
+    let absent = |id: &&TaskId| {
+        matches!(cx.world.disk.stat(&cx.store.layout.task(id)), Ok(None))
+            && matches!(cx.store.taken(cx.world, id), Ok(taken) if taken.as_ref().is_none_or(|taken| taken == *id))
+    };
+    let mut ids: Vec<TaskId> = ids.iter().filter(absent).cloned().collect();
+    // Ids that differ in case only are one lock and one task.
+    let mut seen = BTreeSet::new();
+    ids.retain(|id| seen.insert(id.folded()));
+    let guards = cx.store.lock_tasks(cx.world, &ids, LOCK_WAIT)?;
     let mut files = Vec::with_capacity(ids.len());
     for id in ids.iter().filter(absent) {
         if let Ok(shared) = shared::read(cx, id)
@@ -68,23 +80,26 @@ fn new_files(cx: &Cx<'_>, ids: &[TaskId]) -> Result<BTreeSet<TaskId>, SyncError>
     Ok(files.into_iter().map(|(task, _)| task.id().clone()).collect())
 }
 
-/// The same with versions that were read already (after a swap of our own).
-///
-/// # Errors
-/// Local files or the repository failed.
-pub fn with_shared(
-    cx: &Cx<'_>,
-    id: &TaskId,
-    shared: &Shared,
-    fetched: &mut Fetched,
-) -> Result<(), SyncError> {
-    let guard = cx.store.lock_task(cx.world, id, Duration::from_secs(10))?;
+fn into_file(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), SyncError> {
+    let guard = cx.store.lock_task(cx.world, id, LOCK_WAIT)?;
+    // Only now: what was read before the lock may be older than what another process has written since.
+    let shared = match shared::read(cx, id) {
+        Ok(shared) => shared,
+        Err(SyncError::Quarantined { id, problem }) => {
+            // The last good version stays in place; the task is blocked until the remote's can be read.
+            fetched.problems.push(format!("{id}: {problem}"));
+            cx.store.quarantine(cx.world, &id, &Problem::plain(problem))?;
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
     let file = cx.store.read(cx.world, id)?;
     // Nothing is shared about it: if it was never published it stays, and absence is never a deletion.
     let Some(view) = shared.view() else { return Ok(()) };
     let view = view.task;
     let local = match file {
         FileState::Task { task, .. } => Some(*task),
+        FileState::Absent if !super::rename::make_room(cx, id, fetched)? => return Ok(()),
         FileState::Absent => None,
         // Invalid files stay in place and block only their task; edits are adopted by the next command.
         FileState::Edited { .. } | FileState::Problem(_) => return Ok(()),
@@ -96,7 +111,7 @@ pub fn with_shared(
             fetched.renamed.push((id.clone(), new_id));
             Ok(())
         }
-        Some(local) => merge_in(cx, &guard, &view, &local),
+        Some(local) => merge_in(cx, &guard, &view, &local, fetched),
         None => Ok(cx.store.write(cx.world, &guard, &view, Publish::Published)?),
     }
 }
@@ -106,10 +121,23 @@ fn merge_in(
     guard: &crate::store::task_lock::TaskLock,
     view: &Task,
     local: &Task,
+    fetched: &mut Fetched,
 ) -> Result<(), SyncError> {
-    let merged = rebase(view, local, cx.machine);
+    let merged = match unconfirmed(cx, view, local) {
+        Some(claim) => rebase_without(view, local, cx.machine, claim),
+        None => rebase(view, local, cx.machine),
+    };
     for (op, why) in &merged.refused {
+        fetched.problems.push(format!(
+            "{}: `{}` of {} was refused: {why}",
+            view.id(),
+            op.action.verb(),
+            op.by
+        ));
         rejected::keep(cx, view.id(), op, &why.to_string())?;
+    }
+    if local.epoch() > merged.task.epoch() {
+        cx.store.raise_epoch_floor(cx.world, view.id(), local.epoch())?;
     }
     let waiting = missing(view, &merged.task).next().is_some() || merged.task.lease() != view.lease();
     let publish = if waiting { Publish::Waiting } else { Publish::Published };
@@ -117,4 +145,16 @@ fn merge_in(
         return Ok(cx.store.mark(cx.world, local, publish)?);
     }
     Ok(cx.store.write(cx.world, guard, &merged.task, publish)?)
+}
+
+/// A claim of this machine that the others do not see and that nobody was told of: another process has
+/// pushed it, found out that it does not stand, and withdrawn it.
+fn unconfirmed(cx: &Cx<'_>, view: &Task, local: &Task) -> Option<OpId> {
+    let lease = local.lease().filter(|lease| lease.machine == cx.machine)?;
+    let told = cx.store.held(cx.world, local.id());
+    if told.is_some_and(|held| held.epoch == lease.epoch && held.session == lease.session) {
+        return None;
+    }
+    let claim = last_claim(local)?;
+    missing(view, local).any(|op| op.id == claim).then_some(claim)
 }

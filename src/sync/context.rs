@@ -9,6 +9,9 @@ use crate::world::{ObjectsError, Remote, RemoteError, RemoteFailure, World};
 
 use super::names::Names;
 
+/// Tries from the start when objects vanish or refs move under a step.
+const AGAIN: u32 = 6;
+
 /// The machine, the files and the names that a step works with.
 pub struct Cx<'a> {
     /// Everything outside.
@@ -23,6 +26,8 @@ pub struct Cx<'a> {
     pub by: &'a str,
     /// Longest time for one network step.
     pub limit: Duration,
+    /// When, on the monotonic clock, all steps of one change must have ended.
+    pub deadline: Option<Duration>,
 }
 
 impl Cx<'_> {
@@ -32,6 +37,27 @@ impl Cx<'_> {
     /// [`SyncError::NoRemote`].
     pub fn remote(&self) -> Result<&dyn Remote, SyncError> {
         self.world.remote.as_deref().ok_or(SyncError::NoRemote)
+    }
+
+    /// How long the next network step may take.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        let until = |deadline: Duration| deadline.saturating_sub(self.world.clock.monotonic());
+        self.deadline.map_or(self.limit, |deadline| until(deadline).min(self.limit))
+    }
+
+    /// Does something from the start again, a few times, while it fails for a cause that passes at once.
+    ///
+    /// # Errors
+    /// Those of the last try.
+    pub fn again<T>(&self, mut body: impl FnMut() -> Result<T, SyncError>) -> Result<T, SyncError> {
+        for tries in 1..AGAIN {
+            match body() {
+                Err(error) if error.is_passing() => self.back_off(tries),
+                other => return other,
+            }
+        }
+        body()
     }
 
     /// Waits a jittered moment that grows with the number of tries, from 5 ms to at most 640 ms.
@@ -79,9 +105,22 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    /// Whether the failure is one of the network that passes, so that work can be kept and pushed later.
+    /// Whether the remote could not be asked, so that work is kept and pushed later.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, SyncError::Remote(error) if error.kind != RemoteFailure::Tool)
+        matches!(self, SyncError::Remote(_))
+    }
+
+    /// Whether another try from the start may succeed at once: a concurrent `git gc` took an object that
+    /// nothing referenced yet, or another process moved a local ref.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            SyncError::Objects(ObjectsError::Missing(_) | ObjectsError::Changed(_)) => true,
+            // A directory of loose objects that `git gc` emptied and removed under a write.
+            SyncError::Objects(ObjectsError::Other(text)) => text.contains("No such file or directory"),
+            SyncError::Remote(error) => error.kind == RemoteFailure::MissingObject,
+            _ => false,
+        }
     }
 }

@@ -1,16 +1,21 @@
 //! Bringing what the remote has: list, fetch what moved, look at it, then let it change files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::protocol::id::TaskId;
 use crate::store::layout;
-use crate::world::{Oid, RemoteFailure};
+use crate::store::task_lock::Named;
+use crate::world::{ObjectsError, Oid};
 
 use super::absorb;
 use super::alarm;
 use super::context::{Cx, SyncError};
 use super::names::{INCOMING_BRANCH, TRACKING_BRANCH, tracking_lease};
 use super::shared::known_leases;
+
+/// Taking over a handful of small files takes others milliseconds.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// What a fetch brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,69 +28,128 @@ pub struct Fetched {
     pub problems: Vec<String>,
 }
 
+impl Fetched {
+    /// Adds what another fetch brought.
+    pub fn join(&mut self, other: Fetched) {
+        self.changed.extend(other.changed);
+        self.renamed.extend(other.renamed);
+        self.problems.extend(other.problems);
+    }
+}
+
 /// Lists and fetches until this machine holds what the remote held at one moment.
 ///
 /// # Errors
 /// The remote cannot be reached, or [`SyncError::Rewound`].
 pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
-    let refs = list_and_bring(cx)?;
+    cx.again(|| fetch_once(cx))
+}
+
+fn fetch_once(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
+    // What is known is read before the listing: whatever another process of this machine learns meanwhile is
+    // newer than our listing, and our compare-and-swaps then leave it alone.
+    let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
+    let known_leases: BTreeMap<TaskId, Oid> = known_leases(cx)?.into_iter().collect();
+    let refs = bring(cx, &[&cx.names.branch, &cx.names.leases])?;
     let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let branch = find(&cx.names.branch);
-    let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
     check_forward(cx, known, branch)?;
-    let mut changed = moved_leases(cx, &refs)?;
-    changed.extend(super::files::absorb(cx, known, branch)?);
-    changed.extend(unabsorbed(cx)?);
+    let mut changed = moved_leases(cx, &known_leases, &refs)?;
     let mut fetched = Fetched::default();
-    // Where the sync was interrupted the same tasks are absorbed again; that changes nothing.
+    if cx.store.meta("fetched")?.is_none() {
+        // The index is new, so files that this machine has not seen yet may never have been written.
+        changed.extend(changed_tasks(cx, None, branch)?);
+        changed.extend(refs.iter().filter_map(|(name, _)| cx.names.leased(name)));
+    }
     cx.store.remember_unabsorbed(&changed)?;
-    move_tracking(cx, known, branch)?;
-    absorb::absorb_all(cx, &changed, &mut fetched)?;
-    cx.store.forget_unabsorbed(&changed)?;
+    changed.extend(branch_moves(cx, branch, &mut fetched)?);
+    // Where a sync was interrupted its tasks are absorbed again; that changes nothing.
+    let due = cx.store.unabsorbed()?;
+    let ids: Vec<TaskId> = due.keys().cloned().collect();
+    absorb::into_files(cx, &ids, &mut fetched)?;
+    cx.store.forget_unabsorbed(&due)?;
     cx.store.note_fetch(cx.world)?;
+    changed.extend(ids);
     fetched.changed = changed.into_iter().collect();
     Ok(fetched)
 }
 
-fn unabsorbed(cx: &Cx<'_>) -> Result<BTreeSet<TaskId>, SyncError> {
-    Ok(cx.store.unabsorbed()?)
-}
-
-/// Lists the remote and fetches the objects; lists again when a ref moved away in between.
-fn list_and_bring(cx: &Cx<'_>) -> Result<Vec<(String, Oid)>, SyncError> {
-    let mut tries = 0;
-    loop {
-        let refs = cx.remote()?.refs(&[&cx.names.branch, &cx.names.leases], cx.limit)?;
-        match ensure_here(cx, &refs) {
-            Ok(()) => return Ok(refs),
-            Err(SyncError::Remote(error)) if tries < 4 && may_pass(error.kind) => {
-                tries += 1;
-                cx.back_off(tries);
-            }
-            Err(error) => return Err(error),
-        }
+/// Takes over shared files and moves the memory of the branch, one process after the other: a process with an
+/// older listing must not put older settings in the place of newer ones. Gives the tasks that changed.
+fn branch_moves(
+    cx: &Cx<'_>,
+    branch: Option<Oid>,
+    fetched: &mut Fetched,
+) -> Result<BTreeSet<TaskId>, SyncError> {
+    if cx.world.objects.get_ref(TRACKING_BRANCH)? == branch {
+        return Ok(BTreeSet::new());
     }
+    let _guard = cx.store.lock_named(cx.world, Named::Fetch, LOCK_WAIT)?;
+    let known = cx.world.objects.get_ref(TRACKING_BRANCH)?;
+    if let (Some(known), Some(branch)) = (known, branch)
+        && cx.world.objects.is_ancestor(branch, known)?
+    {
+        // Another process knows as much or more by now, and has remembered what changed.
+        return Ok(BTreeSet::new());
+    }
+    let changed = super::files::absorb(cx, known, branch, &mut fetched.problems)?;
+    cx.store.remember_unabsorbed(&changed)?;
+    move_tracking(cx, known, branch)?;
+    Ok(changed)
 }
 
-/// A ref that is gone since the listing, or an object that a concurrent `git gc` took: try again.
-fn may_pass(kind: RemoteFailure) -> bool {
-    matches!(kind, RemoteFailure::MissingObject | RemoteFailure::Other | RemoteFailure::Locked)
-}
-
-/// Fetches the objects of these refs that are not here yet.
+/// Lists refs of the remote and fetches their objects; lists again when a ref moved or went in between, so
+/// that everything listed is here.
 ///
 /// # Errors
 /// The remote cannot be reached.
-pub fn ensure_here(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
-    let wanted: Vec<(String, String)> = refs
-        .iter()
-        .filter(|(_, oid)| !cx.world.objects.has(*oid))
-        .filter_map(|(name, _)| Some((name.clone(), landing(cx, name)?)))
-        .collect();
+pub fn bring(cx: &Cx<'_>, prefixes: &[&str]) -> Result<Vec<(String, Oid)>, SyncError> {
+    cx.again(|| {
+        let refs = cx.remote()?.refs(prefixes, cx.left())?;
+        ensure_here(cx, &refs)?;
+        match refs.iter().find(|(name, oid)| landing(cx, name).is_some() && !cx.world.objects.has(*oid)) {
+            Some((_, moved)) => Err(ObjectsError::Missing(*moved).into()),
+            None => Ok(refs),
+        }
+    })
+}
+
+/// Fetches the objects of these refs that are not here yet.
+fn ensure_here(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
+    if wanted(cx, refs).is_empty() {
+        return Ok(());
+    }
+    // Two fetches of one machine at once would fight for the local refs that they land in. Whoever waited
+    // finds what the other one brought. A lock that cannot be had in time only costs a retry.
+    let _guard = cx.store.lock_named(cx.world, Named::Fetch, cx.left())?;
+    let wanted = wanted(cx, refs);
     if wanted.is_empty() {
         return Ok(());
     }
-    Ok(cx.remote()?.fetch(&wanted, cx.limit)?)
+    Ok(cx.remote()?.fetch(&wanted, cx.left())?)
+}
+
+/// Refs whose object is not here, with the local ref that it lands in.
+fn wanted(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Vec<(String, String)> {
+    refs.iter()
+        .filter(|(name, oid)| !is_here(cx, name, *oid))
+        .filter_map(|(name, _)| Some((name.clone(), landing(cx, name)?)))
+        .collect()
+}
+
+/// Whether what a ref points to is here; for a lease ref that is news here, the file in it as well.
+fn is_here(cx: &Cx<'_>, name: &str, oid: Oid) -> bool {
+    if !cx.world.objects.has(oid) {
+        return false;
+    }
+    let Some(id) = cx.names.leased(name) else { return true };
+    if cx.world.objects.get_ref(&tracking_lease(&id)).ok().flatten() == Some(oid) {
+        return true;
+    }
+    match cx.world.objects.entry(oid, &layout::tree_path(&id)) {
+        Ok(entry) => entry.is_none_or(|entry| cx.world.objects.has(entry.oid)),
+        Err(error) => !matches!(error, ObjectsError::Missing(_)),
+    }
 }
 
 /// Where a remote ref lands. Names that no task can have are left where they are.
@@ -98,6 +162,11 @@ fn landing(cx: &Cx<'_>, name: &str) -> Option<String> {
 
 /// The branch only ever moves forward; anything else is somebody's force-push, deletion or restore.
 fn check_forward(cx: &Cx<'_>, known: Option<Oid>, now: Option<Oid>) -> Result<(), SyncError> {
+    // An alarm without a memory: the local repository was made anew, and the files have to be published
+    // before anything is taken from the branch.
+    if let (None, Some(text)) = (known, alarm::standing(cx)) {
+        return Err(SyncError::Rewound(text));
+    }
     let forward = match (known, now) {
         (None, _) => true,
         (Some(_), None) => false,
@@ -113,10 +182,13 @@ fn check_forward(cx: &Cx<'_>, known: Option<Oid>, now: Option<Oid>) -> Result<()
 }
 
 /// Brings the memory of lease refs up to date; gives the tasks whose ref moved, came or went.
-fn moved_leases(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<BTreeSet<TaskId>, SyncError> {
+fn moved_leases(
+    cx: &Cx<'_>,
+    known: &BTreeMap<TaskId, Oid>,
+    refs: &[(String, Oid)],
+) -> Result<BTreeSet<TaskId>, SyncError> {
     let mut changed = BTreeSet::new();
-    let known: std::collections::BTreeMap<TaskId, Oid> = known_leases(cx)?.into_iter().collect();
-    let now: std::collections::BTreeMap<TaskId, Oid> =
+    let now: BTreeMap<TaskId, Oid> =
         refs.iter().filter_map(|(name, oid)| Some((cx.names.leased(name)?, *oid))).collect();
     for (id, oid) in &now {
         if known.get(id) != Some(oid) {

@@ -15,6 +15,9 @@ use super::context::{Cx, SyncError};
 pub const SHARED: [&str; 5] = [".gitattributes", "agents.yaml", "orch.yaml", "policy.yaml", "workflow.yaml"];
 const FILE_MAX: u64 = 256 * 1024;
 
+/// A file of a commit to be: its path and its bytes, `None` to remove it.
+pub type FileChange = (String, Option<Vec<u8>>);
+
 /// Whether a path of the branch is a shared file.
 #[must_use]
 pub fn is_shared(path: &str) -> bool {
@@ -29,7 +32,12 @@ pub fn is_shared(path: &str) -> bool {
 ///
 /// # Errors
 /// Local files or the repository failed.
-pub fn absorb(cx: &Cx<'_>, old: Option<Oid>, new: Option<Oid>) -> Result<BTreeSet<TaskId>, SyncError> {
+pub fn absorb(
+    cx: &Cx<'_>,
+    old: Option<Oid>,
+    new: Option<Oid>,
+    problems: &mut Vec<String>,
+) -> Result<BTreeSet<TaskId>, SyncError> {
     let mut tasks = BTreeSet::new();
     if old == new {
         return Ok(tasks);
@@ -38,7 +46,7 @@ pub fn absorb(cx: &Cx<'_>, old: Option<Oid>, new: Option<Oid>) -> Result<BTreeSe
         if let Some(Ok(id)) = layout::parse_tree_path(&change.path) {
             tasks.insert(id);
         } else if is_shared(&change.path) {
-            take_over(cx, &change.path, change.old, change.new)?;
+            problems.extend(take_over(cx, &change.path, change.old, change.new)?);
         }
     }
     Ok(tasks)
@@ -49,17 +57,33 @@ fn take_over(
     path: &str,
     old: Option<TreeEntry>,
     new: Option<TreeEntry>,
-) -> Result<(), SyncError> {
-    let Some(new) = new.filter(|entry| entry.is_file) else { return Ok(()) };
+) -> Result<Option<String>, SyncError> {
+    let Some(new) = new.filter(|entry| entry.is_file) else { return Ok(None) };
     let full = cx.store.layout.state().join(path);
     let local = cx.world.disk.read(&full, FILE_MAX).ok();
     let local_oid = local.as_deref().map(|bytes| cx.world.objects.hash_blob(bytes));
-    let unchanged_here = local_oid.is_none() || local_oid == old.map(|entry| entry.oid);
-    if unchanged_here && local_oid != Some(new.oid) {
-        let bytes = cx.world.objects.blob(new.oid)?;
-        cx.store.write_durable(cx.world, &full, &bytes)?;
+    if local_oid == Some(new.oid) {
+        return Ok(None);
     }
-    Ok(())
+    let theirs = cx.world.objects.blob(new.oid)?;
+    let changed_here = local_oid != old.map(|entry| entry.oid);
+    let kept = match local.filter(|_| changed_here) {
+        Some(mine) => Some(keep_mine(cx, path, &mine)?),
+        None => None,
+    };
+    cx.store.write_durable(cx.world, &full, &theirs)?;
+    Ok(kept)
+}
+
+/// Both sides changed a file: the branch's version counts, the one from here is kept and reported.
+fn keep_mine(cx: &Cx<'_>, path: &str, mine: &[u8]) -> Result<String, SyncError> {
+    let name = format!("{}.{}", path.replace('/', "-"), cx.world.clock.wall_ms());
+    let copy = cx.store.layout.rejected().join(name);
+    cx.store.write_durable(cx.world, &copy, mine)?;
+    Ok(format!(
+        "{path} was changed here and on another machine; theirs is in place, yours is kept as {}",
+        copy.display()
+    ))
 }
 
 /// Shared files that differ from the branch at `head` and are to be published: those that this machine
@@ -67,7 +91,7 @@ fn take_over(
 ///
 /// # Errors
 /// Local files or the repository failed.
-pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<(String, Option<Vec<u8>>)>, SyncError> {
+pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<FileChange>, SyncError> {
     let mut found = Vec::new();
     let prompts = cx.world.disk.list(&cx.store.layout.state().join("prompts")).unwrap_or_default();
     let prompts = prompts.into_iter().map(|(name, _)| format!("prompts/{name}"));
@@ -83,10 +107,14 @@ pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<(String, Option<Vec
         }
         let Ok(bytes) = cx.world.disk.read(&full, FILE_MAX) else { continue };
         let known = match head {
-            Some(head) => cx.world.objects.entry(head, &path)?.map(|entry| entry.oid),
+            Some(head) => cx.world.objects.entry(head, &path)?,
             None => None,
         };
-        if known != Some(cx.world.objects.hash_blob(&bytes)) {
+        if known.is_some_and(|entry| !entry.is_file) {
+            // A link or a directory in its place on the branch is nothing that a file could replace.
+            continue;
+        }
+        if known.map(|entry| entry.oid) != Some(cx.world.objects.hash_blob(&bytes)) {
             found.push((path, Some(bytes)));
         }
     }

@@ -28,6 +28,10 @@ const LOCK_STEP: Duration = Duration::from_millis(2);
 /// `git gc` packs a million objects in well below a minute.
 const LONGEST_MAINTENANCE: Duration = Duration::from_secs(600);
 
+/// How long a lock file must stay the same to be called abandoned: one second, in steps.
+const ABANDONED_STEPS: u32 = 40;
+const ABANDONED_STEP: Duration = Duration::from_millis(25);
+
 /// What the repository needs from outside the library.
 pub struct Outside {
     /// Lists directories of the repository, for [`Objects::pressure`].
@@ -96,7 +100,16 @@ impl GitObjects {
             config.set_bool("maintenance.auto", false)?;
             Ok(repository)
         };
-        let repository = create().map_err(|error| unusable(git_dir, &error))?;
+        let made = match create() {
+            Err(error)
+                if error.code() == ErrorCode::Locked
+                    && break_abandoned(&outside, &git_dir.join("config.lock")) =>
+            {
+                create()
+            }
+            other => other,
+        };
+        let repository = made.map_err(|error| unusable(git_dir, &error))?;
         Ok(GitObjects { repository, outside })
     }
 
@@ -145,7 +158,6 @@ impl Objects for GitObjects {
     fn entry(&self, commit: Oid, path: &str) -> Result<Option<TreeEntry>, ObjectsError> {
         let tree = self.tree_of(commit)?;
         match tree.get_path(Path::new(path)) {
-            Ok(entry) if entry.kind() == Some(ObjectType::Tree) => Ok(None),
             Ok(entry) => Ok(Some(diff::leaf(&entry))),
             Err(error) if is_absence(&error, ErrorClass::Tree) => Ok(None),
             Err(error) => Err(missing_somewhere(error)),
@@ -216,7 +228,19 @@ impl Objects for GitObjects {
 
     fn swap_ref(&self, name: &str, old: Option<Oid>, new: Option<Oid>) -> Result<(), ObjectsError> {
         let name = checked(name)?;
-        self.patiently(|| write::swap(&self.repository, name, old, new))
+        let swap = || self.patiently(|| write::swap(&self.repository, name, old, new));
+        match swap() {
+            Err(ObjectsError::Locked(why)) => {
+                let git_dir = self.repository.path();
+                let locks = [git_dir.join(format!("{name}.lock")), git_dir.join("packed-refs.lock")];
+                if locks.iter().any(|lock| break_abandoned(&self.outside, lock)) {
+                    swap()
+                } else {
+                    Err(ObjectsError::Locked(why))
+                }
+            }
+            other => other,
+        }
     }
 
     fn pressure(&self) -> Result<Pressure, ObjectsError> {
@@ -228,6 +252,23 @@ impl Objects for GitObjects {
     fn maintain(&self) -> Result<(), ObjectsError> {
         (self.outside.collect_garbage)().map_err(ObjectsError::Other)
     }
+}
+
+/// Removes a lock file that a killed process left behind; says whether another try is worth it.
+///
+/// Writers of this repository hold a lock for well below a millisecond. One that is the same file after a
+/// whole second has nobody who would ever remove it, and without this a kill in that moment would stop
+/// every later command.
+fn break_abandoned(outside: &Outside, lock: &Path) -> bool {
+    let look = || outside.disk.stat(lock).ok().flatten().map(|stat| (stat.inode, stat.mtime_ns));
+    let Some(first) = look() else { return false };
+    for _ in 0..ABANDONED_STEPS {
+        outside.clock.sleep(ABANDONED_STEP);
+        if look() != Some(first) {
+            return true;
+        }
+    }
+    outside.disk.remove(lock).is_ok()
 }
 
 /// Sets the switches of the library, once per process. Its checks of hashes while reading and of

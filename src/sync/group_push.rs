@@ -12,6 +12,8 @@ use crate::world::{Disk, Oid, ProcessId, PushOutcome, RefUpdate};
 use super::context::{Cx, SyncError};
 
 const REQUEST_MAX: u64 = 1 << 20;
+/// Nobody waits for an answer for half an hour: time limits are shorter by far.
+const ABANDONED_MS: i64 = 30 * 60 * 1000;
 
 /// Pushes the updates, together with whatever other processes of this machine wait for.
 ///
@@ -27,7 +29,7 @@ pub fn push(cx: &Cx<'_>, updates: &[RefUpdate]) -> Result<Vec<PushOutcome>, Sync
     }
     let outbox = cx.store.layout.outbox();
     let request = Request::leave(cx, &outbox, updates)?;
-    let guard = cx.store.lock_named(cx.world, Named::Sync, cx.limit.saturating_mul(2))?;
+    let guard = cx.store.lock_named(cx.world, Named::Sync, cx.left().saturating_mul(2))?;
     if let Some(answer) = request.answer(cx, updates.len())? {
         return Ok(answer);
     }
@@ -51,17 +53,19 @@ fn lead(cx: &Cx<'_>, mine: &[RefUpdate]) -> Result<Vec<PushOutcome>, SyncError> 
     }
     let mut seen = std::collections::HashSet::new();
     batch.retain(|update| seen.insert(update.name.clone()));
-    let outcomes = cx.remote()?.push(&batch, cx.limit);
+    let outcomes = cx.remote()?.push(&batch, cx.left());
     let outcome_of = |update: &RefUpdate| {
         let found = batch.iter().zip(&outcomes).find(|(pushed, _)| *pushed == update);
         found.map_or_else(
-            || PushOutcome::Refused("another process of this machine moved the same ref".to_owned()),
+            // It was not sent, so nobody has refused it: the one who wants it reads the ref.
+            || PushOutcome::Unknown("another process of this machine moves the same ref".to_owned()),
             |(_, outcome)| outcome.clone(),
         )
     };
     for (path, updates) in &waiting {
         let answers: Vec<PushOutcome> = updates.iter().map(outcome_of).collect();
-        write_answer(cx, path, &answers)?;
+        // Without an answer they read the refs themselves; our own outcome must not get lost with theirs.
+        let _ = write_answer(cx, path, &answers);
     }
     Ok(mine.iter().map(outcome_of).collect())
 }
@@ -99,16 +103,14 @@ impl Request {
 
     /// Takes the request back; false when a leader has taken it already.
     fn withdraw(&self, cx: &Cx<'_>) -> Result<bool, SyncError> {
-        let there = read_if_there(&*cx.world.disk, &self.path).is_some();
-        cx.store.remove_local(cx.world, &self.path)?;
-        Ok(there)
+        Ok(take(cx, &self.path)?.is_some())
     }
 
     fn abandon(&self, cx: &Cx<'_>, count: usize) -> Vec<PushOutcome> {
         let why = "waited too long for another process of this machine that is pushing".to_owned();
         let untouched = self.withdraw(cx).unwrap_or(false);
-        let outcome = if untouched { PushOutcome::Refused(why) } else { PushOutcome::Unknown(why) };
-        vec![outcome; count]
+        let why = if untouched { format!("not sent: {why}") } else { why };
+        vec![PushOutcome::Unknown(why); count]
     }
 }
 
@@ -117,10 +119,10 @@ fn take_requests(cx: &Cx<'_>) -> Result<Vec<(PathBuf, Vec<RefUpdate>)>, SyncErro
     let outbox = cx.store.layout.outbox();
     let mut taken = Vec::new();
     let names = cx.world.disk.list(&outbox).unwrap_or_default();
+    sweep(cx, &outbox, names.iter().map(|(name, _)| name.as_str()));
     for (name, _) in names.iter().filter(|(name, _)| name.ends_with(".push")) {
         let path = outbox.join(name);
-        let Some(bytes) = read_if_there(&*cx.world.disk, &path) else { continue };
-        cx.store.remove_local(cx.world, &path)?;
+        let Some(bytes) = take(cx, &path)? else { continue };
         let text = String::from_utf8_lossy(&bytes).into_owned();
         // A claim for a process that has died must not be made: nobody would renew or release it.
         if let Some((who, updates)) = parse_request(&text)
@@ -130,6 +132,31 @@ fn take_requests(cx: &Cx<'_>) -> Result<Vec<(PathBuf, Vec<RefUpdate>)>, SyncErro
         }
     }
     Ok(taken)
+}
+
+/// Takes a request out of the outbox; only one process gets it.
+fn take(cx: &Cx<'_>, path: &Path) -> Result<Option<Vec<u8>>, SyncError> {
+    let mine = path.with_extension(format!("taken-{}", cx.world.process.me().pid));
+    if cx.world.disk.rename(path, &mine).is_err() {
+        return Ok(None);
+    }
+    let bytes = read_if_there(&*cx.world.disk, &mine);
+    cx.store.remove_local(cx.world, &mine)?;
+    Ok(bytes)
+}
+
+/// Removes what processes that were killed have left behind: answers that nobody fetched, requests that
+/// somebody took and did not get to.
+fn sweep<'n>(cx: &Cx<'_>, outbox: &Path, names: impl Iterator<Item = &'n str>) {
+    let now_ms = cx.world.clock.wall_ms();
+    for name in names.filter(|name| !name.ends_with(".push")) {
+        let path = outbox.join(name);
+        let Ok(Some(stat)) = cx.world.disk.stat(&path) else { continue };
+        if now_ms.saturating_sub(stat.mtime_ns / 1_000_000) > ABANDONED_MS {
+            // The next leader tries again.
+            let _ = cx.store.remove_local(cx.world, &path);
+        }
+    }
 }
 
 fn write_answer(cx: &Cx<'_>, request: &Path, outcomes: &[PushOutcome]) -> Result<(), SyncError> {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::protocol::id::TaskId;
 use crate::protocol::merge::missing;
 use crate::protocol::op::Op;
 use crate::protocol::task::Task;
@@ -28,17 +29,20 @@ pub fn commit(cx: &Cx<'_>) -> Result<usize, SyncError> {
         let Some(guard) = cx.store.lock_named(cx.world, Named::Commit, Duration::ZERO)? else {
             return Ok(total);
         };
-        let count = commit_once(cx)?;
+        let (count, seen) = cx.again(|| commit_once(cx))?;
         drop(guard);
         total += count;
-        // Somebody who met our lock relies on this second look.
-        if count == 0 || cx.store.unpublished()?.is_empty() {
+        // Somebody who met our lock relies on this second look, also where there was nothing at first. What
+        // was seen and could not be committed waits for whoever mends it.
+        let left = cx.store.unpublished()?;
+        if left.is_empty() || (count == 0 && left == seen) {
             return Ok(total);
         }
     }
 }
 
-fn commit_once(cx: &Cx<'_>) -> Result<usize, SyncError> {
+/// Gives how many files were committed, and which tasks had been waiting.
+fn commit_once(cx: &Cx<'_>) -> Result<(usize, Vec<TaskId>), SyncError> {
     let ids = cx.store.unpublished()?;
     let head = cx.world.objects.get_ref(&cx.names.branch)?;
     let mut changes = files::waiting(cx, head)?;
@@ -52,7 +56,7 @@ fn commit_once(cx: &Cx<'_>) -> Result<usize, SyncError> {
         changes.push((layout::tree_path(id), Some(bytes)));
     }
     if changes.is_empty() {
-        return Ok(0);
+        return Ok((0, ids));
     }
     let commit = cx.world.objects.commit(&NewCommit {
         base: head,
@@ -65,7 +69,7 @@ fn commit_once(cx: &Cx<'_>) -> Result<usize, SyncError> {
     cx.world.objects.swap_ref(&cx.names.branch, head, Some(commit))?;
     cx.store.mark_committed(&committed)?;
     files::published(cx, commit)?;
-    Ok(changes.len())
+    Ok((changes.len(), ids))
 }
 
 fn new_ops(cx: &Cx<'_>, head: Option<Oid>, task: &Task) -> Result<Vec<Op>, SyncError> {

@@ -4,6 +4,7 @@
 
 pub mod absorb;
 pub mod alarm;
+pub mod chain;
 pub mod context;
 pub mod fetch;
 pub mod files;
@@ -17,4 +18,6 @@ pub mod publish;
 pub mod register;
 pub mod rejected;
 pub mod rename;
+pub mod repair;
 pub mod shared;
+pub mod whole;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::protocol::id::TaskId;
-use crate::protocol::merge::{missing, rebase, same_task};
+use crate::protocol::merge::{missing, rebase_acts, same_task};
 use crate::protocol::op::Op;
 use crate::protocol::task::Task;
 use crate::protocol::transition::next;
@@ -39,6 +39,8 @@ pub struct Published {
     pub replayed: usize,
     /// Pushes that had to be repeated.
     pub retries: u32,
+    /// What the fetches in between brought to say.
+    pub fetched: Fetched,
 }
 
 /// What shall be published.
@@ -60,17 +62,20 @@ pub fn publish(cx: &Cx<'_>, scope: Scope) -> Result<Published, SyncError> {
         if super::alarm::standing(cx).is_some() {
             return Ok(report);
         }
-        let plan = Plan::make(cx, scope)?;
+        let plan = cx.again(|| Plan::make(cx, scope, &mut report.fetched))?;
         if plan.is_empty() {
             return Ok(report);
         }
-        if push_plan(cx, &plan, &mut report)? {
-            continue;
+        match push_plan(cx, &plan, &mut report) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) if error.is_passing() => {}
+            Err(error) => return Err(error),
         }
         report.retries += 1;
         report.replayed += plan.ids.len();
         cx.back_off(round + 1);
-        fetch::fetch(cx)?;
+        report.fetched.join(fetch::fetch(cx)?);
     }
     Ok(report)
 }
@@ -92,11 +97,11 @@ impl Plan {
         self.branch.is_none() && self.leases.is_empty() && self.void.is_empty()
     }
 
-    fn make(cx: &Cx<'_>, scope: Scope) -> Result<Plan, SyncError> {
+    fn make(cx: &Cx<'_>, scope: Scope, fetched: &mut Fetched) -> Result<Plan, SyncError> {
         let base = cx.world.objects.get_ref(TRACKING_BRANCH)?;
         let mut draft = Draft::default();
         for id in cx.store.unpublished()? {
-            draft.waiting(cx, &id)?;
+            draft.waiting(cx, &id, fetched)?;
         }
         if scope == Scope::WaitingAndFolds {
             for (id, _) in known_leases(cx)? {
@@ -137,7 +142,7 @@ struct Draft {
 
 impl Draft {
     /// What a file holds that nobody shares yet.
-    fn waiting(&mut self, cx: &Cx<'_>, id: &TaskId) -> Result<(), SyncError> {
+    fn waiting(&mut self, cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), SyncError> {
         let FileState::Task { task: local, .. } = cx.store.read(cx.world, id)? else { return Ok(()) };
         let shared = match shared::read(cx, id) {
             Err(SyncError::Quarantined { .. }) => return Ok(()),
@@ -145,10 +150,16 @@ impl Draft {
         };
         if shared.branch.as_ref().is_some_and(|branch| !same_task(branch, &local)) {
             // The id was taken by another machine; absorbing gives this task a new one.
-            return absorb::with_shared(cx, id, &shared, &mut Fetched::default());
+            return absorb::absorb(cx, id, fetched);
         }
+        let before = (self.ops.len(), self.leases.len());
         self.branch_part(id, &shared, &local);
-        self.register_part(cx, id, &shared, &local)
+        self.register_part(cx, id, &shared, &local)?;
+        if before == (self.ops.len(), self.leases.len()) {
+            // Everything is out already, or refused by now: whoever pushed it died before noting so.
+            return absorb::absorb(cx, id, fetched);
+        }
+        Ok(())
     }
 
     /// Additions and edits.
@@ -177,7 +188,8 @@ impl Draft {
     ) -> Result<(), SyncError> {
         let Some(view) = shared.view().map(|merged| merged.task) else { return Ok(()) };
         let base = shared.live_tip().map_or(&view, |tip| &tip.task);
-        let merged = rebase(base, local, cx.machine);
+        // Edits go to the branch: on the ref they would stand between a claim and what followed it.
+        let merged = rebase_acts(base, local, cx.machine);
         let status: Vec<&Op> =
             missing(base, &merged.task).filter(|op| op.action.based_on().is_some()).collect();
         let beats = merged.task.lease() != base.lease();
@@ -235,7 +247,7 @@ fn push_plan(cx: &Cx<'_>, plan: &Plan, report: &mut Published) -> Result<bool, S
     updates.extend(plan.leases.iter().map(|proposal| proposal.update(cx)));
     updates.extend(plan.void.iter().map(|(id, oid)| deletion(cx, id, *oid)));
     let outcomes = group_push::push(cx, &updates)?;
-    let outcomes = resolve(cx, &updates, outcomes)?;
+    let (outcomes, declined) = resolve(cx, &updates, outcomes)?;
     report.pushed += outcomes.iter().filter(|o| **o == PushOutcome::Accepted).count();
     let mut outcome = outcomes.iter();
     let mut all = true;
@@ -247,21 +259,23 @@ fn push_plan(cx: &Cx<'_>, plan: &Plan, report: &mut Published) -> Result<bool, S
     }
     for proposal in &plan.leases {
         if outcome.next() == Some(&PushOutcome::Accepted) {
-            register::remember(cx, &proposal.id, Some(proposal.commit))?;
-            absorb::absorb(cx, &proposal.id, &mut Fetched::default())?;
+            register::remember(cx, &proposal.id, proposal.expected, Some(proposal.commit))?;
+            absorb::absorb(cx, &proposal.id, &mut report.fetched)?;
+            // A ref that had to be made anew stands under the rules of a claim: look at the branch again.
+            all &= proposal.expected.is_some();
         } else {
             all = false;
         }
     }
-    for (id, _) in &plan.void {
+    for (id, oid) in &plan.void {
         if outcome.next() == Some(&PushOutcome::Accepted) {
-            register::remember(cx, id, None)?;
-            absorb::absorb(cx, id, &mut Fetched::default())?;
+            register::remember(cx, id, Some(*oid), None)?;
+            absorb::absorb(cx, id, &mut report.fetched)?;
         } else {
             all = false;
         }
     }
-    Ok(all)
+    declined.map_or(Ok(all), Err)
 }
 
 fn deletion(cx: &Cx<'_>, id: &TaskId, oid: Oid) -> RefUpdate {
@@ -270,36 +284,36 @@ fn deletion(cx: &Cx<'_>, id: &TaskId, oid: Oid) -> RefUpdate {
 
 /// The branch holds our commit: remember it, absorb it, and delete what was folded.
 fn branch_accepted(cx: &Cx<'_>, plan: &Plan, commit: Oid, report: &mut Published) -> Result<(), SyncError> {
+    cx.store.remember_unabsorbed(&plan.ids)?;
     fetch::move_tracking(cx, plan.base, Some(commit))?;
     super::files::published(cx, commit)?;
-    for id in &plan.ids {
-        absorb::absorb(cx, id, &mut Fetched::default())?;
-    }
+    absorb::absorb_all(cx, &plan.ids, &mut report.fetched)?;
     report.folded += plan.folds.len();
     let deletions: Vec<RefUpdate> = plan.folds.iter().map(|(id, oid)| deletion(cx, id, *oid)).collect();
     let outcomes = group_push::push(cx, &deletions)?;
-    for ((id, _), outcome) in plan.folds.iter().zip(outcomes) {
+    for ((id, oid), outcome) in plan.folds.iter().zip(outcomes) {
         if outcome == PushOutcome::Accepted {
-            register::remember(cx, id, None)?;
+            register::remember(cx, id, Some(*oid), None)?;
         }
     }
     Ok(())
 }
 
 /// Replaces every outcome that is not plain by what the remote holds now; an unmoved ref that was refused
-/// is policy and ends the sync with its message.
+/// is policy, and ends the sync with its message once the others were noted.
 fn resolve(
     cx: &Cx<'_>,
     updates: &[RefUpdate],
     outcomes: Vec<PushOutcome>,
-) -> Result<Vec<PushOutcome>, SyncError> {
+) -> Result<(Vec<PushOutcome>, Option<SyncError>), SyncError> {
     if outcomes.iter().all(|outcome| *outcome == PushOutcome::Accepted) {
-        return Ok(outcomes);
+        return Ok((outcomes, None));
     }
     let names: Vec<&str> = updates.iter().map(|update| update.name.as_str()).collect();
-    let refs = cx.remote()?.refs(&names, cx.limit)?;
+    let refs = cx.remote()?.refs(&names, cx.left())?;
     let now = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let mut resolved = Vec::new();
+    let mut declined = None;
     for (update, outcome) in updates.iter().zip(outcomes) {
         let actual = now(&update.name);
         resolved.push(match outcome {
@@ -308,10 +322,11 @@ fn resolve(
             PushOutcome::Refused(message)
                 if actual == update.expected && crate::world::remote::passing(&message).is_none() =>
             {
-                return Err(SyncError::Declined { name: update.name.clone(), message });
+                declined = Some(SyncError::Declined { name: update.name.clone(), message: message.clone() });
+                PushOutcome::Refused(message)
             }
             other => other,
         });
     }
-    Ok(resolved)
+    Ok((resolved, declined))
 }

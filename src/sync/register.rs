@@ -6,7 +6,7 @@ use crate::protocol::task::Task;
 use crate::protocol::transition::next;
 use crate::store::codec;
 use crate::store::layout;
-use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate, RemoteFailure};
+use crate::world::{NewCommit, ObjectsError, Oid, PushOutcome, RefUpdate, RemoteFailure};
 
 use super::context::{Cx, SyncError};
 use super::fetch;
@@ -112,6 +112,10 @@ pub fn swap(cx: &Cx<'_>, proposal: &Proposal, retries: &mut u32) -> Result<Swapp
         if actual != proposal.expected {
             return Ok(Swapped::Lost);
         }
+        if !cx.world.objects.has(proposal.commit) {
+            // A concurrent `git gc` took it before it was pushed; the caller writes it anew.
+            return Err(ObjectsError::Missing(proposal.commit).into());
+        }
         tries += 1;
         *retries += 1;
         if tries >= TRIES {
@@ -137,30 +141,40 @@ fn unmoved(name: String, outcome: Option<PushOutcome>) -> SyncError {
 }
 
 fn accepted(cx: &Cx<'_>, proposal: &Proposal) -> Result<Swapped, SyncError> {
-    remember(cx, &proposal.id, Some(proposal.commit))?;
+    remember(cx, &proposal.id, proposal.expected, Some(proposal.commit))?;
     Ok(Swapped::Accepted(proposal.commit))
 }
 
-/// Notes locally what a lease ref holds on the remote.
+/// Notes locally that a lease ref went from one value to another on the remote.
 ///
 /// # Errors
 /// The local repository failed.
-pub fn remember(cx: &Cx<'_>, id: &TaskId, value: Option<Oid>) -> Result<(), SyncError> {
-    let name = tracking_lease(id);
-    let known = cx.world.objects.get_ref(&name)?;
-    if known == value {
+pub fn remember(cx: &Cx<'_>, id: &TaskId, from: Option<Oid>, to: Option<Oid>) -> Result<(), SyncError> {
+    if from == to {
         return Ok(());
     }
-    match cx.world.objects.swap_ref(&name, known, value) {
-        // Another process looked at the remote after us and knows better.
+    // First, so that a death in between leaves the file to be brought up to date by the next fetch.
+    cx.store.remember_unabsorbed([id])?;
+    match cx.world.objects.swap_ref(&tracking_lease(id), from, to) {
+        // Another process of this machine looked at the remote after us and knows better.
         Ok(()) | Err(crate::world::ObjectsError::Changed(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
 fn ref_now(cx: &Cx<'_>, name: &str) -> Result<Option<Oid>, SyncError> {
-    let refs = cx.remote()?.refs(&[name], cx.limit)?;
+    let refs = cx.remote()?.refs(&[name], cx.left())?;
     Ok(refs.into_iter().find(|(found, _)| found == name).map(|(_, oid)| oid))
+}
+
+/// Forgets what is known of a lease ref, so that the next fetch brings it as if for the first time: a
+/// concurrent `git gc` may have taken parts of what it points to.
+///
+/// # Errors
+/// The local repository failed.
+pub fn forget(cx: &Cx<'_>, id: &TaskId) -> Result<(), SyncError> {
+    let known = cx.world.objects.get_ref(&tracking_lease(id))?;
+    remember(cx, id, known, None)
 }
 
 /// Reads the branch and the lease ref again after a swap was accepted, and says whether the operation
@@ -170,20 +184,33 @@ fn ref_now(cx: &Cx<'_>, name: &str) -> Result<Option<Oid>, SyncError> {
 /// The remote cannot be asked; nothing may be told to anybody then.
 pub fn stands(cx: &Cx<'_>, id: &TaskId, op: &Op) -> Result<Option<Shared>, SyncError> {
     let lease_name = cx.names.lease(id);
-    let refs = cx.remote()?.refs(&[&cx.names.branch, &lease_name], cx.limit)?;
+    // Read before the listing: what another process learns meanwhile is newer, and no sign of a rewind.
+    let known = cx.world.objects.get_ref(super::names::TRACKING_BRANCH)?;
+    let known_lease = cx.world.objects.get_ref(&tracking_lease(id))?;
+    let refs = fetch::bring(cx, &[&cx.names.branch, &lease_name])?;
     let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let (branch, lease) = (find(&cx.names.branch), find(&lease_name));
-    fetch::ensure_here(cx, &refs)?;
-    let known = cx.world.objects.get_ref(super::names::TRACKING_BRANCH)?;
-    if let Some(known) = known
-        && !branch.is_some_and(|now| cx.world.objects.is_ancestor(known, now).unwrap_or(false))
-    {
-        return Err(super::alarm::raise(cx, branch));
+    if let Some(known) = known {
+        // A repository that cannot answer is no sign of a rewind.
+        let forward = branch.map(|now| cx.world.objects.is_ancestor(known, now)).transpose()?;
+        if forward != Some(true) {
+            return Err(super::alarm::raise(cx, branch));
+        }
     }
-    remember(cx, id, lease)?;
+    remember(cx, id, known_lease, lease)?;
     let shared = read_at(cx, branch, lease, id)?;
-    let there = shared.view().is_some_and(|merged| merged.task.has_op(op));
+    let there = shared.view().is_some_and(|merged| holds(&merged.task, op));
     Ok(there.then_some(shared))
+}
+
+/// Whether a task shows an operation: in its history, or, for a heartbeat, by the lease that it renewed.
+fn holds(task: &Task, op: &Op) -> bool {
+    match op.action {
+        crate::protocol::op::Action::Heartbeat { epoch, .. } => task.lease().is_some_and(|lease| {
+            lease.epoch == epoch && lease.session == op.by && lease.machine == op.machine
+        }),
+        _ => task.has_op(op),
+    }
 }
 
 /// Takes back an accepted swap that does not stand: the ref becomes what it was, or goes.
@@ -194,7 +221,7 @@ pub fn stands(cx: &Cx<'_>, id: &TaskId, op: &Op) -> Result<Option<Shared>, SyncE
 /// # Errors
 /// The remote cannot be asked. The ref is void then, and any machine will remove it.
 pub fn withdraw(cx: &Cx<'_>, proposal: &Proposal, before: Option<&Tip>) -> Result<(), SyncError> {
-    let branch = cx.world.objects.get_ref(super::names::INCOMING_BRANCH)?;
+    let branch = newest_branch(cx)?;
     let waiting = match before {
         Some(tip) => {
             let shared = read_at(cx, branch, Some(tip.oid), &proposal.id)?;
@@ -205,7 +232,17 @@ pub fn withdraw(cx: &Cx<'_>, proposal: &Proposal, before: Option<&Tip>) -> Resul
     let update =
         RefUpdate { name: cx.names.lease(&proposal.id), expected: Some(proposal.commit), new: waiting };
     if group_push::push(cx, &[update])?.pop() == Some(PushOutcome::Accepted) {
-        remember(cx, &proposal.id, waiting)?;
+        remember(cx, &proposal.id, Some(proposal.commit), waiting)?;
     }
     Ok(())
+}
+
+/// The newest branch that is here: what was just brought lands apart, and only if it was not here before.
+fn newest_branch(cx: &Cx<'_>) -> Result<Option<Oid>, SyncError> {
+    let known = cx.world.objects.get_ref(super::names::TRACKING_BRANCH)?;
+    let brought = cx.world.objects.get_ref(super::names::INCOMING_BRANCH)?;
+    Ok(match (known, brought) {
+        (Some(known), Some(brought)) if cx.world.objects.is_ancestor(known, brought)? => Some(brought),
+        (known, brought) => known.or(brought),
+    })
 }

@@ -57,3 +57,32 @@ pub fn all(cx: &Cx<'_>) -> Result<Vec<Rejection>, SyncError> {
     }
     Ok(found)
 }
+
+/// A refused operation as it was issued.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused {
+    /// The task that it was meant for.
+    pub task: TaskId,
+    /// The operation.
+    pub op: Op,
+    /// Why it was refused.
+    pub reason: String,
+}
+
+/// Everything that was refused and can still be read, oldest first.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn operations(cx: &Cx<'_>) -> Result<Vec<Refused>, SyncError> {
+    let dir = cx.store.layout.rejected();
+    let read = |name: &String| {
+        let bytes = cx.world.disk.read(&dir.join(name), 1 << 20).ok()?;
+        let value = json::from_text(&String::from_utf8_lossy(&bytes))?;
+        Some(Refused {
+            task: TaskId::parse(value.get("task")?.as_str()?).ok()?,
+            op: wire::op_from_value(value.get("operation")?).ok()?,
+            reason: value.get("reason")?.as_str()?.to_owned(),
+        })
+    };
+    Ok(cx.store.list_local(cx.world, &dir)?.iter().filter_map(read).collect())
+}

@@ -81,10 +81,19 @@ pub fn read_at(
     let tip = match lease {
         None => None,
         Some(oid) => {
-            let task = task_in(cx, oid, id)?.ok_or_else(|| SyncError::Quarantined {
+            let bad = |what: &str| SyncError::Quarantined {
                 id: id.clone(),
-                problem: format!("its lease ref ({oid}) does not hold its file"),
-            })?;
+                problem: format!("its lease ref ({oid}) {what}"),
+            };
+            let task = match task_in(cx, oid, id) {
+                // The object is here, so what was missed is a commit in its place.
+                Err(SyncError::Objects(ObjectsError::Missing(missing)))
+                    if missing == oid && cx.world.objects.has(oid) =>
+                {
+                    return Err(bad("is no commit"));
+                }
+                other => other?.ok_or_else(|| bad("does not hold its file"))?,
+            };
             Some(Tip { oid, task })
         }
     };
@@ -127,7 +136,7 @@ fn task_in(cx: &Cx<'_>, commit: Oid, id: &TaskId) -> Result<Option<Task>, SyncEr
 pub fn task_at(cx: &Cx<'_>, entry: TreeEntry, id: &TaskId) -> Result<Task, SyncError> {
     let bad = |problem: String| SyncError::Quarantined { id: id.clone(), problem };
     if !entry.is_file {
-        return Err(bad("on the state branch it is a link or submodule, not a file".to_owned()));
+        return Err(bad("on the state branch it is a link, submodule or directory, not a file".to_owned()));
     }
     let bytes = cx.world.objects.blob(entry.oid)?;
     let decoded = codec::decode(&bytes).map_err(|problem| bad(format!("on the remote: {problem}")))?;

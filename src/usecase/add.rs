@@ -1,4 +1,4 @@
-//! Adding tasks: one, or many that are written and published together.
+//! Adding tasks, one or many, with random ids unless they are named, once per idempotency key.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::store::tasks::{FileState, Publish};
 
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
-use super::{around, edit};
+use super::{around, change, edit};
 
 /// Tasks that are written together; each of them is locked meanwhile, which takes an open file.
 const BATCH: usize = 256;
@@ -60,9 +60,14 @@ pub fn add_all(q: &mut Queue, tasks: Vec<(Option<TaskId>, Definition)>) -> Resul
         }
     }
     write(q, &mut batch)?;
+    let before = q.renamed.len();
     let published = q.settle()?;
     for one in added.iter_mut().filter(|one| one.created) {
         one.published = published;
+        // The id was taken on the remote: the task has another one now.
+        if let Some((_, id)) = q.renamed[before..].iter().find(|(old, _)| old == one.task.id()) {
+            one.task = q.load(id)?;
+        }
     }
     Ok(added)
 }
@@ -102,6 +107,7 @@ fn prepare(q: &mut Queue, batch: &[Task], id: Option<TaskId>, mut def: Definitio
         def.retry.max_attempts = Some(q.settings.retry.max_attempts);
     }
     let op = q.op(Action::Add(Box::new(def)));
+    change::check_bounds(&op)?;
     let task = next(None, &id, &op).map_err(|why| Error::rejected(&id, &why))?;
     Ok(Added { task, created: true, published: false })
 }

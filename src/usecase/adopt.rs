@@ -75,7 +75,7 @@ struct Known {
 impl Known {
     fn of(q: &Queue) -> Result<Known> {
         let failed = |e| Error::failure(format!("{e}"));
-        let branch = if q.shared() { TRACKING_BRANCH } else { &q.names.branch };
+        let branch = if q.is_shared() { TRACKING_BRANCH } else { &q.names.branch };
         let head = q.world.objects.get_ref(branch).map_err(failed)?;
         let entries = q.world.objects.diff(None, head).map_err(failed)?;
         // What is no plain file gets an id that no bytes have: such a task is looked at by itself.
@@ -84,7 +84,7 @@ impl Known {
             .filter_map(|change| Some((change.path, change.new?)))
             .map(|(path, entry)| (path, if entry.is_file { entry.oid } else { Oid::default() }))
             .collect();
-        let leases = if q.shared() {
+        let leases = if q.is_shared() {
             shared::known_leases(&q.cx()).map_err(|e| Error::from_sync(&e))?
         } else {
             Vec::new()

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::protocol::id::TaskId;
-use crate::protocol::merge::rebase;
+use crate::protocol::merge::{missing, rebase};
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::Task;
 use crate::protocol::transition::next;
@@ -15,7 +15,7 @@ use crate::sync::context::SyncError;
 use crate::sync::fetch::{self, Fetched};
 use crate::sync::register::{self, Swapped};
 use crate::sync::shared::{self, Shared};
-use crate::sync::{absorb, publish};
+use crate::sync::{absorb, alarm, publish};
 
 use super::error::{Error, Kind, Result};
 use super::held;
@@ -59,16 +59,26 @@ type Decide<'d> = &'d mut dyn FnMut(&Queue, &Task) -> Result<Decision>;
 
 /// Applies an addition's sibling: an edit, note or snooze, which goes to the branch.
 pub(crate) fn edit(q: &mut Queue, id: &TaskId, decide: Decide<'_>) -> Result<Changed> {
-    let (task, repeated) = in_file(q, id, decide)?;
+    let (task, repeated) = in_file(q, id, decide, None)?;
     let published = q.settle()?;
+    // On the way the task may turn out to have ended; what was refused is kept under `rejected/`.
+    if published && !repeated && q.is_shared() {
+        let now = q.load(id)?;
+        if task.history().last().is_some_and(|op| !now.has_op(op)) {
+            let word = crate::protocol::transition::status_word(now.status());
+            let message = format!("{id}: another machine was faster; the task is {word} by now");
+            return Err(Error::new(Kind::Conflict, "conflict", message)
+                .hint("`orch log` shows what happened, and the operation that was refused"));
+        }
+    }
     Ok(Changed { task, published, repeated, retries: 0 })
 }
 
 /// Applies a change of status through the task's register.
 pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_>) -> Result<Changed> {
-    if !q.shared() {
+    if !q.is_shared() {
         let sent = q.world.clock.boottime();
-        let (task, repeated) = in_file(q, id, decide)?;
+        let (task, repeated) = in_file(q, id, decide, None)?;
         if !repeated {
             held::renewed(q, &task, sent)?;
         }
@@ -76,12 +86,41 @@ pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_
         return Ok(Changed { task, published: true, repeated, retries: 0 });
     }
     if q.no_sync {
-        return offline(q, id, actor, decide, no_sync_refused(id));
+        return offline(q, id, actor, decide, None, no_sync_refused(id));
     }
-    match in_register(q, id, actor, decide) {
-        Err(Attempt::Unreachable(error)) => offline(q, id, actor, decide, Error::from_sync(&error)),
+    let before = q.start_budget();
+    let (mut tries, mut sent) = (0, None);
+    let outcome = loop {
+        match in_register(q, id, actor, decide, &mut sent) {
+            Err(Attempt::Again(_)) if tries < 5 => {
+                tries += 1;
+                q.cx().back_off(tries);
+                // What was known of the lease ref may be what vanished: look at the remote anew.
+                if let Err(error) =
+                    register::forget(&q.cx(), id).and_then(|()| fetch::fetch(&q.cx()).map(drop))
+                {
+                    break Err(Attempt::from(error));
+                }
+            }
+            other => break other,
+        }
+    };
+    q.deadline = before;
+    match outcome {
+        Err(Attempt::Again(error)) if error.is_unreachable() => {
+            offline(q, id, actor, decide, sent.map(|(op, _)| op), Error::from_sync(&error))
+        }
+        Err(Attempt::Again(error)) => Err(Error::from_sync(&error)),
+        Err(Attempt::Unreachable(error)) => {
+            offline(q, id, actor, decide, sent.map(|(op, _)| op), Error::from_sync(&error))
+        }
         Err(Attempt::Failed(error)) => Err(error),
-        Ok(changed) => Ok(changed),
+        Ok(changed) => {
+            if changed.task.lease().is_none() && !changed.repeated {
+                q.fold_if_due();
+            }
+            Ok(changed)
+        }
     }
 }
 
@@ -95,33 +134,54 @@ fn no_sync_refused(id: &TaskId) -> Error {
 }
 
 /// Without the remote a holder's act is kept and pushed later; everybody else is refused.
-fn offline(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_>, why: Error) -> Result<Changed> {
+///
+/// What was sent already is kept as the same operation: perhaps it was accepted, and only the answer was lost.
+fn offline(
+    q: &mut Queue,
+    id: &TaskId,
+    actor: Actor,
+    decide: Decide<'_>,
+    sent: Option<Op>,
+    why: Error,
+) -> Result<Changed> {
     if actor != Actor::Holder {
         return Err(why);
     }
-    let (task, repeated) = in_file(q, id, decide)?;
+    let (task, repeated) = in_file(q, id, decide, sent)?;
     q.warn(format!("kept here, not published yet: {why}"));
     Ok(Changed { task, published: false, repeated, retries: 0 })
 }
 
 /// Changes the file under its lock.
-fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>) -> Result<(Task, bool)> {
+fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>, sent: Option<Op>) -> Result<(Task, bool)> {
     let guard = q.store.lock_task(&q.world, id, LOCK_WAIT).map_err(|e| Error::from_store(&e))?;
     let task = q.load(id)?;
     let Decision::Do(action) = decide(q, &task)? else { return Ok((task, true)) };
     let heartbeat = matches!(action, Action::Heartbeat { .. });
-    if heartbeat && q.shared() {
+    if heartbeat && q.is_shared() {
         // A renewal that nobody else sees extends nothing: the lease stays as it was last accepted.
         return Ok((task, true));
     }
-    let op = q.op(action);
+    let same = |op: &Op| (op.action.verb(), op.action.based_on()) == (action.verb(), action.based_on());
+    let op = match sent.filter(same) {
+        Some(sent) => sent,
+        None => q.op(action),
+    };
+    check_bounds(&op)?;
     let after = next(Some(&task), id, &op).map_err(|why| Error::rejected(id, &why))?;
     let publish = if heartbeat { Publish::AsBefore } else { Publish::Waiting };
     q.store.write(&q.world, &guard, &after, publish).map_err(|e| Error::from_store(&e))?;
     Ok((after, false))
 }
 
+/// What a file cannot hold is refused before it is written.
+pub(crate) fn check_bounds(op: &Op) -> Result<()> {
+    crate::store::tasks::check_bounds(op).map_err(|why| Error::new(Kind::Refused, "invalid", why))
+}
+
 enum Attempt {
+    /// An object vanished or a ref moved under us: from the start again.
+    Again(SyncError),
     /// The network; a holder's act is kept.
     Unreachable(SyncError),
     /// Anything else.
@@ -130,7 +190,9 @@ enum Attempt {
 
 impl From<SyncError> for Attempt {
     fn from(error: SyncError) -> Self {
-        if error.is_unreachable() {
+        if error.is_passing() {
+            Attempt::Again(error)
+        } else if error.is_unreachable() {
             Attempt::Unreachable(error)
         } else {
             Attempt::Failed(Error::from_sync(&error))
@@ -150,11 +212,19 @@ fn in_register(
     id: &TaskId,
     actor: Actor,
     decide: Decide<'_>,
+    last: &mut Option<(Op, Duration)>,
 ) -> std::result::Result<Changed, Attempt> {
     let mut retries = 0;
     let mut looked = false;
+    let mut flushed = false;
+    let mut doubted = None;
+    if actor == Actor::Anyone && alarm::standing(&q.cx()).is_some() {
+        // Before anything is pushed: it would have to be taken back.
+        looked = true;
+        fetch_now(q)?;
+    }
     for round in 0..ROUNDS {
-        let Some((shared, view)) = known(q, id)? else {
+        let Some(Known { shared, view, kept }) = known(q, id)? else {
             // Only this machine knows the task: other machines must see it before anybody can claim it.
             if !looked {
                 looked = true;
@@ -164,10 +234,42 @@ fn in_register(
             }
             return Err(Attempt::Failed(Error::no_task(id)));
         };
+        if let Some((op, sent)) = last.as_ref()
+            && looked
+            && shared.view().is_some_and(|merged| merged.task.has_op(op))
+        {
+            // It was accepted after all, and somebody went on from there before the answer was missed.
+            absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
+            held::renewed(q, &view, *sent)?;
+            return Ok(Changed { task: view, published: true, repeated: false, retries });
+        }
+        if kept && !flushed {
+            // What this machine has kept comes first: the register would refuse it after what is to follow.
+            flushed = true;
+            let published = publish::publish(&q.cx(), publish::Scope::Waiting)?;
+            q.say(&published.fetched);
+            continue;
+        }
+        let tip = shared.tip.as_ref().map(|tip| tip.oid);
+        if !held::is_confirmed(q, &view) {
+            if doubted != Some(tip) {
+                doubted = Some(tip);
+                looked = true;
+                fetch_now(q)?;
+                continue;
+            }
+            held::confirmed(q, &view)?;
+        }
         let action = match decide(q, &view) {
             Ok(Decision::Do(action)) => action,
             Ok(Decision::Repeated) => {
-                return Ok(Changed { task: view, published: true, repeated: true, retries });
+                // Its lease ref may be gone, or void.
+                if actor == Actor::Anyone && !still_stands(q, id, &view)? {
+                    retries += 1;
+                    fetch_now(q)?;
+                    continue;
+                }
+                return Ok(Changed { task: view, published: !kept, repeated: true, retries });
             }
             // What this machine knows may be old: look once before refusing.
             Err(_) if !looked => {
@@ -178,7 +280,9 @@ fn in_register(
             Err(error) => return Err(Attempt::Failed(error)),
         };
         let op = q.op(action);
+        check_bounds(&op)?;
         let sent = q.world.clock.boottime();
+        *last = Some((op.clone(), sent));
         let proposal = match register::propose(&q.cx(), id, &shared, &view, &op)? {
             Ok(proposal) => proposal,
             Err(_) if !looked => {
@@ -217,30 +321,69 @@ fn settle_swap(
     before: &Shared,
     op: &Op,
 ) -> std::result::Result<Option<Task>, Attempt> {
-    if actor == Actor::Holder {
+    // A holder whose lease ref had vanished sets it up again under the rules of a claim.
+    if actor == Actor::Holder && before.live_tip().is_some() {
         absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
         return Ok(Some(q.load(id)?));
     }
-    let stands = register::stands(&q.cx(), id, op)?;
-    let Some(shared) = stands else {
-        register::withdraw(&q.cx(), proposal, before.tip.as_ref())?;
-        return Ok(None);
+    let shared = match register::stands(&q.cx(), id, op) {
+        Ok(Some(shared)) => shared,
+        Ok(None) => {
+            register::withdraw(&q.cx(), proposal, before.tip.as_ref())?;
+            absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
+            return Ok(None);
+        }
+        Err(error) => {
+            // Nobody is told of it, so it must not stay if that can be helped.
+            let _ = register::withdraw(&q.cx(), proposal, before.tip.as_ref());
+            return Err(error.into());
+        }
     };
-    absorb::with_shared(&q.cx(), id, &shared, &mut Fetched::default())?;
+    absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
     match shared.view() {
         Some(merged) => Ok(Some(merged.task)),
         None => Ok(Some(q.load(id)?)),
     }
 }
 
-/// The shared versions of a task, and the task as this machine sees it; `None` if nobody else knows it.
-fn known(q: &Queue, id: &TaskId) -> std::result::Result<Option<(Shared, Task)>, Attempt> {
+/// Whether the claim that a task in progress rests on stands on the remote as well.
+fn still_stands(q: &Queue, id: &TaskId, view: &Task) -> std::result::Result<bool, Attempt> {
+    let claim = view.history().iter().rev().find(|op| matches!(op.action, Action::Claim { .. }));
+    match claim {
+        Some(claim) => match register::stands(&q.cx(), id, claim)? {
+            Some(_) => {
+                // The process that made it may have died before it wrote the file.
+                absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
+                Ok(true)
+            }
+            None => Ok(false),
+        },
+        None => Ok(true),
+    }
+}
+
+/// A task that others know too.
+struct Known {
+    /// What all machines share.
+    shared: Shared,
+    /// The task as this machine sees it.
+    view: Task,
+    /// Whether this machine has kept acts on it that nobody else has seen.
+    kept: bool,
+}
+
+/// What is known of a task; `None` if nobody else knows it.
+fn known(q: &Queue, id: &TaskId) -> std::result::Result<Option<Known>, Attempt> {
     let shared = shared::read(&q.cx(), id)?;
     let Some(merged) = shared.view() else { return Ok(None) };
     let file = q.store.read(&q.world, id).map_err(|e| Error::from_store(&e))?;
-    let view = match file {
-        FileState::Task { task, .. } => rebase(&merged.task, &task, &q.machine).task,
-        FileState::Absent => merged.task,
+    let (view, kept) = match file {
+        FileState::Task { task, .. } => {
+            let view = rebase(&merged.task, &task, &q.machine).task;
+            let kept = missing(&merged.task, &view).any(|op| op.action.based_on().is_some());
+            (view, kept)
+        }
+        FileState::Absent => (merged.task, false),
         FileState::Edited { .. } | FileState::Problem(_) => {
             return Err(q
                 .load(id)
@@ -248,17 +391,12 @@ fn known(q: &Queue, id: &TaskId) -> std::result::Result<Option<(Shared, Task)>, 
                 .map_or_else(|| Attempt::Failed(Error::no_task(id)), Attempt::Failed));
         }
     };
-    Ok(Some((shared, view)))
+    Ok(Some(Known { shared, view, kept }))
 }
 
 /// Fetches now, and passes on what it found to say.
 pub(crate) fn fetch_now(q: &mut Queue) -> std::result::Result<Fetched, SyncError> {
     let fetched = fetch::fetch(&q.cx())?;
-    for problem in &fetched.problems {
-        q.warn(problem.clone());
-    }
-    for (old, new) in &fetched.renamed {
-        q.warn(format!("two machines had added {old}; the one from this machine is {new} now"));
-    }
+    q.say(&fetched);
     Ok(fetched)
 }

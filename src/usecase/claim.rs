@@ -11,6 +11,7 @@ use crate::protocol::time::Timestamp;
 use super::change::{self, Actor, Changed, Decision};
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
+use super::run::Choice;
 use super::{around, held, watch};
 
 /// Knowledge of the remote that is younger than this is good enough to choose from: the push decides.
@@ -25,6 +26,8 @@ pub struct Terms {
     pub lease: Option<Duration>,
     /// The process that stands for the session.
     pub pid: Option<u32>,
+    /// Which tasks `pick` may choose.
+    pub choice: Choice,
 }
 
 /// A confirmed claim.
@@ -56,6 +59,14 @@ pub fn claim(q: &mut Queue, id: &TaskId, terms: &Terms) -> Result<Claimed> {
     let process = process_of(q, terms.pid)?;
     let changed =
         change::status(q, id, Actor::Anyone, &mut |q, task| decide(q, task, terms, process.clone()))?;
+    if let Some(lease) = changed.task.lease()
+        && held::time_left(q, &changed.task, lease).is_zero()
+    {
+        // Others are free to take it over by now, so this is no claim that anybody may work under.
+        let message = format!("{id}: claiming it took longer than its lease lasts");
+        return Err(Error::new(Kind::Timeout, "timeout", message)
+            .hint("use a longer lease; the task is free again when this one was seen to lapse"));
+    }
     claimed(changed)
 }
 
@@ -64,7 +75,14 @@ pub fn claim(q: &mut Queue, id: &TaskId, terms: &Terms) -> Result<Claimed> {
 /// # Errors
 /// Nothing (6) when no task is ready, unreachable (75).
 pub fn pick(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
-    let mut looked = !q.shared() || (q.no_sync);
+    let before = q.start_budget();
+    let result = pick_within(q, terms);
+    q.deadline = before;
+    result
+}
+
+fn pick_within(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
+    let mut looked = !q.is_shared() || (q.no_sync);
     if !looked && q.knowledge_age().is_none_or(|age| age > FRESH) {
         change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;
         looked = true;
@@ -72,7 +90,7 @@ pub fn pick(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
     let mut lost: Vec<TaskId> = Vec::new();
     let mut retries = 0;
     loop {
-        let Some(id) = choose(q, &lost)? else {
+        let Some(id) = choose(q, &terms.choice, &lost)? else {
             if looked {
                 return lapsed(q, terms, &lost).map(|c| Claimed { retries: c.retries + retries, ..c });
             }
@@ -82,7 +100,7 @@ pub fn pick(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
         };
         match claim(q, &id, terms) {
             Ok(claimed) => return Ok(Claimed { retries: claimed.retries + retries, ..claimed }),
-            Err(error) if passes_over(error.kind) => {
+            Err(error) if passes_over(&error) => {
                 // Somebody was faster, or a limit was reached meanwhile; a lost race also means that what we
                 // know is fresh now.
                 looked = true;
@@ -94,13 +112,14 @@ pub fn pick(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
     }
 }
 
-fn passes_over(kind: Kind) -> bool {
-    matches!(kind, Kind::Conflict | Kind::Damaged | Kind::NotFound)
+/// What concerns one task only.
+fn passes_over(error: &Error) -> bool {
+    matches!(error.kind, Kind::Conflict | Kind::Damaged | Kind::NotFound) && error.code != "rewound"
 }
 
 /// The first ready task by the queue's order; after a lost race one of the first few, so that sessions
 /// that raced for one task do not race for the next one too.
-fn choose(q: &Queue, lost: &[TaskId]) -> Result<Option<TaskId>> {
+fn choose(q: &Queue, choice: &Choice, lost: &[TaskId]) -> Result<Option<TaskId>> {
     if around::paused(q)?.is_some() {
         return Ok(None);
     }
@@ -119,6 +138,7 @@ fn choose(q: &Queue, lost: &[TaskId]) -> Result<Option<TaskId>> {
         // The index knows everything but limits and cycles; a task that those hold back holds up nobody.
         let task = q.load(&id);
         if let Ok(task) = task
+            && choice.admits(&task)
             && ready(&around::look(q, &task, false)?)
         {
             return Ok(Some(id));
@@ -132,11 +152,11 @@ fn lapsed(q: &mut Queue, terms: &Terms, lost: &[TaskId]) -> Result<Claimed> {
     let paused = around::paused(q)?;
     if paused.is_none() {
         for id in watch::stale(q)? {
-            if lost.contains(&id) {
+            if lost.contains(&id) || !q.load(&id).is_ok_and(|task| terms.choice.admits(&task)) {
                 continue;
             }
             match claim(q, &id, terms) {
-                Err(error) if passes_over(error.kind) => {}
+                Err(error) if passes_over(&error) => {}
                 other => return other,
             }
         }
@@ -158,10 +178,11 @@ fn process_of(q: &Queue, pid: Option<u32>) -> Result<Option<ProcessRef>> {
 
 fn decide(q: &Queue, task: &Task, terms: &Terms, process: Option<ProcessRef>) -> Result<Decision> {
     let base = task.epoch();
+    let highest = q.store.highest_epoch(&q.world, task.id()).map_err(|e| Error::from_store(&e))?;
     let claim = |over| {
         Ok(Decision::Do(Action::Claim {
             base,
-            epoch: base + 1,
+            epoch: base.max(highest) + 1,
             ttl: terms.lease.or(task.def().limits.lease).unwrap_or(q.settings.lease.ttl),
             process,
             over,
@@ -169,7 +190,8 @@ fn decide(q: &Queue, task: &Task, terms: &Terms, process: Option<ProcessRef>) ->
     };
     if let Some(lease) = task.lease() {
         let mine = lease.session == q.session && lease.machine == q.machine;
-        if mine && !held::time_left(q, task, lease).is_zero() {
+        // A session whose process has died holds nothing that a new process of that name could go on with.
+        if mine && !held::time_left(q, task, lease).is_zero() && !watch::is_stale(q, task, lease)? {
             return Ok(Decision::Repeated);
         }
         let lapsed = mine || watch::is_stale(q, task, lease)?;
@@ -197,7 +219,8 @@ fn not_ready(q: &Queue, task: &Task) -> Result<Error> {
 
 fn claimed(changed: Changed) -> Result<Claimed> {
     let Some(lease) = changed.task.lease().cloned() else {
-        return Err(Error::failure(format!("{} was claimed but is not in progress", changed.task.id())));
+        let message = format!("{} was taken back while it was being claimed", changed.task.id());
+        return Err(Error::new(Kind::Conflict, "moved", message).hint("`orch log` shows what happened"));
     };
     Ok(Claimed {
         epoch: lease.epoch,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::protocol::lease::deadline;
-use crate::protocol::op::Action;
+use crate::protocol::op::{Action, Op};
 use crate::protocol::task::{Lease, Status, Task};
 use crate::store::facts::Held;
 
@@ -28,6 +28,29 @@ pub(crate) fn renewed(q: &Queue, task: &Task, sent: Duration) -> Result<()> {
         _ => Ok(()),
     };
     result.map_err(|e| Error::from_store(&e))
+}
+
+/// Whether the lease of a task may be relied on: one that this machine has claimed only if it was confirmed.
+///
+/// A process may have died after its claim was pushed and before it had looked at the branch again.
+pub(crate) fn is_confirmed(q: &Queue, task: &Task) -> bool {
+    let Some(lease) = task.lease().filter(|lease| lease.machine == q.machine) else { return true };
+    let told = q.store.held(&q.world, task.id());
+    told.is_some_and(|held| held.epoch == lease.epoch && held.session == lease.session)
+}
+
+/// Remembers a claim of this machine that was found to stand. When it was sent nobody knows any more, so its
+/// end by this machine's own wall clock counts.
+pub(crate) fn confirmed(q: &Queue, task: &Task) -> Result<()> {
+    let Some(lease) = task.lease().filter(|lease| lease.machine == q.machine) else { return Ok(()) };
+    let held = Held {
+        session: lease.session.clone(),
+        epoch: lease.epoch,
+        sent: q.world.clock.boottime(),
+        ttl: lease.expires_at.since(q.now()).min(lease.ttl),
+        boot: q.world.clock.boot_id(),
+    };
+    q.store.remember_held(&q.world, task.id(), &held).map_err(|e| Error::from_store(&e))
 }
 
 /// How much time the holder of a lease on this machine has left; zero when its deadline has passed.
@@ -56,19 +79,19 @@ pub(crate) fn check(q: &Queue, task: &Task, named: Option<u64>, verb: &'static s
         Action::Claim { epoch, .. } if mine(&op.by, &op.machine) => Some(epoch),
         _ => None,
     });
-    let Some(held) = held else { return Err(stranger(q, task, verb)) };
+    let Some(held) = held else { return Err(dropped(q, task).unwrap_or_else(|| stranger(q, task, verb))) };
     match task.lease() {
         Some(lease) if mine(&lease.session, &lease.machine) => {
             if named.is_some_and(|epoch| epoch < lease.epoch) {
                 return Err(fenced(task, "lease_lost", format!("epoch {} is over", named.unwrap_or(0))));
             }
+            if time_left(q, task, lease).is_zero() {
+                return Err(fenced(task, "expired", "the lease ran out before it was renewed".to_owned()));
+            }
             if let Some(epoch) = named.filter(|epoch| *epoch > lease.epoch) {
                 let message =
                     format!("{}: epoch {epoch} does not exist; the task is at {}", task.id(), lease.epoch);
                 return Err(Error::new(Kind::Conflict, "conflict", message));
-            }
-            if time_left(q, task, lease).is_zero() {
-                return Err(fenced(task, "expired", "the lease ran out before it was renewed".to_owned()));
             }
             Ok(Some(lease.epoch))
         }
@@ -86,7 +109,10 @@ fn ended(q: &Queue, task: &Task, held: u64, named: Option<u64>, verb: &'static s
     let after_claim = task.history().iter().rev().take_while(
         |op| !matches!(op.action, Action::Claim { epoch, .. } if epoch == held && op.by == q.session),
     );
-    let end = after_claim.filter(|op| op.action.based_on() == Some(held)).last();
+    // A checkpoint is an act within the epoch, not its end.
+    let ends =
+        |op: &&Op| op.action.based_on() == Some(held) && !matches!(op.action, Action::Checkpoint { .. });
+    let end = after_claim.filter(ends).last();
     let own = end.is_some_and(|op| op.by == q.session && op.machine == q.machine);
     let older = named.is_some_and(|epoch| epoch < held) || held < task.epoch();
     match end {
@@ -104,6 +130,17 @@ fn ended(q: &Queue, task: &Task, held: u64, named: Option<u64>, verb: &'static s
         }
         None => Err(fenced(task, "fenced", format!("epoch {held} is over"))),
     }
+}
+
+/// A claim that this machine remembers although the task's history has no place for it any more: its lease
+/// ref vanished and somebody else was faster.
+fn dropped(q: &Queue, task: &Task) -> Option<Error> {
+    let held = q.store.held(&q.world, task.id()).filter(|held| held.session == q.session)?;
+    Some(fenced(
+        task,
+        "fenced",
+        format!("epoch {} did not last; the task is at epoch {}", held.epoch, task.epoch()),
+    ))
 }
 
 fn word(task: &Task) -> &'static str {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::store::layout::Layout;
 use crate::store::{atomic, settings_edit};
-use crate::sync::{fetch, local, publish};
+use crate::sync::{local, publish};
 use crate::world::{Disk, Oid, PushOutcome, Random, RefUpdate, RemoteFailure};
 
 use super::error::{Error, Kind, Result};
@@ -17,11 +17,11 @@ const AGENTS: &str = "# Agent types: command line, prompt template, limits.\n\
 const WORKFLOW: &str = "# Which event starts which agent type. `simple` runs each task with its own agent.\n\
     format: 1\nworkflow: simple\n";
 
-/// Writes the files of a new state directory that need no repository; says whether it was new.
+/// Makes the directories of a new state directory and names the machine; says whether it was new.
 ///
 /// # Errors
 /// The disk says no.
-pub fn lay_out(disk: &dyn Disk, random: &dyn Random, layout: &Layout, policy: &str) -> Result<bool> {
+pub fn lay_out(disk: &dyn Disk, random: &dyn Random, layout: &Layout) -> Result<bool> {
     let io = |e: &dyn std::fmt::Display| {
         Error::failure(e.to_string()).hint("choose another place with --state DIR")
     };
@@ -30,16 +30,6 @@ pub fn lay_out(disk: &dyn Disk, random: &dyn Random, layout: &Layout, policy: &s
     for dir in [layout.tasks(), layout.own(), layout.locks(), layout.rejected(), layout.outbox()] {
         disk.create_dir(&dir).map_err(|e| io(&e))?;
     }
-    let files: [(PathBuf, &str); 5] = [
-        (layout.state().join("orch.yaml"), settings_edit::default_orch_yaml()),
-        (layout.state().join(".gitattributes"), GITATTRIBUTES),
-        (layout.state().join("agents.yaml"), AGENTS),
-        (layout.state().join("workflow.yaml"), WORKFLOW),
-        (layout.state().join("policy.yaml"), policy),
-    ];
-    for (path, text) in files {
-        write_new(disk, &path, text)?;
-    }
     if !known {
         let mut dice = [0u8; 5];
         random.fill(&mut dice);
@@ -47,6 +37,22 @@ pub fn lay_out(disk: &dyn Disk, random: &dyn Random, layout: &Layout, policy: &s
         write_new(disk, &machine, &format!("m-{hex}\n"))?;
     }
     Ok(!known)
+}
+
+/// Writes the shared files that are not there yet. With a remote this comes after the first fetch, so that
+/// what others have set up is taken over instead of contradicted.
+///
+/// # Errors
+/// The disk says no.
+pub fn default_files(disk: &dyn Disk, layout: &Layout, policy: &str) -> Result<()> {
+    let files: [(PathBuf, &str); 5] = [
+        (layout.state().join("orch.yaml"), settings_edit::default_orch_yaml()),
+        (layout.state().join(".gitattributes"), GITATTRIBUTES),
+        (layout.state().join("agents.yaml"), AGENTS),
+        (layout.state().join("workflow.yaml"), WORKFLOW),
+        (layout.state().join("policy.yaml"), policy),
+    ];
+    files.iter().try_for_each(|(path, text)| write_new(disk, path, text))
 }
 
 fn write_new(disk: &dyn Disk, path: &Path, text: &str) -> Result<()> {
@@ -147,17 +153,23 @@ fn try_ref(q: &Queue, name: &str, oid: Oid) -> Result<std::result::Result<(), St
     }
 }
 
-/// The first commit and, with a remote, the first exchange: what is there is taken over, what is here is
-/// published.
+/// Takes over what the remote has.
+///
+/// # Errors
+/// Unreachable (75); damaged (8) when the branch is not the one that this machine knew.
+pub fn take_over(q: &mut Queue) -> Result<()> {
+    super::change::fetch_now(q).map(drop).map_err(|e| Error::from_sync(&e))
+}
+
+/// Publishes what is here; without a remote that is the first commit.
 ///
 /// # Errors
 /// Unreachable (75), refused (5).
-pub fn first_sync(q: &mut Queue) -> Result<()> {
-    if !q.shared() {
+pub fn publish_first(q: &mut Queue) -> Result<()> {
+    if q.is_shared() {
+        publish::publish(&q.cx(), publish::Scope::Waiting).map_err(|e| Error::from_sync(&e))?;
+    } else {
         local::commit(&q.cx()).map_err(|e| Error::from_sync(&e))?;
-        return Ok(());
     }
-    fetch::fetch(&q.cx()).map_err(|e| Error::from_sync(&e))?;
-    publish::publish(&q.cx(), publish::Scope::Waiting).map_err(|e| Error::from_sync(&e))?;
     Ok(())
 }

@@ -30,8 +30,15 @@ fn rounds(q: &mut Queue, changed: &mut Vec<TaskId>) -> Result<()> {
             match apply(q, &id, &need) {
                 Ok(()) => changed.push(id),
                 // The watchdog, or the next command of a machine that can reach the remote, does it.
-                Err(error) if matches!(error.kind, Kind::Conflict | Kind::Refused) => {}
-                Err(error) if matches!(error.kind, Kind::Unreachable) => return Ok(()),
+                Err(error) if matches!(error.kind, Kind::Unreachable) || error.code == "rewound" => {
+                    return Ok(());
+                }
+                // Trouble with one task holds up no other.
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        Kind::Conflict | Kind::Refused | Kind::Damaged | Kind::NotFound
+                    ) => {}
                 Err(error) => return Err(error),
             }
         }

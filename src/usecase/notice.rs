@@ -11,7 +11,7 @@ use crate::protocol::transition::next;
 use crate::store::scan::{Scope, Suspect, What};
 use crate::store::tasks::{FileState, Problem, Publish};
 use crate::sync::context::SyncError;
-use crate::sync::history;
+use crate::sync::{history, rejected};
 
 use super::error::{Error, Result};
 use super::queue::Queue;
@@ -55,6 +55,7 @@ fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
         match (&suspect.id, &suspect.what) {
             (Some(id), What::Changed) => adopted |= adopt_one(q, id)?,
             (Some(id), What::Vanished) => restore(q, id)?,
+            (_, What::Temporary) => sweep(q, &suspect),
             _ => stray(q, &suspect),
         }
     }
@@ -70,12 +71,22 @@ fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Removes what a killed process left behind; a living one is still writing.
+fn sweep(q: &Queue, suspect: &Suspect) {
+    let owner =
+        suspect.path.file_name().and_then(|name| crate::store::atomic::temp_pid(&name.to_string_lossy()));
+    if owner.is_some_and(|pid| q.world.process.identify(pid).is_none()) {
+        // What cannot be removed now is seen again by the next command.
+        let _ = q.store.remove_local(&q.world, &suspect.path);
+    }
+}
+
 /// Something below `tasks/` that is no task's file: reported by every command, left alone.
 fn stray(q: &mut Queue, suspect: &Suspect) {
     let why = match &suspect.what {
         What::Misnamed(why) | What::Unreadable(why) => why.as_str(),
         What::NotAFile => "it is not a plain file; orch never follows links or opens devices",
-        What::New | What::Changed | What::Vanished => "it belongs to no task",
+        What::New | What::Changed | What::Vanished | What::Temporary => "it belongs to no task",
     };
     let text = format!("{}: {why}", suspect.path.display());
     q.warn(text.clone());
@@ -96,7 +107,7 @@ fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
         }
         FileState::Task { task, .. } => match interpret(&task, known.as_ref()) {
             Ok((told, None)) => {
-                let whole = with_known(told, known.as_ref());
+                let whole = with_known(q, told, known.as_ref())?;
                 let publish =
                     if known.as_ref() == Some(&whole) { Publish::Published } else { Publish::Waiting };
                 if whole == *task {
@@ -136,7 +147,8 @@ fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
 /// A person's edit, as an operation on top of what was known.
 fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<Task, (&'static str, String)> {
     let (told, patch) = interpret(task, known).map_err(|why| (why.key(), why.to_string()))?;
-    let whole = with_known(told, known);
+    check_lease(q, task)?;
+    let whole = with_known(q, told, known).map_err(|error| ("history", error.message))?;
     let Some(patch) = patch else { return Ok(whole) };
     if let Some(needs) = &patch.needs {
         match around::cycle(q, task.id(), needs) {
@@ -149,12 +161,31 @@ fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<T
     next(Some(&whole), task.id(), &op).map_err(|why| ("status", why.to_string()))
 }
 
+/// Heartbeats are not history, so the replay cannot tell whether the lease was edited: the index can.
+fn check_lease(q: &Queue, task: &Task) -> std::result::Result<(), (&'static str, String)> {
+    let seen = q.store.summary(task.id()).ok().flatten();
+    match (task.lease(), seen.as_ref().and_then(Task::lease)) {
+        (Some(mine), Some(seen)) if mine.epoch == seen.epoch && mine != seen => Err((
+            "lease",
+            "`lease` cannot be edited by hand: use `orch heartbeat` or `orch release`".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The file's history together with operations that are known and that it lacks: an older copy put back,
 /// or an editor that was open while the task moved on, loses nothing.
-fn with_known(told: Task, known: Option<&Task>) -> Task {
+fn with_known(q: &Queue, told: Task, known: Option<&Task>) -> Result<Task> {
     match known {
-        Some(known) if missing(&told, known).next().is_some() => overlay(known, &told).task,
-        _ => told,
+        Some(known) if missing(&told, known).next().is_some() => {
+            let merged = overlay(known, &told);
+            for (op, why) in merged.refused.iter().filter(|(op, _)| op.machine == q.machine) {
+                rejected::keep(&q.cx(), known.id(), op, &why.to_string())
+                    .map_err(|e| Error::from_sync(&e))?;
+            }
+            Ok(merged.task)
+        }
+        _ => Ok(told),
     }
 }
 
@@ -174,7 +205,12 @@ fn restore(q: &mut Queue, id: &TaskId) -> Result<()> {
     if !matches!(state, FileState::Absent) {
         return Ok(());
     }
-    match known(q, id)? {
+    let known = match history::newest(&q.cx(), id) {
+        // What the remote holds cannot be read, so nobody knows what to put back.
+        Err(SyncError::Quarantined { .. }) => return Ok(()),
+        other => other.map_err(|e| Error::from_sync(&e))?,
+    };
+    match known {
         Some(task) => {
             q.store.write(&q.world, &guard, &task, Publish::Published).map_err(|e| Error::from_store(&e))?;
             q.warn(format!("{id}: its file had vanished and was restored; to end a task use `orch cancel`"));

@@ -10,11 +10,15 @@ use crate::protocol::time::Timestamp;
 use crate::store::settings::{LeaseRefs, Settings};
 use crate::store::tasks::{FileState, Store};
 use crate::sync::context::{Cx, SyncError};
+use crate::sync::fetch::Fetched;
 use crate::sync::names::Names;
 use crate::sync::{alarm, local, publish};
 use crate::world::World;
 
 use super::error::{Error, Kind, Result};
+
+/// How long a fold waits for company at least.
+const FOLD_WINDOW: Duration = Duration::from_secs(2);
 
 /// An open queue. Use cases take it and nothing else.
 pub struct Queue {
@@ -30,6 +34,10 @@ pub struct Queue {
     pub(crate) strays: Vec<String>,
     /// When the files were last looked at, on the monotonic clock.
     pub(crate) looked: Option<Duration>,
+    /// When, on the monotonic clock, the change at hand must have ended.
+    pub(crate) deadline: Option<Duration>,
+    /// Tasks of this machine that got another id because theirs was taken: old and new.
+    pub(crate) renamed: Vec<(TaskId, TaskId)>,
     notices: Vec<String>,
 }
 
@@ -69,9 +77,14 @@ impl Queue {
             no_sync,
             strays: Vec::new(),
             looked: None,
+            deadline: None,
+            renamed: Vec::new(),
             notices: Vec::new(),
         };
-        super::notice::look(&mut queue, &[])?;
+        if super::notice::look(&mut queue, &[]).is_err() {
+            // A damaged index has been made anew by now, empty: looking again fills it.
+            super::notice::look(&mut queue, &[])?;
+        }
         if let Some(text) = alarm::standing(&queue.cx()) {
             queue.warn(text);
         }
@@ -130,6 +143,26 @@ impl Queue {
         }
     }
 
+    /// Passes on what a fetch found to say.
+    pub(crate) fn say(&mut self, fetched: &Fetched) {
+        for problem in &fetched.problems {
+            self.warn(problem.clone());
+        }
+        for (old, new) in &fetched.renamed {
+            self.warn(format!("two machines had added {old}; the one from this machine is {new} now"));
+        }
+        self.renamed.extend(fetched.renamed.iter().cloned());
+    }
+
+    /// From now on all network steps together may take twice the time limit, unless a change that this one
+    /// is a part of has started to count already. Gives what to put back at the end.
+    pub(crate) fn start_budget(&mut self) -> Option<Duration> {
+        let before = self.deadline;
+        let end = || self.world.clock.monotonic() + self.settings.sync.timeout.saturating_mul(2);
+        self.deadline = Some(before.unwrap_or_else(end));
+        before
+    }
+
     pub(crate) fn cx(&self) -> Cx<'_> {
         Cx {
             world: &self.world,
@@ -138,6 +171,7 @@ impl Queue {
             machine: &self.machine,
             by: &self.session,
             limit: self.settings.sync.timeout,
+            deadline: self.deadline,
         }
     }
 
@@ -179,7 +213,8 @@ impl Queue {
     }
 
     /// Whether other machines share this queue.
-    pub(crate) fn shared(&self) -> bool {
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
         self.world.remote.is_some()
     }
 
@@ -197,15 +232,21 @@ impl Queue {
     ///
     /// Without a remote that means a commit on the local branch.
     pub(crate) fn settle(&mut self) -> Result<bool> {
-        if !self.shared() {
-            local::commit(&self.cx()).map_err(|e| Error::from_sync(&e))?;
+        if !self.is_shared() {
+            // The file is what is durable; the commit follows, if not now then with the next command.
+            if let Err(error) = local::commit(&self.cx()) {
+                self.warn(format!("not committed yet: {error}"));
+            }
             return Ok(true);
         }
         if self.no_sync {
             return Ok(false);
         }
         match publish::publish(&self.cx(), publish::Scope::Waiting) {
-            Ok(_) => self.nothing_waits(),
+            Ok(published) => {
+                self.say(&published.fetched);
+                self.nothing_waits()
+            }
             Err(error) if error.is_unreachable() => {
                 self.warn(format!("kept here, not published yet: {error}"));
                 Ok(false)
@@ -220,6 +261,31 @@ impl Queue {
             }
             Err(error) => Err(Error::from_sync(&error)),
         }
+    }
+
+    /// Folds what has ended, together with everything else that waits, unless this machine did so a moment
+    /// ago. Nobody waits for a fold, so a failure is left to the next one.
+    pub(crate) fn fold_if_due(&mut self) {
+        let now = self.world.clock.monotonic();
+        let last = self.store.meta("folded").ok().flatten().and_then(|text| text.parse().ok());
+        let due =
+            last.is_none_or(|last| now.saturating_sub(Duration::from_millis(last)) >= self.fold_window());
+        if !due || !self.is_shared() || self.no_sync {
+            return;
+        }
+        let noted = self.store.set_meta("folded", &now.as_millis().to_string());
+        if noted.is_ok() {
+            let _ = publish::publish(&self.cx(), publish::Scope::WaitingAndFolds);
+        }
+    }
+
+    /// How long folds wait for company: a moment on a local disk, a share of the push budget elsewhere.
+    fn fold_window(&self) -> Duration {
+        let url = self.settings.remote.as_deref().unwrap_or_default();
+        if crate::world::git_command::transport::is_path(url) {
+            return FOLD_WINDOW;
+        }
+        self.settings.sync.push_budget.interval().max(FOLD_WINDOW)
     }
 
     fn nothing_waits(&self) -> Result<bool> {

@@ -8,9 +8,9 @@ use super::error::{Error, Kind, Result};
 use super::queue::Queue;
 
 /// Loose objects above which the local repository is packed.
-const LOOSE_MAX: u64 = 5_000;
+pub(crate) const LOOSE_MAX: u64 = 5_000;
 /// Packs above which the local repository is packed.
-const PACKS_MAX: u64 = 50;
+pub(crate) const PACKS_MAX: u64 = 50;
 
 /// What a sync did.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,19 +32,23 @@ pub struct Synced {
 /// Synchronises with the remote.
 ///
 /// # Errors
-/// Configuration (78) without a remote, unreachable (75), damaged (8) when the branch was rewound.
+/// Unreachable (75), damaged (8) when the branch was rewound.
 pub fn sync(q: &mut Queue) -> Result<Synced> {
-    if !q.shared() {
+    if !q.is_shared() {
         q.settle()?;
-        return Err(Error::new(Kind::Config, "no_remote", "this queue has no remote to sync with").hint(
-            "`orch init --remote URL` connects it; without one everything is on this machine already",
-        ));
+        q.warn(
+            "this queue has no remote; everything is on this machine (`orch init --remote URL` connects it)",
+        );
+        return Ok(Synced::default());
     }
-    let before = rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))?.len();
+    if q.no_sync {
+        return Err(Error::new(Kind::Usage, "usage", "`sync` and --no-sync contradict each other"));
+    }
     let fetched = change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;
     let published =
         publish::publish(&q.cx(), publish::Scope::WaitingAndFolds).map_err(|e| Error::from_sync(&e))?;
-    let rejected = rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))?.split_off(before);
+    q.say(&published.fetched);
+    let rejected = unreported(q)?;
     tidy(q)?;
     Ok(Synced {
         fetched: fetched.changed.len(),
@@ -54,6 +58,21 @@ pub fn sync(q: &mut Queue) -> Result<Synced> {
         rejected,
         retries: published.retries,
     })
+}
+
+/// What was refused, by this command or an earlier one, and no sync has reported yet.
+fn unreported(q: &Queue) -> Result<Vec<Rejection>> {
+    let name = |one: &Rejection| format!("reported:{}", one.op);
+    let mut found = Vec::new();
+    for one in rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))? {
+        if q.store.meta(&name(&one)).map_err(|e| Error::from_store(&e))?.is_none() {
+            found.push(one);
+        }
+    }
+    for one in &found {
+        q.store.set_meta(&name(one), "yes").map_err(|e| Error::from_store(&e))?;
+    }
+    Ok(found)
 }
 
 /// Packs the local repository before it hurts.

@@ -64,7 +64,7 @@ pub struct Rules {
 /// # Errors
 /// Unreachable (75) when the remote cannot be asked: leases are not judged from old knowledge.
 pub fn round(q: &mut Queue, rules: Rules) -> Result<Watched> {
-    if q.shared() && !q.no_sync {
+    if q.is_shared() && !q.no_sync {
         change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;
     }
     let mut report = Watched::default();
@@ -74,7 +74,7 @@ pub fn round(q: &mut Queue, rules: Rules) -> Result<Watched> {
     q.role = role;
     result?;
     needs::propagate(q)?;
-    if q.shared() && !q.no_sync {
+    if q.is_shared() && !q.no_sync {
         let published =
             publish::publish(&q.cx(), publish::Scope::WaitingAndFolds).map_err(|e| Error::from_sync(&e))?;
         report.folded = published.folded;
@@ -114,17 +114,18 @@ fn watching(q: &Queue, task: &Task, lease: &Lease, still: Duration) -> Watching 
 fn recover(q: &mut Queue, task: &Task, lease: &Lease, rules: Rules) -> Result<Option<Recovered>> {
     let id = task.id().clone();
     let retry_at = Some(q.retry_at(task));
-    let (epoch, beat) = (lease.epoch, lease.beat);
+    let epoch = lease.epoch;
     let outcome = change::status(q, &id, Actor::Anyone, &mut |q, now| {
-        let still_stale = match now.lease() {
-            Some(lease) => judgement(q, now, lease, rules)? == Judgement::Stale,
-            None => false,
-        };
-        if !still_stale {
-            let message = format!("{id}: the lease moved while it was being recovered");
-            return Err(Error::new(Kind::Conflict, "moved", message));
+        // The heartbeat that is named is the one that was judged: the file may be behind the lease ref.
+        match now.lease() {
+            Some(lease) if lease.epoch == epoch && judgement(q, now, lease, rules)? == Judgement::Stale => {
+                Ok(Decision::Do(Action::Recover { epoch, beat: lease.beat, retry_at }))
+            }
+            _ => {
+                let message = format!("{id}: the lease moved while it was being recovered");
+                Err(Error::new(Kind::Conflict, "moved", message))
+            }
         }
-        Ok(Decision::Do(Action::Recover { epoch, beat, retry_at }))
     });
     match outcome {
         Ok(changed) => {
@@ -184,7 +185,7 @@ fn judgement(q: &Queue, task: &Task, lease: &Lease, rules: Rules) -> Result<Judg
 
 /// What moves with every renewal: the object of the lease ref, or epoch and beat without a remote.
 fn token(q: &Queue, task: &Task, lease: &Lease) -> Result<String> {
-    if q.shared() {
+    if q.is_shared() {
         let shared = shared::read(&q.cx(), task.id()).map_err(|e| Error::from_sync(&e))?;
         if let Some(tip) = shared.tip {
             return Ok(tip.oid.to_string());

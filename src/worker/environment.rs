@@ -10,7 +10,7 @@ use super::redact::Secrets;
 /// Names that every child gets if the worker has them.
 const USUAL: [&str; 9] = ["PATH", "HOME", "USER", "LANG", "LC_*", "TERM", "TZ", "TMPDIR", "ORCH_*"];
 /// Where programs are looked for when the worker has no `PATH`.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+pub(super) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// The environment of an attempt.
 #[derive(Debug)]

@@ -136,6 +136,13 @@ impl Disk for RealDisk {
         }
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        match retry_on_intr(|| rustix::fs::unlinkat(CWD, dir, AtFlags::REMOVEDIR)) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(at(dir)(error)),
+        }
+    }
+
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
         let (mut file, _) = open_regular(path, flags)?;

@@ -1,3 +1,5 @@
+//! Tests of the real disk: links, pipes, limits, durability calls.
+
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 

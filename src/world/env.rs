@@ -22,6 +22,14 @@ pub fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some()
 }
 
+/// All variables whose name and value are UTF-8.
+#[must_use]
+pub fn all() -> std::collections::BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 /// The current directory.
 ///
 /// # Errors
@@ -50,12 +58,21 @@ pub fn home() -> Option<PathBuf> {
     var_os("HOME").map(PathBuf::from)
 }
 
-/// Login name: `USER`, else `LOGNAME`, else the numeric user id.
+/// Login name: `USER`, else `LOGNAME`, else what `/etc/passwd` says, else the numeric user id.
 #[must_use]
 pub fn user_name() -> String {
     var("USER")
         .or_else(|| var("LOGNAME"))
+        .or_else(name_of_user)
         .unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
+}
+
+/// The name of this user in `/etc/passwd`: services and containers often have no `USER`.
+fn name_of_user() -> Option<String> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
+    line.split(':').next().map(str::to_owned)
 }
 
 /// Name of this machine without its domain; `localhost` where it has none.
@@ -85,6 +102,41 @@ pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
+/// The variables whose names begin with `ORCH_`, as far as they are text.
+#[must_use]
+pub fn orch_pairs() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("ORCH_"))
+        .collect()
+}
+
+/// Number of this process.
+#[must_use]
+pub fn own_pid() -> u32 {
+    std::process::id()
+}
+
+/// Number of the process that started this one.
+#[must_use]
+pub fn parent_pid() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+/// Whether something is at a path, as far as one can tell.
+#[must_use]
+pub fn exists(path: &std::path::Path) -> bool {
+    path.exists()
+}
+
+/// A path with every link and `..` resolved.
+///
+/// # Errors
+/// Something on the way does not exist or cannot be read.
+pub fn real_path(path: &std::path::Path) -> std::io::Result<PathBuf> {
+    path.canonicalize()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,19 +153,4 @@ mod tests {
         assert!(!is_set("ORCH_TEST_NEVER_SET"));
         assert!(var("PATH").is_some());
     }
-}
-
-/// The variables whose names begin with `ORCH_`, as far as they are text.
-#[must_use]
-pub fn orch_pairs() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name.starts_with("ORCH_"))
-        .collect()
-}
-
-/// Number of the process that started this one.
-#[must_use]
-pub fn parent_pid() -> u32 {
-    std::os::unix::process::parent_id()
 }

@@ -225,6 +225,21 @@ impl Git {
         self.line(repository, &["config", "--get", key])
     }
 
+    /// Every value of a setting of a repository on disk; none if it has none or cannot be asked.
+    #[must_use]
+    pub fn config_all(&self, repository: &Path, key: &str) -> Vec<String> {
+        let lines = self.line(repository, &["config", "--get-all", key]).unwrap_or_default();
+        lines.lines().map(str::to_owned).collect()
+    }
+
+    /// Whether a repository leaves a path out of its sight, by whatever rule.
+    #[must_use]
+    pub fn ignores(&self, repository: &Path, path: &Path) -> bool {
+        let mut command = self.scrubbed();
+        command.arg("-C").arg(repository).args(["check-ignore", "--quiet", "--no-index", "--"]).arg(path);
+        self.run(command, Duration::from_secs(10), 1 << 16).is_ok_and(|answer| answer.code == Some(0))
+    }
+
     /// The git directory that all work trees of a repository share.
     #[must_use]
     pub fn common_dir(&self, repository: &Path) -> Option<PathBuf> {

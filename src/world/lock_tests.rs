@@ -1,3 +1,5 @@
+//! Tests of advisory locks between processes.
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;

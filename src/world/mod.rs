@@ -7,12 +7,16 @@
 pub mod clock;
 pub mod disk;
 pub mod env;
+pub mod folder;
 pub mod git_command;
+pub mod inspect;
 mod lock;
 pub mod paths;
 pub mod process;
+pub mod program;
 pub mod random;
 pub mod remote;
+pub mod watcher;
 
 use std::fmt;
 use std::io;
@@ -116,6 +120,10 @@ pub trait Disk {
     fn sync_fs(&self, dir: &Path) -> io::Result<()>;
     /// Removes a file; absent is fine.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty directory; absent is fine.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("{}: stays", dir.display())))
+    }
     /// Appends to a log file that only this machine reads (`O_APPEND`, created when absent, not durable).
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Takes the advisory lock on a lock file, creating it, and waits at most `wait` for it.
@@ -218,7 +226,7 @@ pub trait Objects {
     fn blob(&self, oid: Oid) -> Result<Vec<u8>, ObjectsError>;
     /// Object id that these bytes have as a blob, without storing them.
     fn hash_blob(&self, bytes: &[u8]) -> Oid;
-    /// The entry at a path in a commit's tree.
+    /// The entry at a path in a commit's tree; a directory is one that is no file.
     fn entry(&self, commit: Oid, path: &str) -> Result<Option<TreeEntry>, ObjectsError>;
     /// Leaves that differ between two commits (`None` = empty tree), sorted by path. Sub-trees that are
     /// equal are never opened.

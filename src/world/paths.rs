@@ -85,8 +85,8 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn program(path: &Path, mode: u32) {
-        std::fs::write(path, "").unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::write(path, "").expect("a temporary file can be written");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("its mode can be set");
     }
 
     #[test]

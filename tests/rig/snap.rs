@@ -23,6 +23,9 @@ pub const FILTERS: &[(&str, &str)] = &[
     (r"\b[0-9a-f]{40}\b", "[oid]"),
     (r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b", "[ulid]"),
     (r"\b\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{3})?)?Z?", "[time]"),
+    (r"\bin \d+d\d*h?", "in [span]"),
+    (r"\((now|\d+s ago)\)", "([ago])"),
+    (r"\b1[45]m(\d+s)?\b", "[lease]"),
     (r"\bm-[0-9a-f]{4,}\b", "[machine]"),
     (r"127\.0\.0\.1:\d+", "[address]"),
 ];

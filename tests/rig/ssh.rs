@@ -71,7 +71,7 @@ fn client_config(dir: &Path) -> String {
     let dir = dir.display();
     format!(
         "IdentityFile {dir}/client\nIdentitiesOnly yes\nUserKnownHostsFile {dir}/known\nGlobalKnownHostsFile none\n\
-         StrictHostKeyChecking yes\nBatchMode yes\nLogLevel ERROR\nUser {}\n",
+         StrictHostKeyChecking yes\nBatchMode yes\nKexAlgorithms curve25519-sha256\nLogLevel ERROR\nUser {}\n",
         user()
     )
 }

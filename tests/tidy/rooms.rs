@@ -62,7 +62,7 @@ fn pure(source: &Source) -> Hits {
 
 /// Files that may borrow a state mutably without moving a status, besides transition.rs: a merge adopts the
 /// newer heartbeat of one and the same lease.
-const LEASE_ADOPTERS: [&str; 1] = ["src/protocol/merge.rs"];
+const LEASE_ADOPTERS: [&str; 2] = ["src/protocol/edit.rs", "src/protocol/merge.rs"];
 
 fn assigned_state(source: &Source) -> Hits {
     if source.is_test || source.room() != Some("protocol") || source.path == "src/protocol/transition.rs" {

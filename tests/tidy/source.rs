@@ -94,6 +94,7 @@ pub fn load(root: &Path, folders: &[&str]) -> Vec<Source> {
     let test_modules: BTreeSet<Vec<String>> = sources.iter().flat_map(test_modules).collect();
     for source in &mut sources {
         let module = paths::module_of(&source.path);
+        source.is_test |= source.path.ends_with("_tests.rs");
         source.is_test |= (1..=module.len()).any(|n| test_modules.contains(&module[..n]));
     }
     sources

@@ -12,7 +12,8 @@ const FUNCTION_LINES: usize = 70;
 ///
 /// For exhaustive matches and event loops that would be harder to read in pieces. The number is a ratchet:
 /// a test fails when the function is more than ten lines shorter than it says, so that room never piles up.
-const LONG_FUNCTIONS: [(&str, &str, usize); 1] = [("src/protocol/transition.rs", "decide", 76)];
+const LONG_FUNCTIONS: [(&str, &str, usize); 2] =
+    [("src/protocol/transition.rs", "decide", 76), ("src/store/prescan.rs", "tokens", 88)];
 
 /// Functions with their first line and length in lines.
 fn functions(source: &Source) -> Vec<(usize, String, usize)> {
@@ -97,7 +98,11 @@ pub static RULES: &[Rule] = &[
         direction: None,
         why: "an allowance outlives its cause unnoticed; an expectation that is not met is reported",
         instead: "`#[expect(lint, reason = \"…\")]`",
-        check: |source| source.words(&["#[allow(", "#![allow("]),
+        // What benches share is used in part by each, so nothing can be expected of all of them.
+        check: |source| match source.path.starts_with("benches/support/") {
+            true => Vec::new(),
+            false => source.words(&["#[allow(", "#![allow("]),
+        },
         bad: &[
             ("src/store/a.rs", "#[allow(dead_code)]\nfn f() {}"),
             ("src/lib.rs", "#![allow(missing_docs)]"),

@@ -1,4 +1,4 @@
-//! `orch add`.
+//! `orch add`: a task from options, from a file, or from both. What is valid is decided by the use case.
 
 use std::path::PathBuf;
 
@@ -50,10 +50,11 @@ impl Add {
         self.definition.patch(&definition.retry, context.now()).apply(&mut definition);
         let added = context.queue(|queue| add::add(queue, self.id.or(id), definition))?;
         let id = added.task.id();
-        context.remark(match (added.created, added.published) {
-            (false, _) => format!("{id} was added before, with the same idempotency key"),
-            (true, _) => format!("added {id}"),
-        });
+        match (added.created, added.published) {
+            (false, _) => context.remark(format!("{id} was added before, with the same idempotency key")),
+            (true, false) => context.unpublished(&format!("{id} is added here")),
+            (true, true) => {}
+        }
         context.print(
             || json!({ "task": data::task(&added.task), "created": added.created, "published": added.published }),
             |_| format!("{id}\n"),
@@ -64,7 +65,9 @@ impl Add {
         let Some(path) = &self.file else { return Ok((None, Definition::default())) };
         let text = context.read_input(path)?;
         codec::decode_definition(&text).map_err(|problem| {
-            let place = format!("{}:{}:{}", path.display(), problem.line, problem.column);
+            let name =
+                if path.as_os_str() == "-" { "standard input".into() } else { path.display().to_string() };
+            let place = format!("{name}:{}:{}", problem.line, problem.column);
             Error::new(Kind::Refused, "invalid", format!("{place}: {}", problem.message))
                 .hint("`orch schema task` describes the fields")
         })

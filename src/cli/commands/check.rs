@@ -1,4 +1,4 @@
-//! `orch check`.
+//! `orch check`: asks the policy about one command and runs nothing. The answer is data, also when it is no.
 
 use std::path::PathBuf;
 

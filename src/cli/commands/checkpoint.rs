@@ -1,4 +1,4 @@
-//! `orch checkpoint`.
+//! `orch checkpoint`: a note for whoever comes after.
 
 use clap::Args;
 use serde_json::json;

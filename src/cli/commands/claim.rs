@@ -1,4 +1,4 @@
-//! `orch pick` and `orch claim`.
+//! `orch pick` and `orch claim`: the two ways to get a lease, and waiting for a task to become ready.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct LeaseArgs {
 
 impl LeaseArgs {
     fn terms(&self) -> Terms {
-        Terms { lease: self.lease, pid: self.pid }
+        Terms { lease: self.lease, pid: self.pid, ..Terms::default() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `orch completions`.
+//! `orch completions`: scripts for shells, made from the same table that parses the command line.
 
 use clap::Args;
 use clap_complete::Shell;

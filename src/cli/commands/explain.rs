@@ -1,4 +1,4 @@
-//! `orch explain`.
+//! `orch explain`: every gate of one task with its verdict.
 
 use clap::Args;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `orch heartbeat`.
+//! `orch heartbeat`: one renewal of a lease.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! `orch init`.
+//! `orch init`: finds the place, and leaves the rest to `machine`.
 
 use clap::Args;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `orch list`.
+//! `orch list`: filter options in, a table or tasks without history out.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `orch man`.
+//! `orch man`: manual pages, made from the same table that parses the command line.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `orch recover`.
+//! `orch recover`: one look at every lease, and the table of what was found.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `orch resume`.
+//! `orch resume`: what an earlier attempt left for the next one.
 
 use clap::Args;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `orch schema`.
+//! `orch schema`: the hand-written JSON Schemas of what orch reads and writes.
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! `orch show`.
+//! `orch show`: one task as a page.
 
 use clap::Args;
 

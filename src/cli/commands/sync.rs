@@ -1,4 +1,4 @@
-//! `orch sync`.
+//! `orch sync`: one exchange with the remote, and what came of it.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! `orch version`.
+//! `orch version`: the program, the commit it was built from if that is known, and the file format.
 
 use clap::Args;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `orch watchdog`.
+//! `orch watchdog`: rounds of `orch recover`, once or for ever. Nothing is decided here.
 
 use std::time::Duration;
 
@@ -6,10 +6,12 @@ use clap::Args;
 
 use super::recover::{JudgeArgs, text};
 use crate::cli::context::Context;
-use crate::cli::{data, values};
-use crate::protocol::lease::renewal_interval;
-use crate::usecase::error::{Kind, Result};
+use crate::cli::{data, failure, values};
+use crate::machine::{self, Options};
+use crate::usecase::error::Result;
+use crate::usecase::queue::Queue;
 use crate::usecase::watch::{self, Rules, Watched};
+use crate::watchdog::{self, Post, Timing, Told};
 
 /// Take tasks back from sessions that have vanished, again and again
 ///
@@ -35,42 +37,51 @@ pub struct Watchdog {
     pub judge: JudgeArgs,
 }
 
-/// Rounds are at least this far apart, whatever was asked for.
-const SHORTEST: Duration = Duration::from_millis(200);
-
 impl Watchdog {
     /// Watches until a signal ends the process, or once. A remote that does not answer is asked again in the
     /// next round; every other failure ends it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        loop {
-            let outcome = self.round(context);
-            if self.once {
-                let (watched, _) = outcome?;
-                return tell(context, &watched);
+        let rules = Rules { trust_clocks: self.judge.trust_clocks };
+        if self.once {
+            let watched = context.queue(|queue| watch::round(queue, rules))?;
+            return tell(context, &watched);
+        }
+        let timing = Timing { every: self.every, sync: None };
+        watchdog::run(&mut Terminal { options: context.options()?, context }, timing, rules)?;
+        Ok(failure::OK)
+    }
+}
+
+/// Tells every round on standard output.
+struct Terminal<'c> {
+    options: Options,
+    context: &'c mut Context,
+}
+
+impl Post for Terminal<'_> {
+    fn open(&mut self) -> Result<Queue> {
+        machine::open(&self.options)
+    }
+
+    fn tell(&mut self, told: Told) -> Result<()> {
+        match told {
+            Told::Round(watched) => tell(self.context, &watched).map(drop),
+            Told::Trouble(error) => {
+                self.context.warn(error.message);
+                Ok(())
             }
-            let pause = match outcome {
-                Ok((watched, pause)) => {
-                    tell(context, &watched)?;
-                    pause
-                }
-                Err(error) if error.kind == Kind::Unreachable => {
-                    context.warn(error.message);
-                    self.every.unwrap_or(Duration::from_secs(60))
-                }
-                Err(error) => return Err(error),
-            };
-            context.flush_notices();
-            context.sleep(pause.max(SHORTEST));
+            Told::Notice(notice) => {
+                self.context.warn(notice);
+                Ok(())
+            }
+            Told::Synced(_) => Ok(()),
         }
     }
 
-    /// One round, and the pause after it.
-    fn round(&self, context: &mut Context) -> Result<(Watched, Duration)> {
-        let rules = Rules { trust_clocks: self.judge.trust_clocks };
-        context.queue(|queue| {
-            let pause = self.every.unwrap_or_else(|| renewal_interval(queue.settings().lease.ttl));
-            Ok((watch::round(queue, rules)?, pause))
-        })
+    fn pause(&mut self, span: Duration) -> bool {
+        self.context.flush_notices();
+        self.context.sleep(span);
+        true
     }
 }
 

@@ -34,7 +34,7 @@ pub fn distance(at: Timestamp, now: Timestamp) -> String {
 /// A span in its two largest units: `2h5m`, `41s`, `3d4h`.
 #[must_use]
 pub fn rough(span: Duration) -> String {
-    let seconds = span.as_secs();
+    let seconds = span.saturating_add(Duration::from_millis(500)).as_secs();
     let unit = [86_400, 3_600, 60].into_iter().find(|unit| seconds >= *unit);
     let kept = match unit {
         Some(86_400) => seconds / 3_600 * 3_600,

@@ -12,6 +12,7 @@ mod put;
 mod query;
 mod row;
 mod stamps;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use pick::{Candidate, Pick};
 pub use query::Counts;
 pub use row::{Facts, Holder, Problem, Row};
 pub use stamps::{DirStamp, Known};
+pub use survey::Brief;
 
 /// An open index. One process has one; threads open their own.
 pub struct Index {

@@ -149,6 +149,45 @@ impl Index {
         })
     }
 
+    /// Marks things under a prefix: each gets a new random token.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn mark(&mut self, prefix: &str, names: &[&str]) -> Result<(), IndexError> {
+        self.transact(|c| {
+            let mut put =
+                c.prepare_cached("REPLACE INTO meta(name, value) VALUES(?1, hex(randomblob(8)))")?;
+            names.iter().try_for_each(|name| put.execute([format!("{prefix}{name}")]).map(drop))
+        })
+    }
+
+    /// What is marked under a prefix (that ends in a blank), with the tokens.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn marked(&self, prefix: &str) -> Result<Vec<(String, String)>, IndexError> {
+        debug_assert!(prefix.ends_with(' '), "the end of the range is the next character");
+        let end = format!("{}!", prefix.trim_end());
+        self.run(|c| {
+            c.prepare_cached("SELECT substr(name, ?3), value FROM meta WHERE name >= ?1 AND name < ?2")?
+                .query_map(params![prefix, end, prefix.len() + 1], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
+    }
+
+    /// Takes marks away, unless they were renewed meanwhile.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn unmark(&mut self, prefix: &str, marks: &[(&str, &str)]) -> Result<(), IndexError> {
+        self.transact(|c| {
+            let mut delete = c.prepare_cached("DELETE FROM meta WHERE name = ?1 AND value = ?2")?;
+            marks
+                .iter()
+                .try_for_each(|(name, token)| delete.execute([&format!("{prefix}{name}"), *token]).map(drop))
+        })
+    }
+
     /// The rows of one index; naming it keeps SQLite from choosing another, which it cannot know to be huge.
     pub(super) fn rows(
         &self,

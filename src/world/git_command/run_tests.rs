@@ -1,3 +1,5 @@
+//! Tests of the bounded runner: limits, groups, floods.
+
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, open};

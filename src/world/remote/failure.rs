@@ -16,6 +16,8 @@ const WORDS: [(RemoteFailure, &[&str]); 6] = [
             "authentication failed",
             "could not read username",
             "could not read password",
+            "unable to get password",
+            "unable to get username",
             "terminal prompts disabled",
             "returned error: 401",
             "returned error: 403",

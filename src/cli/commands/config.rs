@@ -1,0 +1,110 @@
+//! `orch config`: the effective settings with the layer that each comes from, and changing one.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::cli::context::Context;
+use crate::cli::render::style::{Style, Tone};
+use crate::cli::render::text;
+use crate::machine;
+use crate::store::layout::Layout;
+use crate::store::settings_load::Shown;
+use crate::usecase::config::{self, Scope};
+use crate::usecase::error::Result;
+use crate::world::remote::failure::without_secrets;
+
+/// Look at the settings that are in force, or change one
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  orch config show
+  orch config show --origin
+  orch config set queue.paused true
+  orch config set --machine sync.timeout 60s
+  ORCH_LEASE_TTL=5m orch config show --origin --json")]
+pub struct Config {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What `orch config` can do.
+#[derive(Subcommand, Debug)]
+pub enum ConfigCommand {
+    /// List every setting with its value
+    ///
+    /// Environment (ORCH_LEASE_TTL and so on) comes before this machine's .git/orch/config.yaml, that before
+    /// orch.yaml, and that before the defaults.
+    Show {
+        /// Say where each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Change one setting for all machines, or with --machine for this one
+    ///
+    /// The remote and the branch are always this machine's own.
+    Set {
+        /// The setting, like `lease.ttl`
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// Its new value
+        #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+        value: String,
+        /// Only for this machine
+        #[arg(long)]
+        machine: bool,
+    },
+}
+
+impl Config {
+    /// Shows them, or changes one.
+    pub fn run(self, context: &mut Context) -> Result<i32> {
+        let layout = Layout::new(context.state()?);
+        match self.command {
+            ConfigCommand::Show { origin } => show(context, &layout, origin),
+            ConfigCommand::Set { key, value, machine } => {
+                let scope = if machine { Scope::Machine } else { Scope::Usual };
+                set(context, &layout, scope, &key, &value)
+            }
+        }
+    }
+}
+
+fn show(context: &Context, layout: &Layout, origin: bool) -> Result<i32> {
+    let mut all = machine::settings(context.disk(), layout)?.show();
+    for one in &mut all {
+        // A remote may be written with a password; nothing that is printed shows one.
+        one.value = without_secrets(&one.value);
+    }
+    context.print(
+        || all.iter().map(|one| to_json(one, origin)).collect::<Vec<_>>().into(),
+        |style| all.iter().map(|one| to_text(one, origin, style)).collect(),
+    )
+}
+
+fn set(context: &mut Context, layout: &Layout, scope: Scope, key: &str, value: &str) -> Result<i32> {
+    let done = config::set(context.disk(), layout, scope, key, value)?;
+    if done.shared {
+        // Any later command would publish the file; this one does it at once where it can.
+        context.queue(|queue| queue.settle().map(drop))?;
+    }
+    let (path, value) = (done.path.display().to_string(), without_secrets(value));
+    context.print(
+        || json!({"key": key, "value": value, "file": path, "changed": done.changed}),
+        |_| format!("{}: {} in {path}\n", text::line(key), text::line(&value)),
+    )
+}
+
+fn to_json(one: &Shown, origin: bool) -> Value {
+    let mut line = json!({ "key": one.key, "value": one.value });
+    if origin {
+        line["origin"] = json!(one.origin.to_string());
+    }
+    line
+}
+
+fn to_text(one: &Shown, origin: bool, style: Style) -> String {
+    let from = format!("  # {}", text::line(&one.origin.to_string()));
+    let from = if origin { style.paint(Tone::Dim, &from) } else { String::new() };
+    format!("{}: {}{from}\n", style.paint(Tone::Bold, one.key), text::line(&one.value))
+}

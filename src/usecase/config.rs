@@ -1,0 +1,100 @@
+//! Changing a setting: in the file that all machines share, or in this machine's own.
+
+use std::path::PathBuf;
+
+use crate::store::layout::Layout;
+use crate::store::settings_load::{self, File, Sources};
+use crate::store::{atomic, settings_edit};
+use crate::world::Disk;
+
+use super::error::{Error, Kind, Result};
+
+const FILE_MAX: u64 = 256 * 1024;
+/// Settings that each machine has for itself: another machine may reach the remote under another name.
+const OWN: [&str; 2] = ["remote", "branch"];
+
+/// Which file a setting goes into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// `orch.yaml`; the remote and the branch go into this machine's own file.
+    #[default]
+    Usual,
+    /// This machine's `config.yaml`.
+    Machine,
+}
+
+/// What a change of a setting did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether other machines get it, too.
+    pub shared: bool,
+    /// False if it said so already.
+    pub changed: bool,
+}
+
+/// Writes one setting, unless the settings as a whole would not be valid then.
+///
+/// # Errors
+/// Configuration (78): the key is unknown, the value does not fit, or the file has to be edited by hand.
+pub fn set(disk: &dyn Disk, layout: &Layout, scope: Scope, key: &str, value: &str) -> Result<Changed> {
+    let (shared, own) = (layout.state().join("orch.yaml"), layout.own_config());
+    let is_own = scope == Scope::Machine || OWN.contains(&key);
+    let path = if is_own { own.clone() } else { shared.clone() };
+    let wrong = |text: String| {
+        Error::new(Kind::Config, "config", text).hint("`orch config show --origin` lists every setting")
+    };
+    let (before_shared, before_own) = (read(disk, &shared)?, read(disk, &own)?);
+    let before = if is_own { &before_own } else { &before_shared };
+    let after = settings_edit::set(before, key, value).map_err(wrong)?;
+    let (shared_text, own_text) = if is_own { (&before_shared, &after) } else { (&after, &before_own) };
+    settings_load::load(&Sources {
+        shared: Some(File { name: "orch.yaml", bytes: shared_text.as_bytes() }),
+        machine: Some(File { name: "config.yaml", bytes: own_text.as_bytes() }),
+        ..Sources::default()
+    })
+    .map_err(|e| wrong(e.to_string()))?;
+    let changed = after != *before;
+    if changed {
+        atomic::write(disk, &path, after.as_bytes()).map_err(|e| Error::failure(e.to_string()))?;
+    }
+    Ok(Changed { path, shared: !is_own, changed })
+}
+
+fn read(disk: &dyn Disk, path: &std::path::Path) -> Result<String> {
+    match disk.read(path, FILE_MAX) {
+        Ok(bytes) => String::from_utf8(bytes)
+            .map_err(|_| Error::new(Kind::Config, "config", format!("{}: this is no text", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(Error::new(Kind::Config, "config", format!("{}: {error}", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usecase::testing::Yard;
+
+    #[test]
+    fn a_setting_is_written_where_it_belongs_and_only_if_all_stays_valid() {
+        let yard = Yard::local();
+        let q = yard.queue("a");
+        let (disk, layout) = (&*q.world.disk, &q.store.layout);
+        let put = |scope, key: &str, value: &str| set(disk, layout, scope, key, value);
+        let done = put(Scope::Usual, "queue.paused", "true").unwrap();
+        assert!(done.shared && done.changed && done.path.ends_with("orch.yaml"));
+        assert!(!put(Scope::Usual, "queue.paused", "true").unwrap().changed);
+        let done = put(Scope::Machine, "sync.timeout", "10s").unwrap();
+        assert!(!done.shared && done.path.ends_with(".git/orch/config.yaml"));
+        assert!(put(Scope::Usual, "branch", "other").unwrap().path.ends_with("config.yaml"));
+        for (key, value) in [("queue.pausd", "true"), ("lease.ttl", "soon"), ("lease.drift", "0.5")] {
+            let before = std::fs::read(layout.state().join("orch.yaml")).unwrap();
+            assert_eq!(put(Scope::Usual, key, value).unwrap_err().kind, Kind::Config, "{key}");
+            assert_eq!(std::fs::read(layout.state().join("orch.yaml")).unwrap(), before);
+        }
+        let q = yard.queue("a");
+        assert!(q.settings().queue.paused);
+        assert_eq!(q.settings().sync.timeout, std::time::Duration::from_secs(10));
+    }
+}

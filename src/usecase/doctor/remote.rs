@@ -1,0 +1,136 @@
+//! The remote: whether it answers and how fast, and what it lets us do: make refs, delete them, several at once.
+
+use crate::protocol::time::{Timestamp, format_span};
+use crate::store::settings::{LeaseRefs, Settings};
+use crate::usecase::error::{Error, Result};
+use crate::usecase::queue::Queue;
+use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate};
+
+use super::leftovers::lock_files;
+use super::{Check, Patient, Visit};
+
+const NAME: &str = "remote";
+
+pub(super) fn check(q: &mut Queue, visit: &mut Visit) -> Result<()> {
+    let check = if !q.is_shared() {
+        Check::fine(NAME, "this queue has no remote: all of it is on this machine")
+    } else if q.no_sync {
+        Check::fine(NAME, "not asked, because the network is to be left alone")
+    } else {
+        ask(q)?
+    };
+    visit.add(check);
+    Ok(())
+}
+
+fn ask(q: &Queue) -> Result<Check> {
+    let cx = q.cx();
+    let remote = cx.remote().map_err(|e| Error::from_sync(&e))?;
+    let start = q.world.clock.monotonic();
+    let names = probes(q);
+    let refs = match remote.refs(&[&cx.names.branch, &names[0], &names[1]], cx.limit) {
+        Ok(refs) => refs,
+        Err(error) => {
+            let error = Error::from_sync(&error.into());
+            let hint = "try `git ls-remote` on it by hand: orch uses the same git, keys and proxies";
+            return Ok(Check::wrong(NAME, format!("{}: {}", remote.url(), error.message)).hint(hint));
+        }
+    };
+    let took = q.world.clock.monotonic().saturating_sub(start);
+    let probe = probe_commit(q)?;
+    let now = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
+    let made: Vec<RefUpdate> = names
+        .iter()
+        .map(|name| RefUpdate { name: name.clone(), expected: now(name), new: Some(probe) })
+        .collect();
+    let atomic = remote.push_atomic(&made, cx.limit);
+    let atomic_works = atomic.iter().all(|outcome| *outcome == PushOutcome::Accepted);
+    let outcomes = if atomic_works { atomic } else { remote.push(&made, cx.limit) };
+    if let Some(refused) = outcomes.iter().find(|outcome| **outcome != PushOutcome::Accepted) {
+        return Ok(refusal(q, &remote.url(), refused));
+    }
+    let gone: Vec<RefUpdate> =
+        made.iter().map(|update| RefUpdate { expected: Some(probe), new: None, ..update.clone() }).collect();
+    if remote.push(&gone, cx.limit).iter().any(|outcome| *outcome != PushOutcome::Accepted) {
+        let text = format!("{} lets refs be made but not be deleted ({})", remote.url(), names[0]);
+        return Ok(
+            Check::wrong(NAME, text).hint("allow this account to delete the refs of leases, or they pile up")
+        );
+    }
+    let check = Check::fine(
+        NAME,
+        format!(
+            "{} answers in {}; refs can be made and deleted, {}",
+            remote.url(),
+            format_span(std::time::Duration::from_millis(took.as_millis() as u64)),
+            if atomic_works { "several at once" } else { "but not several at once" }
+        ),
+    );
+    Ok(if atomic_works {
+        check
+    } else {
+        check.hint("`orch deliver` needs atomic pushes; everything else works")
+    })
+}
+
+/// Two names of this machine's own, where leases stand.
+fn probes(q: &Queue) -> [String; 2] {
+    let place = match q.settings.sync.lease_refs {
+        LeaseRefs::Custom => "refs/orch/probe/",
+        LeaseRefs::Branches => "refs/heads/orch-probe/",
+    };
+    ["a", "b"].map(|end| format!("{place}{}-{end}", q.machine))
+}
+
+fn refusal(q: &Queue, url: &str, outcome: &PushOutcome) -> Check {
+    let message = match outcome {
+        PushOutcome::Refused(message) | PushOutcome::Unknown(message) => message.as_str(),
+        PushOutcome::Accepted => "",
+    };
+    let hint = match q.settings.sync.lease_refs {
+        LeaseRefs::Custom => {
+            "allow pushes to refs/orch/* for this account, or set `sync: {lease_refs: branches}` in `orch.yaml`"
+        }
+        LeaseRefs::Branches => "allow pushes to refs/heads/orch-* for this account",
+    };
+    Check::wrong(NAME, format!("{url} does not take a test ref: {message}")).hint(hint)
+}
+
+fn probe_commit(q: &Queue) -> Result<Oid> {
+    let mut dice = [0u8; 8];
+    q.world.random.fill(&mut dice);
+    let commit = NewCommit {
+        base: None,
+        changes: &[("probe".to_owned(), Some(dice.to_vec()))],
+        parents: &[],
+        author: "orch",
+        at_s: q.now().0 / 1000,
+        message: "probe [skip ci]\n",
+    };
+    q.world.objects.commit(&commit).map_err(|e| Error::from_sync(&e.into()))
+}
+
+/// Lock files that a killed push left on a remote that is a path. They are named, never touched.
+pub(super) fn left_over_locks(patient: &dyn Patient, settings: &Settings, visit: &mut Visit) {
+    const NAME: &str = "remote_locks";
+    let Some(path) = patient.remote_path(settings) else { return };
+    let git_dir = if has_refs(patient, &path) { path } else { path.join(".git") };
+    let now = Timestamp(patient.clock().wall_ms());
+    let old = lock_files(patient.disk(), &git_dir, now)
+        .into_iter()
+        .filter(|(_, age)| age.as_secs() >= 60)
+        .map(|(path, age)| {
+            let age = format_span(std::time::Duration::from_secs(age.as_secs()));
+            format!("{} is {age} old and keeps that ref from being pushed", path.display())
+        })
+        .collect();
+    let check = Check::list(NAME, "no lock file is left over on the remote", old);
+    visit.add(check.hint_if_wrong(
+        "a push was killed there. orch leaves other repositories alone: when no git is at work there, whoever looks \
+         after it can move the lock file away",
+    ));
+}
+
+fn has_refs(patient: &dyn Patient, path: &std::path::Path) -> bool {
+    matches!(patient.disk().stat(&path.join("refs")), Ok(Some(_)))
+}

@@ -1,0 +1,212 @@
+//! Death between two steps, and answers that never came.
+
+use std::time::Duration;
+
+use super::rig::{At, Fate, at_nth, die, killed, rig_clock, rig_remote};
+use super::*;
+use crate::protocol::task::Reason;
+use crate::store::tasks::Publish;
+use crate::sync::{rejected, rename};
+use crate::usecase::error::Kind;
+use crate::usecase::holder::Failure;
+use crate::usecase::testing::{add, finish};
+
+/// A machine died after its claim was pushed and before it had looked at the branch again. In between
+/// another machine had claimed, finished and folded the task. The next command of the first session found
+/// "its" lease and reported a confirmed claim of an epoch that somebody else had held.
+#[test]
+fn a_claim_that_nobody_confirmed_is_no_claim() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    let (other, mut pushes) = (yard.clone(), 0);
+    rig_remote(&mut a, move |at| match at {
+        At::BeforePush => {
+            pushes += 1;
+            if pushes == 1 {
+                let mut b = other.queue("b");
+                finish(&mut b, "T-1");
+                sync_all(&mut b);
+            }
+            Fate::Pass
+        }
+        At::BeforeRefs if pushes > 0 => die(),
+        _ => Fate::Pass,
+    });
+    killed(|| try_claim(&mut a, "T-1"));
+    assert_eq!(lease_refs(&yard), "refs/orch/leases/T-1", "the claim has reached the remote");
+    let finished = done(&mut yard.queue("a"), "T-1");
+    assert!(finished.is_err(), "an unconfirmed holder finished: {finished:?}");
+    let claimed = try_claim(&mut yard.queue("a"), "T-1");
+    assert_eq!(claimed.unwrap_err().kind, Kind::Conflict);
+    let mut a = yard.queue("a");
+    sync_all(&mut a);
+    assert_eq!((task(&a, "T-1").epoch(), status(&a, "T-1")), (1, Status::Done));
+    assert_eq!(lease_refs(&yard), "");
+}
+
+/// The same death, but nobody was faster: the session gets its claim when it asks again.
+#[test]
+fn a_claim_that_died_before_its_confirmation_is_confirmed_by_the_next_try() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    rig_remote(&mut a, at_nth(At::BeforeRefs, 1, die));
+    killed(|| try_claim(&mut a, "T-1"));
+    let claimed = try_claim(&mut yard.queue("a"), "T-1").unwrap();
+    assert_eq!((claimed.epoch, claimed.repeated), (1, true));
+    done(&mut yard.queue("a"), "T-1").unwrap();
+}
+
+/// The memory of a lease ref had moved when the process died, the file had not. As the ref was known from
+/// then on, no fetch ever brought it into the file: no list showed the task in progress, and no watchdog
+/// of this machine took it back.
+#[test]
+fn a_swap_that_was_noted_reaches_the_file_after_a_death() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    rig_remote(&mut a, at_nth(At::AfterRefs, 1, die));
+    killed(|| try_claim(&mut a, "T-1"));
+    let mut a = yard.queue("a");
+    sync_all(&mut a);
+    assert_eq!(status(&a, "T-1"), Status::InProgress);
+}
+
+/// A process died after the branch had taken its operations and before the index had heard of it. Nothing
+/// was left to push, so nothing told the index any more: the task counted as unpublished for ever.
+#[test]
+fn what_the_branch_holds_waits_for_nothing() {
+    let (_yard, mut a, _b) = two(&["T-1"]);
+    let known = task(&a, "T-1");
+    a.store.mark(&a.world, &known, Publish::Waiting).unwrap();
+    assert_eq!(a.store.unpublished().unwrap().len(), 1);
+    assert!(a.settle().unwrap());
+    assert!(a.store.unpublished().unwrap().is_empty());
+}
+
+/// Two machines had added one id. The one that came second died after it had written its task under a new
+/// id, and wrote it under yet another one when it went on: the task was there twice.
+#[test]
+fn a_renaming_that_was_interrupted_makes_no_third_task() {
+    let (_yard, a, _b) = two(&["T-1"]);
+    let local = task(&a, "T-1");
+    let first = rename::give_new_id(&a.cx(), &local).unwrap();
+    let second = rename::give_new_id(&a.cx(), &local).unwrap();
+    assert_eq!((first.as_str(), second), ("T-1-2", first.clone()));
+}
+
+/// A finish was accepted, its answer was lost, and then the network was gone. The finish was kept as a
+/// second operation; the next sync reported it as refused although the task was done, by this very session.
+#[test]
+fn an_act_whose_answer_was_lost_is_kept_as_the_same_operation() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    rig_remote(&mut a, |at| match at {
+        At::AfterPush | At::BeforeRefs => Fate::Lost,
+        _ => Fate::Pass,
+    });
+    let kept = done(&mut a, "T-1").unwrap();
+    assert!(!kept.published);
+    let mut a = yard.queue("a");
+    assert_eq!(sync_all(&mut a).rejected, []);
+    assert_eq!(count(&task(&a, "T-1"), |action| matches!(action, Action::Done { .. })), 1);
+    assert_eq!(rejected::all(&a.cx()).unwrap(), []);
+}
+
+/// A failure was accepted and its answer lost; another machine folded it before the ref was read again. The
+/// ref was gone, which reads as a lost race, and the holder was told that `fail` does not fit.
+#[test]
+fn an_accepted_act_that_was_folded_before_it_was_seen_is_a_success() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    let other = yard.clone();
+    rig_remote(
+        &mut a,
+        at_nth(At::AfterPush, 1, move || {
+            sync_all(&mut other.queue("b"));
+            Fate::Lost
+        }),
+    );
+    let how = Failure {
+        notes: "it broke".to_owned(),
+        reason: Reason::Error,
+        permanent: false,
+        retry_after: None,
+        bundle: None,
+    };
+    let changed = holder::fail(&mut a, &id("T-1"), None, &how).unwrap();
+    assert_eq!((changed.task.status(), changed.published), (Status::Pending, true));
+}
+
+/// The push of a claim took longer than the lease that it asked for. It was reported as confirmed although
+/// everybody else was free to take the task over by then.
+#[test]
+fn a_claim_that_took_longer_than_its_lease_is_no_success() {
+    let (_yard, mut a, _b) = two(&["T-1"]);
+    let clock = rig_clock(&mut a);
+    rig_remote(
+        &mut a,
+        at_nth(At::AfterPush, 1, move || {
+            clock.set(clock.get() + Duration::from_secs(2));
+            Fate::Pass
+        }),
+    );
+    let terms = Terms { lease: Some(Duration::from_secs(1)), ..Terms::default() };
+    let claimed = claim::claim(&mut a, &id("T-1"), &terms);
+    assert_eq!(claimed.unwrap_err().kind, Kind::Timeout);
+}
+
+/// Every push hung until its time limit while listings were answered at once: a claim tried four times, each
+/// with a limit of its own, and took four times as long as it may.
+#[test]
+fn the_steps_of_one_claim_share_twice_the_time_limit() {
+    let (_yard, mut a, _b) = two(&["T-1"]);
+    let clock = rig_clock(&mut a);
+    let (limit, passed) = (a.settings.sync.timeout, clock.clone());
+    rig_remote(&mut a, move |at| {
+        if at != At::BeforePush {
+            return Fate::Pass;
+        }
+        clock.set(clock.get() + limit);
+        Fate::Lost
+    });
+    let claimed = try_claim(&mut a, "T-1");
+    assert_eq!(claimed.unwrap_err().kind, Kind::Unreachable);
+    assert!(passed.get() <= limit * 2 + Duration::from_secs(1), "it took {:?}", passed.get());
+}
+
+/// The index and the files were deleted; the repository remembered that it had seen the branch, so no fetch
+/// brought anything: the queue was empty.
+#[test]
+fn what_was_deleted_with_the_index_comes_back() {
+    let (yard, a, mut b) = two(&["T-1", "T-2"]);
+    try_claim(&mut b, "T-2").unwrap();
+    sync_all(&mut yard.queue("a"));
+    let (tasks, own) = (a.store.layout.tasks(), a.store.layout.own());
+    let index = a.store.layout.index();
+    drop(a);
+    std::fs::remove_dir_all(&tasks).unwrap();
+    std::fs::create_dir(&tasks).unwrap();
+    for entry in std::fs::read_dir(&own).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().starts_with(&*index.to_string_lossy()) && path.is_file() {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let mut a = yard.queue("a");
+    sync_all(&mut a);
+    assert_eq!((status(&a, "T-1"), status(&a, "T-2")), (Status::Pending, Status::InProgress));
+}
+
+/// Rejections were counted before and after a sync, and the last ones by name were reported: a rejection of an
+/// older operation was passed over for one that was known, and one that another command had met was never told.
+#[test]
+fn every_rejection_is_reported_by_one_sync_whenever_it_was_made() {
+    let (_yard, mut a, _b) = two(&["T-1"]);
+    let text = |text: &str| Action::Note { text: text.to_owned() };
+    let early = a.op(text("early"));
+    let mut late = a.op(text("late"));
+    late.id = crate::protocol::id::OpId::new(late.at.0 + 3_600_000, [1; 10]);
+    rejected::keep(&a.cx(), &id("T-1"), &late, "why").unwrap();
+    let reported = |q: &mut Queue| sync_all(q).rejected.into_iter().map(|r| r.op).collect::<Vec<_>>();
+    assert_eq!(reported(&mut a), [late.id.to_string()], "also one that another command has met");
+    rejected::keep(&a.cx(), &id("T-1"), &early, "why").unwrap();
+    assert_eq!(reported(&mut a), [early.id.to_string()]);
+    assert_eq!(reported(&mut a), [""; 0]);
+    add(&mut a, "T-2", &[]);
+}

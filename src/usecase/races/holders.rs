@@ -1,0 +1,165 @@
+//! Holders: repeated acts, acts while the remote is away, acts on tasks that others touch.
+
+use super::*;
+use crate::protocol::op::Patch;
+use crate::sync::rejected;
+use crate::usecase::error::Kind;
+use crate::usecase::testing::{add, file, replace};
+use crate::usecase::{edit, operator};
+
+/// A holder that had left a checkpoint was told that a second `done` does not fit, and a holder whose task
+/// was cancelled after its checkpoint was told a conflict instead of being fenced: the checkpoint was taken
+/// for the end of the epoch.
+#[test]
+fn a_checkpoint_is_not_the_end_of_an_epoch() {
+    let (_yard, mut a, mut b) = two(&["T-1", "T-2"]);
+    for name in ["T-1", "T-2"] {
+        try_claim(&mut a, name).unwrap();
+        checkpoint(&mut a, name).unwrap();
+    }
+    done(&mut a, "T-1").unwrap();
+    assert!(done(&mut a, "T-1").unwrap().repeated);
+    sync_all(&mut b);
+    operator::cancel(&mut b, &id("T-2"), "not needed").unwrap();
+    let told = done(&mut a, "T-2").unwrap_err();
+    assert_eq!((told.kind, told.code), (Kind::Fenced, "cancelled"));
+}
+
+/// Somebody had noted something on a task in progress; its holder finished it while the remote was away. The
+/// note went onto the lease ref in front of the finish, the fold took it for a sign that the claim had been
+/// refused before, and the finish was thrown away as void.
+#[test]
+fn a_finish_that_was_kept_survives_a_note_by_somebody_else() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    edit::note(&mut b, &id("T-1"), "mind the gap").unwrap();
+    sync_all(&mut a);
+    offline(&mut a, |a| done(a, "T-1")).unwrap();
+    nobody_gets_in_between(&yard, &mut a);
+    assert_eq!(sync_all(&mut a).rejected, []);
+    sync_all(&mut b);
+    for q in [&a, &b] {
+        assert_eq!(status(q, "T-1"), Status::Done);
+        assert_eq!(count(&task(q, "T-1"), |action| matches!(action, Action::Note { .. })), 1);
+    }
+}
+
+/// After each push of `a` another machine tries to claim the task.
+fn nobody_gets_in_between(yard: &Rc<Yard>, a: &mut Queue) {
+    let other = yard.clone();
+    super::rig::rig_remote(a, move |at| {
+        if at == super::rig::At::AfterPush {
+            let claimed = try_claim(&mut other.queue("b"), "T-1");
+            assert!(claimed.is_err(), "the epoch is not over: {claimed:?}");
+        }
+        super::rig::Fate::Pass
+    });
+}
+
+/// The same with a note of the holder's own machine.
+#[test]
+fn a_finish_that_was_kept_survives_a_note_of_its_own() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    offline(&mut a, |a| {
+        edit::note(a, &id("T-1"), "mind the gap").unwrap();
+        done(a, "T-1").unwrap();
+    });
+    nobody_gets_in_between(&yard, &mut a);
+    assert_eq!(sync_all(&mut a).rejected, []);
+    sync_all(&mut b);
+    assert_eq!(task(&a, "T-1"), task(&b, "T-1"));
+    assert_eq!(status(&b, "T-1"), Status::Done);
+}
+
+/// A checkpoint was kept while the remote was away; the finish that came after it went straight to the
+/// remote, and the checkpoint was refused because the task was done.
+#[test]
+fn what_was_kept_goes_out_before_what_comes_after_it() {
+    let (_yard, mut a, mut b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    offline(&mut a, |a| checkpoint(a, "T-1")).unwrap();
+    done(&mut a, "T-1").unwrap();
+    assert_eq!(sync_all(&mut a).rejected, []);
+    sync_all(&mut b);
+    assert_eq!(count(&task(&b, "T-1"), |action| matches!(action, Action::Checkpoint { .. })), 1);
+    assert_eq!(status(&b, "T-1"), Status::Done);
+}
+
+/// A finish was kept while the remote was away. Repeating it with the remote back answered `published: true`
+/// although nobody else could see it.
+#[test]
+fn repeating_what_was_kept_publishes_it() {
+    let (_yard, mut a, mut b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    offline(&mut a, |a| done(a, "T-1")).unwrap();
+    let again = done(&mut a, "T-1").unwrap();
+    assert!(again.repeated && again.published);
+    sync_all(&mut b);
+    assert_eq!(status(&b, "T-1"), Status::Done);
+}
+
+/// A note was made on a task that another machine had cancelled already. It was refused on the way and kept
+/// as rejected, while the one who made it was told that it is published.
+#[test]
+fn a_note_that_the_register_refuses_is_no_success() {
+    let (_yard, mut a, mut b) = two(&["T-1"]);
+    operator::cancel(&mut b, &id("T-1"), "not needed").unwrap();
+    sync_all(&mut b);
+    let told = edit::note(&mut a, &id("T-1"), "mind the gap").unwrap_err();
+    assert_eq!(told.kind, Kind::Conflict);
+    assert_eq!(rejected::all(&a.cx()).unwrap().len(), 1, "it is kept all the same");
+}
+
+/// A finish was kept, then a person edited the file, and while it was edited the task was cancelled
+/// elsewhere. Taking over the edit dropped the finish without a word.
+#[test]
+fn taking_over_an_edit_drops_no_operation_silently() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    offline(&mut a, |a| done(a, "T-1")).unwrap();
+    sync_all(&mut b);
+    operator::cancel(&mut b, &id("T-1"), "not needed").unwrap();
+    replace(&file(&a, "T-1"), "title of T-1\n", "another title\n");
+    change::fetch_now(&mut a).unwrap();
+    let a = yard.queue("a");
+    let kept: Vec<String> = rejected::all(&a.cx()).unwrap().into_iter().map(|r| r.verb).collect();
+    assert!(kept.contains(&"done".to_owned()), "{kept:?}");
+}
+
+/// Cancelling a task succeeded, but one of its dependants was in the middle of being edited: the whole
+/// command failed although the task was cancelled.
+#[test]
+fn a_dependant_in_trouble_does_not_undo_a_cancellation() {
+    let (_yard, mut a, _b) = two(&["T-1"]);
+    add(&mut a, "T-2", &["T-1"]);
+    add(&mut a, "T-3", &["T-1"]);
+    let path = file(&a, "T-2");
+    super::rig::rig_remote(
+        &mut a,
+        super::rig::at_nth(super::rig::At::AfterPush, 1, move || {
+            replace(&path, "title of T-2\n", "another title\n");
+            super::rig::Fate::Pass
+        }),
+    );
+    operator::cancel(&mut a, &id("T-1"), "not needed").unwrap();
+    assert_eq!(status(&a, "T-3"), Status::Blocked);
+}
+
+/// A claim of a task that was edited meanwhile is folded with the edit, whatever came first.
+#[test]
+fn edits_and_claims_meet_without_loss() {
+    let (_yard, mut a, mut b) = two(&["T-1"]);
+    let title = |text: &str| Patch { title: Some(text.to_owned()), ..Patch::default() };
+    offline(&mut a, |a| edit::edit(a, &id("T-1"), &title("one"))).unwrap();
+    try_claim(&mut a, "T-1").unwrap();
+    edit::edit(&mut b, &id("T-1"), &title("two")).unwrap();
+    done(&mut a, "T-1").unwrap();
+    for _ in 0..2 {
+        sync_all(&mut a);
+        sync_all(&mut b);
+    }
+    assert_eq!(task(&a, "T-1"), task(&b, "T-1"));
+    assert_eq!(count(&task(&a, "T-1"), |action| matches!(action, Action::Edit(_))), 2);
+    assert_eq!(status(&a, "T-1"), Status::Done);
+}

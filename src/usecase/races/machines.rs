@@ -1,0 +1,126 @@
+//! Several machines, and a remote that somebody else has touched.
+
+use super::*;
+use crate::protocol::task::Definition;
+use crate::usecase::error::Kind;
+use crate::usecase::testing::add;
+
+/// Two machines added ids that differ in case only. The files lay side by side, the index knew only one, and
+/// the task of the second machine was reported as misnamed and never published.
+#[test]
+fn ids_that_differ_in_case_only_are_one_id() {
+    let yard = Yard::shared();
+    let (mut a, mut b) = (yard.queue("a"), yard.queue("b"));
+    add(&mut a, "Task-1", &[]);
+    offline(&mut b, |b| add(b, "task-1", &[]));
+    sync_all(&mut b);
+    let ids: Vec<String> = b.store.ids().unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(ids, ["Task-1", "task-1-2"]);
+    assert_eq!(task(&b, "task-1-2").def().title, "title of task-1");
+    let b = yard.queue("b");
+    assert!(b.strays.is_empty(), "{:?}", b.strays);
+    sync_all(&mut a);
+    assert_eq!(task(&a, "task-1-2"), task(&b, "task-1-2"));
+}
+
+/// The id was taken on the remote, so the task got another one; the answer of `add` still named the one that
+/// belongs to somebody else, and a script would have claimed that.
+#[test]
+fn an_addition_answers_with_the_id_that_the_task_has() {
+    let yard = Yard::shared();
+    let (mut a, mut b) = (yard.queue("a"), yard.queue("b"));
+    add(&mut a, "T-1", &[]);
+    let def = Definition { title: "mine".to_owned(), ..Definition::default() };
+    let added = crate::usecase::add::add(&mut b, Some(id("T-1")), def).unwrap();
+    assert_eq!((added.task.id().as_str(), added.task.def().title.as_str()), ("T-1-2", "mine"));
+    assert!(added.published);
+    assert!(b.notices().iter().any(|notice| notice.contains("T-1-2")), "and says why");
+}
+
+/// The branch had been rewound. A claim was pushed all the same, found that out when it looked again, and
+/// was left behind: `pick` went on and left one behind for every ready task.
+#[test]
+fn a_claim_on_a_rewound_remote_leaves_nothing_behind() {
+    let (yard, mut a, _b) = two(&["T-1", "T-2"]);
+    git(&yard, &["update-ref", "-d", "refs/heads/orch-state"]);
+    let claimed = try_claim(&mut a, "T-1");
+    assert_eq!(claimed.unwrap_err().kind, Kind::Damaged);
+    assert_eq!(lease_refs(&yard), "");
+    let picked = claim::pick(&mut a, &Terms::default());
+    assert_eq!(picked.unwrap_err().kind, Kind::Damaged);
+    assert_eq!(lease_refs(&yard), "");
+}
+
+/// A clean-up deleted a lease ref. Another machine, which had seen its epoch, handed the same epoch out again:
+/// two sessions held it.
+#[test]
+fn an_epoch_that_was_seen_is_not_given_twice() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    assert_eq!(try_claim(&mut a, "T-1").unwrap().epoch, 1);
+    sync_all(&mut b);
+    git(&yard, &["update-ref", "-d", "refs/orch/leases/T-1"]);
+    sync_all(&mut b);
+    let index = b.store.layout.index();
+    drop(b);
+    std::fs::remove_file(index).unwrap();
+    let mut b = yard.queue("b");
+    assert_eq!(try_claim(&mut b, "T-1").unwrap().epoch, 2);
+    let told = holder::heartbeat(&mut a, &id("T-1"), None, None).unwrap_err();
+    assert_eq!(told.kind, Kind::Fenced);
+}
+
+/// Somebody pushed something that is no commit as a lease ref: from then on every fetch of every machine
+/// failed.
+#[test]
+fn rubbish_in_a_lease_ref_blocks_only_its_task() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    let blob = git(&yard, &["hash-object", "-w", "config"]);
+    git(&yard, &["update-ref", "refs/orch/leases/GHOST", &blob]);
+    sync_all(&mut a);
+    try_claim(&mut a, "T-1").unwrap();
+    let notices = a.notices();
+    assert!(notices.iter().any(|notice| notice.contains("GHOST")), "{notices:?}");
+    assert_eq!(try_claim(&mut a, "GHOST").unwrap_err().kind, Kind::Damaged);
+}
+
+/// One ref was declined by the remote. What had been accepted in the same push was not noted, so it counted
+/// as unpublished and was pushed again by every command.
+#[test]
+fn one_declined_ref_holds_up_no_other() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    offline(&mut a, |a| checkpoint(a, "T-1")).unwrap();
+    let hook = yard.remote().join("hooks/update");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(&hook, "#!/bin/sh\ncase $1 in refs/orch/leases/*) exit 1;; esac\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&hook, mode).unwrap();
+    add(&mut a, "T-2", &[]);
+    let waiting: Vec<String> = a.store.unpublished().unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(waiting, ["T-1"]);
+    sync_all(&mut b);
+    assert_eq!(status(&b, "T-2"), Status::Pending);
+}
+
+/// A tree with a directory where a task's file belongs blocks that task, not the queue.
+#[test]
+fn a_directory_in_the_place_of_a_task_blocks_only_that_task() {
+    let (yard, mut a, mut b) = two(&["T-1", "T-2"]);
+    let path = crate::store::layout::tree_path(&id("T-1"));
+    let work = tempfile::tempdir().unwrap();
+    let script = format!(
+        "git clone -q -b orch-state {} {w} && cd {w} && rm {path} && mkdir {path} && echo x > {path}/x && \
+         git add -A && git -c user.name=x -c user.email=x@x commit -qm x && git push -q origin orch-state",
+        yard.remote().display(),
+        w = work.path().join("clone").display()
+    );
+    let made = std::process::Command::new("sh").args(["-c", &script]).status().unwrap();
+    assert!(made.success());
+    sync_all(&mut a);
+    add(&mut a, "T-3", &[]);
+    let _ = crate::usecase::edit::note(&mut a, &id("T-1"), "still here");
+    try_claim(&mut a, "T-2").unwrap();
+    add(&mut a, "T-4", &[]);
+    sync_all(&mut b);
+    assert_eq!((status(&b, "T-3"), status(&b, "T-4")), (Status::Pending, Status::Pending));
+}

@@ -1,0 +1,160 @@
+//! Every session that ever acted on this queue, as the histories of the tasks tell it.
+
+use std::collections::BTreeMap;
+
+use crate::protocol::op::{Action, Op};
+use crate::protocol::task::Task;
+use crate::protocol::time::Timestamp;
+use crate::store::tasks::FileState;
+
+use super::error::Result;
+use super::queue::Queue;
+use super::survey::{self, Progress};
+
+/// A session and what it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its name.
+    pub session: String,
+    /// Its machine.
+    pub machine: String,
+    /// Its first operation, by its own clock.
+    pub first_at: Timestamp,
+    /// Its last operation, or its last heartbeat if that is newer, by its own clock.
+    pub last_at: Timestamp,
+    /// The word for its last operation.
+    pub last_act: &'static str,
+    /// Operations.
+    pub operations: u64,
+    /// Tasks that it holds now.
+    pub held: u64,
+    /// Claims.
+    pub claimed: u64,
+    /// Tasks that it finished.
+    pub done: u64,
+    /// Attempts that it reported as failed.
+    pub failed: u64,
+    /// Attempts that were taken from it because it had vanished.
+    pub lost: u64,
+}
+
+/// Every session that ever acted, the one that acted last first. Reads every task.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn sessions(q: &Queue, progress: Progress<'_>) -> Result<Vec<Session>> {
+    let mut known = Known::default();
+    survey::each(q, progress, &mut |_, state| {
+        if let FileState::Task { task, .. } | FileState::Edited { task } = state {
+            known.task(&task);
+        }
+        Ok(())
+    })?;
+    let mut all: Vec<Session> = known.0.into_values().collect();
+    all.sort_by(|a, b| b.last_at.cmp(&a.last_at).then_with(|| a.session.cmp(&b.session)));
+    Ok(all)
+}
+
+#[derive(Default)]
+struct Known(BTreeMap<(String, String), Session>);
+
+impl Known {
+    fn task(&mut self, task: &Task) {
+        let mut holder: Option<(String, String)> = None;
+        for op in task.history() {
+            let session = self.acted(op);
+            match op.action {
+                Action::Claim { .. } => session.claimed += 1,
+                Action::Done { .. } => session.done += 1,
+                Action::Fail { .. } => session.failed += 1,
+                _ => {}
+            }
+            self.lost(op, holder.as_ref());
+            match op.action {
+                Action::Claim { .. } => holder = Some((op.by.clone(), op.machine.clone())),
+                Action::Checkpoint { .. } => {}
+                _ if op.action.based_on().is_some() => holder = None,
+                _ => {}
+            }
+        }
+        let Some(lease) = task.lease() else { return };
+        if let Some(session) = self.0.get_mut(&(lease.session.clone(), lease.machine.clone())) {
+            session.held += 1;
+            if lease.renewed_at > session.last_at {
+                session.last_at = lease.renewed_at;
+                session.last_act = "heartbeat";
+            }
+        }
+    }
+
+    /// A takeover or a recovery takes the task from whoever held it.
+    fn lost(&mut self, op: &Op, holder: Option<&(String, String)>) {
+        if matches!(op.action, Action::Claim { .. } | Action::Recover { .. })
+            && let Some(session) = holder.and_then(|holder| self.0.get_mut(holder))
+        {
+            session.lost += 1;
+        }
+    }
+
+    fn acted(&mut self, op: &Op) -> &mut Session {
+        let key = (op.by.clone(), op.machine.clone());
+        let session = self.0.entry(key).or_insert_with(|| Session {
+            session: op.by.clone(),
+            machine: op.machine.clone(),
+            first_at: op.at,
+            last_at: op.at,
+            last_act: op.action.verb(),
+            operations: 0,
+            held: 0,
+            claimed: 0,
+            done: 0,
+            failed: 0,
+            lost: 0,
+        });
+        session.operations += 1;
+        session.first_at = session.first_at.min(op.at);
+        if op.at >= session.last_at {
+            session.last_at = op.at;
+            session.last_act = op.action.verb();
+        }
+        session
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::task::Reason;
+    use crate::usecase::holder::{self, Failure};
+    use crate::usecase::testing::{Yard, add, claim, finish, id};
+
+    #[test]
+    fn sessions_are_told_by_what_the_histories_hold() {
+        let yard = Yard::local();
+        let mut q = yard.queue("a");
+        for name in ["A", "B", "C"] {
+            add(&mut q, name, &[]);
+        }
+        q.set_session("worker:1");
+        finish(&mut q, "A");
+        claim(&mut q, "B");
+        claim(&mut q, "C");
+        let how = Failure {
+            notes: "no".to_owned(),
+            reason: Reason::Error,
+            permanent: false,
+            retry_after: None,
+            bundle: None,
+        };
+        holder::fail(&mut q, &id("C"), None, &how).unwrap();
+        let mut heard = Vec::new();
+        let found = sessions(&q, &mut |at, of| heard.push((at, of))).unwrap();
+        assert_eq!(heard, [(0, 3), (3, 3)]);
+        let one = |name: &str| found.iter().find(|s| s.session == name).unwrap();
+        let worker = one("worker:1");
+        assert_eq!((worker.claimed, worker.done, worker.failed, worker.held), (3, 1, 1, 1));
+        assert_eq!((worker.operations, worker.lost, worker.last_act), (5, 0, "fail"));
+        assert_eq!((one("agent:a").operations, one("agent:a").last_act), (3, "add"));
+        assert_eq!(found[0].session, "worker:1");
+    }
+}

@@ -1,0 +1,104 @@
+//! What a worker needs before it may claim: the agent types and the policy, both readable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::environment::PATH;
+use crate::policy::{Policy, Reason, Request, Source, check};
+use crate::protocol::task::ExecStep;
+use crate::usecase::error::{Error, Kind, Result};
+use crate::usecase::queue::Queue;
+use crate::usecase::run::{self, AgentTypes, Choice};
+use crate::world::paths::RealPaths;
+
+/// The files that say how tasks are run, as they were read.
+pub struct Kit {
+    /// Agent types by name.
+    pub agents: AgentTypes,
+    policy: Policy,
+    paths: RealPaths,
+}
+
+impl Kit {
+    /// Reads them. A worker that cannot read its policy claims nothing.
+    ///
+    /// # Errors
+    /// Configuration (78), with file and place.
+    pub fn load(q: &Queue, environment: &BTreeMap<String, String>) -> Result<Kit> {
+        let [shared, own] = run::policies(q)?;
+        let load = |(name, tree): (String, Option<_>)| {
+            let policy = tree.map(|tree| Policy::load(&name, &tree)).transpose();
+            policy.map_err(|error| {
+                Error::new(Kind::Config, "policy", format!("{name}: {error}"))
+                    .hint("mend the file in an editor; nothing is run while the policy cannot be read")
+            })
+        };
+        let shared = load(shared)?.unwrap_or_else(Policy::open);
+        let policy = match load(own)? {
+            Some(own) => Policy::merge(shared, own),
+            None => shared,
+        };
+        let search = environment.get("PATH").map_or(PATH, String::as_str);
+        Ok(Kit { agents: run::agent_types(q)?, policy, paths: RealPaths::new(search) })
+    }
+
+    /// The tasks that can be run with it.
+    #[must_use]
+    pub fn choice(&self) -> Choice {
+        Choice::Runnable(self.agents.keys().cloned().collect::<BTreeSet<_>>())
+    }
+
+    /// Digest of the rules.
+    #[must_use]
+    pub fn policy_digest(&self) -> String {
+        self.policy.digest()
+    }
+
+    /// Judges a command of an exec block, with the variables of every step that runs the same command.
+    ///
+    /// # Errors
+    /// Why it may not run.
+    pub fn judge_step(&self, steps: &[ExecStep], argv: &[String], at: Place<'_>) -> Judged {
+        let same = steps.iter().filter(|step| step.argv == argv);
+        let env: BTreeSet<_> = same.flat_map(|step| &step.env).map(|(n, v)| (n.clone(), v.clone())).collect();
+        self.judge(argv, &env.into_iter().collect::<Vec<_>>(), at, &|_| true)
+    }
+
+    /// Judges the command line of an agent type. Whoever writes `agents.yaml` decides what starts agents, so
+    /// the built-in checks for commands of tasks do not apply; the rules of the policy files do.
+    ///
+    /// # Errors
+    /// Why it may not run.
+    pub fn judge_agent(&self, argv: &[String], at: Place<'_>) -> Judged {
+        self.judge(argv, &[], at, &|reason| !matches!(reason.source, Source::Builtin(_)))
+    }
+
+    fn judge(
+        &self,
+        argv: &[String],
+        env: &[(String, String)],
+        at: Place<'_>,
+        counts: &dyn Fn(&Reason) -> bool,
+    ) -> Judged {
+        let request = Request { argv, env, cwd: at.cwd, workspace: at.workspace, state: Some(at.state) };
+        let mut verdict = check(&self.policy, &self.paths, &request);
+        verdict.reasons.retain(counts);
+        verdict.decision = verdict.reasons.first().map(|reason| reason.decision).unwrap_or_default();
+        let verdict = verdict.unattended();
+        if verdict.allowed() { Ok(()) } else { Err(verdict.message()) }
+    }
+}
+
+/// Why a command may not run, if so.
+pub type Judged = std::result::Result<(), String>;
+
+/// Where a command is to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Its directory.
+    pub cwd: &'a Path,
+    /// The workspace.
+    pub workspace: &'a Path,
+    /// The state directory.
+    pub state: &'a Path,
+}

@@ -1,0 +1,118 @@
+//! Heartbeats in a thread of their own, with a queue of their own: a slow remote holds nothing up.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use super::attempt::StopReason;
+use super::engine::Shared;
+use super::holding::{Ask, Heard, Pulse};
+use crate::protocol::id::TaskId;
+use crate::protocol::task::Status;
+use crate::usecase::error::{Error, Kind};
+use crate::usecase::queue::Queue;
+use crate::usecase::{holder, read, run};
+
+/// The two ends of the thread. It ends when this is dropped, after the heartbeat that is under way.
+pub struct Threaded {
+    ask: Sender<Ask>,
+    heard: Receiver<Heard>,
+}
+
+/// Which claim is renewed.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The task.
+    pub id: TaskId,
+    /// Fencing token.
+    pub epoch: u64,
+    /// Whose claim.
+    pub session: String,
+}
+
+/// Starts the thread. The queue is opened with the first question: most short attempts ask none.
+#[must_use]
+pub fn start(shared: Arc<Shared>, claim: Claim) -> Threaded {
+    let (ask, asked) = channel::<Ask>();
+    let (tell, heard) = channel::<Heard>();
+    thread::spawn(move || {
+        let mut queue = None;
+        for ask in asked {
+            if tell.send(serve(&shared, &mut queue, &claim, ask)).is_err() {
+                return;
+            }
+        }
+    });
+    Threaded { ask, heard }
+}
+
+impl Pulse for Threaded {
+    fn ask(&mut self, ask: Ask) {
+        // If the thread has gone no answer will come, and the deadline ends the attempt.
+        let _ = self.ask.send(ask);
+    }
+
+    fn answer(&mut self) -> Option<Heard> {
+        self.heard.try_recv().ok()
+    }
+}
+
+fn serve(shared: &Shared, queue: &mut Option<Queue>, claim: &Claim, ask: Ask) -> Heard {
+    let q = match queue {
+        Some(q) => q,
+        None => match shared.open(&claim.session) {
+            Ok(opened) => queue.insert(opened),
+            Err(error) => return unheard(shared, claim, &error),
+        },
+    };
+    let heard = match ask {
+        Ask::Look if !run::moved(q, &claim.id, claim.epoch) => lasts(q, claim),
+        Ask::Look | Ask::Beat => beat(q, claim),
+    };
+    for notice in q.notices() {
+        shared.say(notice);
+    }
+    heard.unwrap_or_else(|error| unheard(shared, claim, &error))
+}
+
+fn unheard(shared: &Shared, claim: &Claim, error: &Error) -> Heard {
+    shared.say(format!("{}: no heartbeat: {error}", claim.id));
+    Heard::Nothing
+}
+
+/// Renews the lease and says what that means for whoever runs the task.
+///
+/// # Errors
+/// What tells nothing about the lease.
+pub fn beat(q: &mut Queue, claim: &Claim) -> Result<Heard, Error> {
+    match holder::heartbeat(q, &claim.id, Some(claim.epoch), None) {
+        Ok(beat) if beat.published => lasts(q, claim),
+        Ok(_) => Ok(Heard::Nothing),
+        Err(error) => match (error.kind, error.code) {
+            (Kind::Fenced, "cancelled") => Ok(Heard::Lost(StopReason::Cancelled)),
+            (Kind::Fenced | Kind::NotFound, _) | (Kind::Conflict, "not_holder") => {
+                Ok(Heard::Lost(StopReason::LeaseLost))
+            }
+            (Kind::Conflict, "conflict") => Ok(ended_by_itself(q, claim)),
+            _ => Err(error),
+        },
+    }
+}
+
+/// The session ended its claim itself. An agent may finish its task so and go on a little; but where a person
+/// who goes by the same name has cancelled it, it has to stop.
+fn ended_by_itself(q: &mut Queue, claim: &Claim) -> Heard {
+    match read::show(q, &claim.id).map(|task| task.status()) {
+        Ok(Status::Cancelled) => Heard::Lost(StopReason::Cancelled),
+        _ => Heard::Over,
+    }
+}
+
+/// Until when the claim lasts by what was accepted.
+///
+/// # Errors
+/// The task cannot be read.
+pub fn lasts(q: &Queue, claim: &Claim) -> Result<Heard, Error> {
+    let now = q.world().clock.boottime();
+    Ok(Heard::Lasts(now + run::time_left(q, &claim.id, claim.epoch)?))
+}

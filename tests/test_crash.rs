@@ -1,0 +1,172 @@
+//! `kill -9` at every kind of moment: the next command works, and each operation is done or not done.
+
+use std::process::Command;
+
+use crate::rig::{Machine, Run, TestEnv};
+
+/// Calls at which a kill may leave something half done.
+const CALLS: &str = "openat,write,pwrite64,rename,renameat,renameat2,linkat,link,unlink,unlinkat,mkdir,mkdirat,fsync,fdatasync,syncfs,flock";
+
+/// The same command under strace, killed at the n-th of these calls. `None` if strace is missing.
+fn killed_at(machine: &Machine, n: usize, args: &[&str]) -> Option<Command> {
+    let strace = std::path::Path::new("/usr/bin/strace");
+    if !strace.is_file() {
+        assert!(std::env::var_os("CI").is_none(), "install strace: without it crashes are not tested");
+        eprintln!("skipped: no strace");
+        return None;
+    }
+    let plain = machine.command(args.iter().copied());
+    let mut command = machine.env.command(strace);
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={CALLS}")]);
+    command.args(["-e", &format!("inject={CALLS}:signal=SIGKILL:when={n}")]);
+    command.arg(plain.get_program()).args(plain.get_args()).current_dir(machine.dir());
+    for (name, value) in plain.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    Some(command)
+}
+
+/// Kills a command at its n-th call for a growing n until it survives; after each kill `check` looks at what
+/// is left. `fresh` makes a new machine for each kill.
+fn at_every_call(fresh: impl Fn(usize) -> Machine, args: &[&str], check: impl Fn(&Machine, bool)) {
+    let (mut n, mut kills, mut wrong) = (1, 0, Vec::new());
+    loop {
+        let machine = fresh(n);
+        let Some(mut command) = killed_at(&machine, n, args) else { return };
+        let run = Run::of(&mut command);
+        let survived = run.code != 137;
+        kills += usize::from(!survived);
+        let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            assert!(!survived || run.code == 0, "{run}");
+            check(&machine, survived);
+            machine.verify();
+        }));
+        if let Err(why) = judged {
+            let why = why.downcast_ref::<String>().cloned().unwrap_or_default();
+            wrong.push(format!("killed at call {n}: {why}"));
+        }
+        std::fs::remove_dir_all(machine.dir()).expect("ours");
+        if survived {
+            break;
+        }
+        // Every second call: half the time, and no phase of a command is only one call long.
+        n += 2;
+    }
+    assert!(wrong.is_empty(), "{} of {kills} kills left trouble:\n{}", wrong.len(), wrong.join("\n\n"));
+    assert!(kills > 3, "only {kills} kills happened");
+}
+
+fn prepared(remote: bool) -> (TestEnv, Machine) {
+    let env = TestEnv::new();
+    let a = if remote { env.joined("a", &env.remote()) } else { env.local("a") };
+    a.add("T-1");
+    (env, a)
+}
+
+#[test]
+fn add_is_done_or_not_done() {
+    let (_env, a) = prepared(false);
+    at_every_call(
+        |n| a.copy(&format!("n{n}")),
+        &["add", "--id", "T-2", "--title", "t"],
+        |machine, survived| {
+            let listed = machine.json(["list"]).as_array().map(Vec::len);
+            assert!(listed == Some(2) || (!survived && listed == Some(1)), "{listed:?}");
+            let again = machine.orch(["add", "--id", "T-2", "--title", "t"]);
+            assert!(again.code == 0 || again.code == 4, "{again}");
+            machine.orch(["claim", "T-2"]).ok();
+        },
+    );
+}
+
+#[test]
+fn a_local_claim_is_done_or_not_done() {
+    let (_env, a) = prepared(false);
+    at_every_call(
+        |n| a.copy(&format!("n{n}")),
+        &["claim", "T-1"],
+        |machine, survived| {
+            let status = machine.status("T-1");
+            assert!(status == "in_progress" || (!survived && status == "pending"), "{status}");
+            assert_eq!(machine.json(["claim", "T-1"])["epoch"], 1, "the session itself may go on at once");
+        },
+    );
+}
+
+#[test]
+fn a_local_finish_is_done_or_not_done() {
+    let (_env, a) = prepared(false);
+    a.orch(["claim", "T-1"]).ok();
+    at_every_call(
+        |n| a.copy(&format!("n{n}")),
+        &["done", "T-1", "--notes", "n"],
+        |machine, survived| {
+            let status = machine.status("T-1");
+            assert!(status == "done" || (!survived && status == "in_progress"), "{status}");
+            machine.orch(["done", "T-1", "--notes", "n"]).ok();
+            assert_eq!(machine.status("T-1"), "done");
+        },
+    );
+}
+
+#[test]
+fn init_can_be_repeated() {
+    let env = TestEnv::new();
+    at_every_call(
+        |n| env.machine(&format!("n{n}")),
+        &["init"],
+        |machine, _| {
+            machine.orch(["init"]).ok();
+            machine.add("T-1");
+            machine.orch(["claim", "T-1"]).ok();
+        },
+    );
+}
+
+/// With a remote the kill may hit between the push and the knowledge of it; the remote decides.
+#[test]
+fn a_shared_claim_and_finish_are_done_or_not_done() {
+    let env = TestEnv::new();
+    let mut n = 2;
+    let mut kills = 0;
+    loop {
+        let remote = env.remote();
+        let a = env.joined(&format!("a{n}"), &remote);
+        let b = env.joined(&format!("b{n}"), &remote);
+        a.add("T-1");
+        b.orch(["sync"]).ok();
+        let Some(mut command) = killed_at(&a, n, &["claim", "T-1"]) else { return };
+        let run = Run::of(&mut command);
+        kills += usize::from(run.code == 137);
+        // Whoever asks first is told the truth: a's claim stands, or b gets the task.
+        let other = b.orch(["claim", "T-1"]);
+        assert!(other.code == 0 || other.code == 4, "{other}");
+        let again = a.orch(["claim", "T-1"]);
+        assert_eq!(again.code, if other.code == 0 { 4 } else { 0 }, "{run}\n{other}\n{again}");
+        let winner = if other.code == 0 { &b } else { &a };
+        assert_eq!(
+            winner.show("T-1")["epoch"],
+            1,
+            "n = {n}, the file of the winner lags behind\n{run}\n{other}\n{again}"
+        );
+        if let Some(mut command) = killed_at(winner, n, &["done", "T-1", "--notes", "n"]) {
+            // It may be killed or not; what counts is what comes after.
+            let _ = Run::of(&mut command);
+        }
+        winner.orch(["done", "T-1", "--notes", "n"]).ok();
+        for machine in [&a, &b, &a] {
+            machine.orch(["sync"]).ok();
+        }
+        assert_eq!(a.status("T-1"), "done");
+        assert_eq!(a.task_files(), b.task_files());
+        a.verify();
+        b.verify();
+        if run.code != 137 {
+            break;
+        }
+        n += 9;
+    }
+    assert!(kills > 3, "only {kills} kills happened");
+}

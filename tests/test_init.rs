@@ -1,0 +1,162 @@
+//! `orch init`: a queue of its own, and what it leaves alone.
+
+use crate::rig::{Kind, Remote, Route, TestEnv};
+use crate::snapshot;
+
+#[test]
+fn a_new_queue_has_its_files_and_says_where_it_is() {
+    let env = TestEnv::new();
+    let machine = env.machine("a");
+    let run = machine.orch(["init"]);
+    run.ok();
+    snapshot!(env, run);
+    for file in
+        ["orch.yaml", "agents.yaml", "workflow.yaml", "policy.yaml", ".gitattributes", ".git/orch/machine"]
+    {
+        assert!(machine.state(file).is_file(), "{file} is missing");
+    }
+    let attributes = std::fs::read_to_string(machine.state(".gitattributes")).expect("it is there");
+    assert_eq!(attributes, "* -merge -text\n");
+}
+
+#[test]
+fn initialising_again_changes_nothing() {
+    let env = TestEnv::new();
+    let machine = env.machine("a");
+    assert_eq!(machine.json(["init"])["created"], true);
+    let id = || std::fs::read(machine.state(".git/orch/machine")).expect("it is there");
+    let before = id();
+    machine.add("T-1");
+    let settings = std::fs::read(machine.state("orch.yaml")).expect("it is there");
+    let again = machine.json(["init"]);
+    assert_eq!((&again["created"], id()), (&false.into(), before));
+    assert_eq!(std::fs::read(machine.state("orch.yaml")).expect("it is there"), settings);
+    assert_eq!(machine.status("T-1"), "pending");
+}
+
+#[test]
+fn git_reads_the_state_repository_and_refuses_to_change_it() {
+    let env = TestEnv::new();
+    let machine = env.local("a");
+    machine.add("T-1");
+    machine.git(&["log", "--oneline"]).ok().prints("T-1");
+    let files = machine.task_files();
+    for args in
+        [&["add", "."][..], &["commit", "-am", "x"], &["stash", "-u"], &["clean", "-fdx"], &["checkout", "."]]
+    {
+        let run = machine.git(args);
+        assert_ne!(run.code, 0, "{run}");
+    }
+    assert_eq!(machine.task_files(), files);
+    machine.verify();
+}
+
+/// The user's code, its index, branch, refs and hooks are never touched.
+#[test]
+fn a_code_repository_lends_its_origin_and_stays_as_it_was() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let machine = env.machine("code");
+    let code = machine.dir();
+    let git = |args: &[&str]| env.git(code, args).ok().stdout.clone();
+    git(&["init", "--quiet"]);
+    git(&["commit", "--quiet", "--allow-empty", "-m", "code"]);
+    git(&["remote", "add", "origin", remote.url()]);
+    std::fs::write(code.join("main.c"), "int main;\n").expect("a new file");
+    git(&["add", "main.c"]);
+    let seen = || {
+        (
+            git(&["status", "--porcelain"]),
+            git(&["for-each-ref"]),
+            git(&["ls-files", "--stage"]),
+            git(&["config", "--list", "--local"]),
+        )
+    };
+    let before = seen();
+    let told = machine.json(["init"]);
+    assert_eq!(told["remote"], remote.url());
+    machine.add("T-1");
+    machine.orch(["sync"]).ok();
+    assert_eq!(seen(), before);
+    let exclude = std::fs::read_to_string(code.join(".git/info/exclude")).expect("it is there");
+    assert!(exclude.lines().any(|line| line == "/state/"), "{exclude}");
+    // A folder further down finds the queue too.
+    std::fs::create_dir(code.join("deep")).expect("a new folder");
+    let mut deep = machine.command(["show", "T-1"]);
+    crate::rig::Run::of(deep.current_dir(code.join("deep"))).ok();
+}
+
+#[test]
+fn a_missing_remote_is_bad_configuration_and_an_unreachable_one_may_come_back() {
+    let env = TestEnv::new();
+    let gone = env.path("remotes/nowhere.git").display().to_string();
+    let missing = env.machine("a").try_json(["init", "--remote", &gone]);
+    assert_eq!(missing.exits(78).error()["retryable"], false);
+
+    let remote = Remote::proxied(&env);
+    remote.proxy().set(Route::Drop);
+    let unreachable = env.machine("b").try_json(["init", "--remote", remote.url()]);
+    assert_eq!(unreachable.exits(75).error()["retryable"], true);
+    remote.proxy().set(Route::Pass);
+    // The same folder works once the remote is back.
+    let b = env.path("b");
+    let again = crate::rig::Run::of(env.command(env!("CARGO_BIN_EXE_orch")).current_dir(b).args([
+        "init",
+        "--remote",
+        remote.url(),
+    ]));
+    again.ok();
+}
+
+#[test]
+fn wrong_credentials_are_told_apart_from_a_missing_repository() {
+    let env = TestEnv::new();
+    let remote = env.try_remote(Kind::HttpAuth).expect("HTTP needs nothing");
+    std::fs::write(env.path("home/.gitconfig"), "").expect("ours");
+    let refused = env.machine("a").try_json(["init", "--remote", remote.url()]);
+    let error = refused.exits(75).error();
+    assert!(
+        error["code"].as_str().is_some_and(|code| code.contains("auth") || code.contains("cred")),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn a_host_that_refuses_custom_refs_gets_branches_for_leases() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    remote.hook("update", "case $1 in refs/heads/*) exit 0;; esac; echo only branches here >&2; exit 1");
+    let a = env.joined("a", &remote);
+    a.add("T-1");
+    a.orch(["claim", "T-1"]).ok();
+    assert_eq!(remote.lease_refs(), ["refs/heads/orch-leases/T-1"]);
+    let b = env.joined("b", &remote);
+    b.orch(["claim", "T-1"]).exits(4);
+    a.orch(["done", "T-1", "--notes", "n"]).ok();
+    b.orch(["sync"]).ok();
+    assert_eq!(b.status("T-1"), "done");
+}
+
+#[test]
+fn a_host_that_refuses_everything_is_shown_with_its_remedy() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    remote.hook("pre-receive", "echo the ruleset says no >&2; exit 1");
+    let refused = env.machine("a").try_json(["init", "--remote", remote.url()]);
+    let error = refused.exits(5).error();
+    assert!(error["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{error:#}");
+}
+
+#[test]
+fn a_second_machine_takes_over_what_is_there() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let a = env.joined("a", &remote);
+    a.add("T-1");
+    a.orch(["sync"]).ok();
+    let b = env.joined("b", &remote);
+    assert_eq!(b.task_files(), a.task_files());
+    let id =
+        |m: &crate::rig::Machine| std::fs::read_to_string(m.state(".git/orch/machine")).expect("it is there");
+    assert_ne!(id(&a), id(&b), "a machine is a state directory");
+}

@@ -1,0 +1,360 @@
+//! Workers with real commands: how attempts end, what is left after a kill, and who may run what.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::rig::process::Running;
+use crate::rig::{Machine, TestEnv, until};
+
+/// A script of the workspace: exec blocks may run those.
+fn script(machine: &Machine, name: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = machine.dir().join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a new file");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("our file");
+}
+
+fn add(machine: &Machine, id: &str, argv: &[&str]) {
+    let words = ["add", "--id", id, "--title", id, "--"];
+    machine.orch(words.iter().chain(argv)).ok();
+}
+
+/// A script that notes its process and that of a descendant which has left its group, and waits.
+fn add_stubborn(machine: &Machine, id: &str) {
+    script(machine, "stubborn", "setsid sleep 1000 &\necho $! > escaped\necho $$ > leader\nwait");
+    add(machine, id, &["./stubborn"]);
+}
+
+fn pid_in(machine: &Machine, file: &str) -> Option<u32> {
+    std::fs::read_to_string(machine.dir().join(file)).ok()?.trim().parse().ok()
+}
+
+fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+/// Waits for both processes of [`add_stubborn`].
+fn stubborn_runs(machine: &Machine) -> [u32; 2] {
+    until("the script runs", || Some([pid_in(machine, "leader")?, pid_in(machine, "escaped")?]))
+}
+
+fn none_lives(pids: [u32; 2]) {
+    until("the tree is gone", || (!pids.iter().any(|pid| lives(*pid))).then_some(()));
+}
+
+fn work(machine: &Machine, args: &[&str]) -> Command {
+    let mut command = machine.command(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn term(running: &Running) {
+    let kill = Command::new("kill").args(["-TERM", &running.pid().to_string()]).status();
+    assert!(kill.expect("kill is installed").success());
+}
+
+fn exit_code(running: &mut Running) -> i32 {
+    let status = until("the worker ends", || running.ended());
+    status.code().expect("it ends by itself")
+}
+
+#[test]
+fn every_way_to_end_has_its_reason_and_its_exit_code() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    let rows: [(&str, Value, i32, &str, &str); 5] = [
+        ("OK", json!([{"argv": ["true"]}]), 0, "success", "done"),
+        ("NO", json!([{"argv": ["false"]}]), 1, "error", "pending"),
+        ("LATE", json!([{"argv": ["sleep", "1000"], "timeout": "300ms"}]), 1, "timeout", "pending"),
+        ("SHELL", json!([{"argv": ["true"]}, {"argv": ["sh", "-c", "true"]}]), 1, "policy_blocked", "failed"),
+        ("GONE", json!([{"argv": ["no-such-program-anywhere"]}]), 1, "spawn_failed", "pending"),
+    ];
+    for (id, exec, code, reason, status) in rows {
+        let file = machine.dir().join("task.json");
+        let task = json!({"format": 1, "id": id, "title": id, "run": {"exec": exec}});
+        std::fs::write(&file, task.to_string()).expect("a new file");
+        machine.orch(["add", "--file", "task.json"]).ok();
+        let run = machine.try_json(["work", "--once"]);
+        run.exits(code);
+        let attempt = run.data()["attempts"][0].clone();
+        assert_eq!((&attempt["task"], &attempt["reason"]), (&json!(id), &json!(reason)), "{run}");
+        assert_eq!(attempt["outcome"], json!(status), "{run}");
+        let task = machine.show(id);
+        assert_eq!(task["status"], json!(status));
+        assert_eq!(task["result"]["reason"], json!(reason), "{task}");
+        let manifest = machine.state(attempt["bundle"].as_str().expect("a path")).join("manifest.json");
+        assert!(manifest.is_file(), "{}", manifest.display());
+        // What policy refuses is not tried again; what could not start has cost no attempt.
+        assert_eq!(task["attempt"], json!(i32::from(reason != "spawn_failed")), "{task}");
+    }
+    machine.orch(["work", "--once"]).exits(6);
+    machine.verify();
+}
+
+#[test]
+fn a_worker_leaves_tasks_alone_that_it_cannot_run() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    machine.add("BY-HAND");
+    machine.orch(["add", "--id", "UNKNOWN", "--title", "t", "--agent", "nobody"]).ok();
+    machine.orch(["work", "--once"]).exits(6);
+    machine.orch(["work", "--until-idle"]).exits(0);
+    assert_eq!([machine.status("BY-HAND"), machine.status("UNKNOWN")], ["pending", "pending"]);
+}
+
+#[test]
+fn a_cancelled_task_takes_its_processes_with_it() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    add_stubborn(&machine, "T-1");
+    let mut worker = Running::start(&mut work(&machine, &["work", "--once"]));
+    let pids = stubborn_runs(&machine);
+    machine.orch(["cancel", "T-1", "--notes", "not needed"]).ok();
+    assert_eq!(exit_code(&mut worker), 1);
+    none_lives(pids);
+    assert_eq!(machine.status("T-1"), "cancelled");
+    machine.verify();
+}
+
+#[test]
+fn after_kill_9_no_child_is_left_and_the_task_is_recovered_at_once() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    add_stubborn(&machine, "T-1");
+    let mut worker = Running::start(&mut work(&machine, &["work", "--once"]));
+    let pids = stubborn_runs(&machine);
+    machine.orch(["note", "T-1", "--text", "mind the gap"]).ok();
+    worker.kill();
+    none_lives(pids);
+    let watched = machine.json(["watchdog", "--once"]);
+    assert_eq!(watched["recovered"][0]["id"], json!("T-1"), "{watched}");
+    let task = machine.show("T-1");
+    assert_eq!((&task["status"], &task["attempt"]), (&json!("pending"), &json!(1)));
+    machine.verify();
+}
+
+#[test]
+fn another_worker_takes_over_what_a_dead_one_left_also_under_its_name() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    add_stubborn(&machine, "T-1");
+    let mut worker = Running::start(&mut work(&machine, &["work", "--once"]));
+    stubborn_runs(&machine);
+    worker.kill();
+    script(&machine, "stubborn", "exit 0");
+    let run = machine.try_json(["work", "--once"]);
+    run.exits(0);
+    assert_eq!(run.data()["attempts"][0]["epoch"], json!(2), "{run}");
+    assert_eq!(machine.status("T-1"), "done");
+    machine.verify();
+}
+
+#[test]
+fn sigterm_gives_back_what_does_not_end_in_time_and_costs_no_attempt() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    add_stubborn(&machine, "T-1");
+    let mut worker = Running::start(&mut work(&machine, &["work", "--drain-time", "200ms"]));
+    let pids = stubborn_runs(&machine);
+    term(&worker);
+    assert_eq!(exit_code(&mut worker), 0);
+    none_lives(pids);
+    let task = machine.show("T-1");
+    assert_eq!((&task["status"], &task["attempt"]), (&json!("pending"), &json!(0)), "{task}");
+    let release = task["history"].as_array().and_then(|ops| ops.last()).cloned().unwrap_or_default();
+    assert_eq!((&release["do"], &release["reason"]), (&json!("release"), &json!("shutdown")), "{release}");
+}
+
+#[test]
+fn a_drained_worker_finishes_what_it_has_and_takes_nothing_more() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    script(&machine, "gate", "echo $$ > leader\nwhile [ ! -e open ]; do sleep 0.05; done");
+    add(&machine, "T-1", &["./gate"]);
+    add(&machine, "T-2", &["true"]);
+    let mut worker = Running::start(&mut work(&machine, &["up"]));
+    until("the script runs", || pid_in(&machine, "leader"));
+    let asked = machine.json(["drain"]);
+    assert_eq!(asked["attempts"][0]["task"], json!("T-1"), "{asked}");
+    // Longer than the worker needs to see the request; it must not end before its attempt has.
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    assert!(worker.ended().is_none());
+    std::fs::write(machine.dir().join("open"), "").expect("a new file");
+    assert_eq!(exit_code(&mut worker), 0);
+    assert_eq!([machine.status("T-1"), machine.status("T-2")], ["done", "pending"]);
+    // Whoever starts later was not meant.
+    machine.orch(["work", "--once"]).ok();
+    assert_eq!(machine.status("T-2"), "done");
+}
+
+#[test]
+fn a_worker_that_waits_takes_what_is_added() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    let mut worker = Running::start(&mut work(&machine, &["up", "--slots", "3"]));
+    for id in ["T-1", "T-2", "T-3"] {
+        add(&machine, id, &["true"]);
+        until("the task is done", || (machine.status(id) == "done").then_some(()));
+    }
+    term(&worker);
+    assert_eq!(exit_code(&mut worker), 0);
+}
+
+/// An agent that fails the first time and keeps its prompts.
+fn agent(machine: &Machine) {
+    script(machine, "agent", "cat > prompt-$ORCH_ATTEMPT.md\necho said so\n[ \"$ORCH_ATTEMPT\" -gt 1 ]");
+    let types = "format: 1\nagents:\n  coding: {argv: [./agent], expect: output}\n";
+    std::fs::write(machine.state("agents.yaml"), types).expect("our file");
+}
+
+#[test]
+fn the_next_attempt_gets_the_context_of_those_before() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    agent(&machine);
+    let file = json!({"format": 1, "id": "T-1", "title": "Mend it", "description": "All of it.",
+        "success_criteria": ["tests pass"], "retry": {"backoff": ["1ms"]}, "run": {"agent": "coding"}});
+    std::fs::write(machine.dir().join("t.json"), file.to_string()).expect("a new file");
+    machine.orch(["add", "--file", "t.json"]).ok();
+    machine.orch(["work", "--once"]).exits(1);
+    machine.orch(["note", "T-1", "--text", "look at the logs"]).ok();
+    machine.orch(["work", "--once"]).exits(0);
+    let prompt =
+        |n: u32| std::fs::read_to_string(machine.dir().join(format!("prompt-{n}.md"))).expect("kept");
+    assert!(prompt(1).contains("Mend it") && !prompt(1).contains("Earlier attempts"), "{}", prompt(1));
+    for part in ["All of it.", "tests pass", "look at the logs", "exit code 1", "runs/T-1/1", "attempt 2"] {
+        assert!(prompt(2).contains(part), "{part} is missing in\n{}", prompt(2));
+    }
+    let kept = std::fs::read_to_string(machine.state("runs/T-1/2/prompt.md")).expect("kept in the bundle");
+    assert_eq!(kept, prompt(2));
+}
+
+#[test]
+fn a_broken_agents_file_stops_workers_and_names_the_place() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    add(&machine, "T-1", &["true"]);
+    std::fs::write(machine.state("agents.yaml"), "format: 1\nagents:\n  a: {agrv: [x]}\n").expect("our file");
+    let run = machine.orch(["work", "--once"]);
+    run.exits(78).says("agents.yaml:3:").says("argv");
+    assert_eq!(machine.status("T-1"), "pending");
+}
+
+fn set(machine: &Machine, yaml: &str) {
+    let path = machine.state("orch.yaml");
+    std::fs::write(&path, yaml).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+}
+
+const SHORT_LEASE: &str =
+    "format: 1\nlease: {ttl: 3s, grace: 1s}\nretry: {backoff: [1ms]}\nsync: {timeout: 2s}\n";
+
+#[test]
+fn workers_of_two_machines_run_each_task_once() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    let log = env.path("log");
+    for machine in [&a, &b] {
+        script(machine, "note", &format!("echo $ORCH_TASK >> {}", log.display()));
+    }
+    let ids: Vec<String> = (0..6).map(|n| format!("T-{n}")).collect();
+    for id in &ids {
+        add(&a, id, &["./note"]);
+    }
+    let mut workers = [&a, &b].map(|machine| Running::start(&mut work(machine, &["work", "--until-idle"])));
+    for worker in &mut workers {
+        assert_eq!(exit_code(worker), 0);
+    }
+    let mut ran: Vec<String> =
+        std::fs::read_to_string(&log).expect("they ran").lines().map(str::to_owned).collect();
+    ran.sort();
+    assert_eq!(ran, ids);
+    a.orch(["sync"]).ok();
+    assert!(ids.iter().all(|id| a.status(id) == "done"));
+}
+
+#[test]
+fn heartbeats_keep_a_task_longer_than_its_lease() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    for machine in [&a, &b] {
+        set(machine, SHORT_LEASE);
+    }
+    add(&a, "T-1", &["sleep", "7"]);
+    let mut worker = Running::start(&mut work(&a, &["work", "--once"]));
+    until("b sees it in progress", || {
+        b.orch(["sync"]).ok();
+        (b.try_json(["show", "T-1"]).code == 0 && b.status("T-1") == "in_progress").then_some(())
+    });
+    while worker.ended().is_none() {
+        let watched = b.json(["watchdog", "--once"]);
+        assert_eq!(watched["recovered"], json!([]), "{watched}");
+    }
+    assert_eq!(exit_code(&mut worker), 0);
+    b.orch(["sync"]).ok();
+    let task = b.show("T-1");
+    assert_eq!((&task["status"], &task["epoch"]), (&json!("done"), &json!(1)), "{task}");
+}
+
+#[test]
+fn a_worker_that_loses_the_remote_kills_its_tree_before_the_lease_is_over() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    for machine in [&a, &b] {
+        set(machine, SHORT_LEASE);
+    }
+    add_stubborn(&a, "T-1");
+    let mut worker = Running::start(&mut work(&a, &["work", "--once"]));
+    let pids = stubborn_runs(&a);
+    remote.go_away();
+    none_lives(pids);
+    assert_eq!(exit_code(&mut worker), 1);
+    remote.come_back();
+    let recovered = until("b has waited for long enough", || {
+        let watched = b.json(["watchdog", "--once"]);
+        watched["recovered"].as_array().is_some_and(|list| !list.is_empty()).then_some(watched)
+    });
+    assert_eq!(recovered["recovered"][0]["to"], json!("pending"), "{recovered}");
+    a.orch(["sync"]).ok();
+    let dos: Vec<String> = a.show("T-1")["history"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|op| op["do"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(dos, ["add", "claim", "recover"], "a fenced worker writes nothing");
+}
+
+#[test]
+fn a_workspace_that_is_named_is_where_commands_run() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    let elsewhere = env.path("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a new folder");
+    add(&machine, "T-1", &["touch", "here"]);
+    let named = elsewhere.to_string_lossy().into_owned();
+    machine.orch(["work", "--once", "--workspace", &named]).ok();
+    assert!(Path::new(&elsewhere).join("here").is_file());
+}
+
+#[test]
+fn an_agent_may_end_its_task_itself() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    let orch = env!("CARGO_BIN_EXE_orch");
+    script(&machine, "finish", &format!("{orch} done $ORCH_TASK --notes 'all of it'"));
+    script(&machine, "give-up", &format!("{orch} block $ORCH_TASK --notes 'a person has to look'"));
+    add(&machine, "T-1", &["./finish"]);
+    add(&machine, "T-2", &["./give-up"]);
+    for (id, status) in [("T-1", "done"), ("T-2", "blocked")] {
+        let run = machine.try_json(["work", "--once"]);
+        assert_eq!(run.data()["attempts"][0]["outcome"], json!(status), "{run}");
+        assert_eq!(machine.status(id), status);
+    }
+    machine.verify();
+}
