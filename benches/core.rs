@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to say")]
 
+#[expect(dead_code, reason = "each bench uses a part")]
 mod support;
 
 use std::path::Path;
@@ -20,6 +21,8 @@ use orch::usecase::read::{self, Filter};
 use orch::world::disk::RealDisk;
 use orch::world::{NewCommit, Objects, RefUpdate, Remote};
 use support::Times;
+
+type Act<'a> = &'a dyn Fn(&mut Queue, usize);
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -75,16 +78,17 @@ fn transitions(criterion: &mut Criterion, shared: bool) {
     let mut group = criterion.benchmark_group(if shared { "over a remote" } else { "local" });
     let terms = Terms::default();
     let how = Finish { notes: "ok".to_owned(), ..Finish::default() };
-    type Act<'a> = &'a mut dyn FnMut(&mut Queue, usize);
-    let acts: [(&str, Act<'_>, Act<'_>); 3] = [
-        ("claim", &mut |_, _| {}, &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap())),
-        ("heartbeat", &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap()), &mut |q, n| {
-            let _ = holder::heartbeat(q, &support::id(n), None, None).unwrap();
-        }),
-        ("done", &mut |q, n| drop(claim::claim(q, &support::id(n), &terms).unwrap()), &mut |q, n| {
-            drop(holder::done(q, &support::id(n), None, &how).unwrap());
-        }),
-    ];
+    let claim = |q: &mut Queue, n: usize| {
+        claim::claim(q, &support::id(n), &terms).unwrap();
+    };
+    let heartbeat = |q: &mut Queue, n: usize| {
+        holder::heartbeat(q, &support::id(n), None, None).unwrap();
+    };
+    let done = |q: &mut Queue, n: usize| {
+        holder::done(q, &support::id(n), None, &how).unwrap();
+    };
+    let acts: [(&str, Act<'_>, Act<'_>); 3] =
+        [("claim", &|_, _| {}, &claim), ("heartbeat", &claim, &heartbeat), ("done", &claim, &done)];
     let most = if shared { 400 } else { 4_000 };
     for (name, before, act) in acts {
         group.sample_size(10).bench_function(name, |b| {

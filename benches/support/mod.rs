@@ -1,9 +1,6 @@
 //! Queues to measure with, and how figures are shown. Everything lies below one temporary folder, next to the
 //! target directory unless `TMPDIR` says otherwise: a figure about durability needs a real disk.
 
-#![allow(dead_code, reason = "each bench uses a part")]
-#![allow(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to say")]
-
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,12 @@
-//! Many files at once: reading them, judging them without the disk, and telling the index about those that
-//! are plainly in order. Whatever is not is left to be looked at one by one, under the lock of its task.
+//! Many files at once: writing them together, reading them, judging them without the disk, and telling the
+//! index about those that are plainly in order. Whatever is not is left to be looked at one by one, under the
+//! lock of its task.
+
+use std::time::Duration;
 
 use crate::protocol::id::TaskId;
 use crate::protocol::invariant;
+use crate::protocol::task::Task;
 use crate::world::{Oid, Stat, World};
 
 use super::atomic;
@@ -10,6 +14,7 @@ use super::codec;
 use super::error::StoreError;
 use super::index::Row;
 use super::seal::Seal;
+use super::task_lock::{self, TaskLock};
 use super::tasks::{Publish, Store, row};
 
 /// A file as it was read.
@@ -44,6 +49,44 @@ pub fn judge(files: Vec<(Raw, Publish)>) -> (Vec<Fit>, Vec<TaskId>) {
 }
 
 impl Store {
+    /// Takes the locks of several tasks, in one order for all processes.
+    ///
+    /// # Errors
+    /// As [`Store::lock_task`]; none is held then.
+    pub fn lock_tasks(
+        &self,
+        world: &World,
+        ids: &[TaskId],
+        wait: Duration,
+    ) -> Result<Vec<TaskLock>, StoreError> {
+        Ok(task_lock::lock_tasks(&*world.disk, &self.layout, ids, wait)?)
+    }
+
+    /// Replaces many task files durably with one sync of the file system.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_many(&self, world: &World, tasks: &[(Task, Publish)]) -> Result<(), StoreError> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        let files: Vec<_> =
+            tasks.iter().map(|(task, _)| (self.layout.task(task.id()), codec::encode(task))).collect();
+        if let Some(((task, _), _)) = tasks.iter().zip(&files).find(|(_, (_, bytes))| !codec::fits(bytes)) {
+            return Err(StoreError::TooLarge { id: task.id().to_string(), limit: codec::FILE_MAX as u64 });
+        }
+        let stats = atomic::write_many(&*world.disk, &files)?;
+        let rows = tasks
+            .iter()
+            .zip(&files)
+            .zip(stats)
+            .map(|(((task, publish), (_, bytes)), stat)| {
+                row(task, stat, world.objects.hash_blob(bytes), *publish, None)
+            })
+            .collect::<Vec<_>>();
+        self.with(|index| index.put(&rows))
+    }
+
     /// Reads a file without judging it; `None` if it is not there or cannot be read.
     #[must_use]
     pub fn read_raw(&self, world: &World, id: &TaskId) -> Option<Raw> {

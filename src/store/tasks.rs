@@ -116,14 +116,6 @@ impl Store {
         Ok(task_lock::lock_task(&*world.disk, &self.layout, id, wait)?)
     }
 
-    /// Takes the locks of several tasks, in one order for all processes.
-    ///
-    /// # Errors
-    /// As [`Store::lock_task`]; none is held then.
-    pub fn lock_tasks(&self, world: &World, ids: &[TaskId], wait: Duration) -> Result<Vec<TaskLock>> {
-        Ok(task_lock::lock_tasks(&*world.disk, &self.layout, ids, wait)?)
-    }
-
     /// Takes a named lock; `None` when somebody held it for the whole time.
     ///
     /// # Errors
@@ -179,31 +171,6 @@ impl Store {
         self.put(task, stat, world.objects.hash_blob(&bytes), publish)
     }
 
-    /// Replaces many task files durably with one sync of the file system.
-    ///
-    /// # Errors
-    /// As [`Store::write`].
-    pub fn write_many(&self, world: &World, tasks: &[(Task, Publish)]) -> Result<()> {
-        if tasks.is_empty() {
-            return Ok(());
-        }
-        let files: Vec<_> =
-            tasks.iter().map(|(task, _)| (self.layout.task(task.id()), codec::encode(task))).collect();
-        if let Some(((task, _), _)) = tasks.iter().zip(&files).find(|(_, (_, bytes))| !codec::fits(bytes)) {
-            return Err(StoreError::TooLarge { id: task.id().to_string(), limit: FILE_MAX });
-        }
-        let stats = atomic::write_many(&*world.disk, &files)?;
-        let rows = tasks
-            .iter()
-            .zip(&files)
-            .zip(stats)
-            .map(|(((task, publish), (_, bytes)), stat)| {
-                row(task, stat, world.objects.hash_blob(bytes), *publish, None)
-            })
-            .collect::<Vec<_>>();
-        self.with(|index| index.put(&rows))
-    }
-
     /// Tells the index about a valid file that somebody else wrote.
     ///
     /// # Errors
@@ -213,16 +180,6 @@ impl Store {
             FileState::Task { task, stat, oid } => self.put(&task, stat, oid, publish),
             _ => Ok(()),
         }
-    }
-
-    /// Tells the index about many valid files at once.
-    ///
-    /// # Errors
-    /// The index does not answer.
-    pub fn admit_many(&self, files: &[(Task, Stat, Oid, Publish)]) -> Result<()> {
-        let rows: Vec<Row> =
-            files.iter().map(|(task, stat, oid, publish)| row(task, *stat, *oid, *publish, None)).collect();
-        self.with(|index| index.put(&rows))
     }
 
     fn put(&self, task: &Task, stat: Stat, oid: Oid, publish: Publish) -> Result<()> {
