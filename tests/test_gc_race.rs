@@ -62,13 +62,16 @@ fn tasks_are_claimed_and_finished_while_the_remote_collects() {
     remote.git(&["fsck", "--strict"]).ok();
 }
 
+/// With `--prune=now` git takes what another process has written and not referenced yet, parents of commits
+/// included, and `git fsck` complains for ever: git's own warning in `git help gc`. orch starts again from such
+/// losses, but promises a clean repository only where young objects are kept, as every default does.
 #[test]
 fn tasks_are_claimed_and_finished_while_the_clone_collects() {
     let env = TestEnv::new();
     let remote = env.remote();
     let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
     let (mine, theirs) = (a.state(".git"), b.state(".git"));
-    while_collecting(&env, &[&mine, &theirs], "now", || {
+    while_collecting(&env, &[&mine, &theirs], "1.minute.ago", || {
         for n in 0..10 {
             let id = format!("T-{n}");
             a.add(&id);

@@ -171,7 +171,7 @@ impl Context {
     /// # Errors
     /// When standard output cannot be written.
     pub fn print(&self, data: impl FnOnce() -> Value, text: impl FnOnce(Style) -> String) -> Result<i32> {
-        let out = if self.globals.json { output::envelope(data()) } else { text(self.style()) };
+        let out = if self.globals.json { output::envelope(&data()) } else { text(self.style()) };
         output::write(&out)?;
         Ok(failure::OK)
     }
