@@ -215,3 +215,26 @@ fn a_copied_file_does_not_become_another_task() {
     a.orch(["show", "T-7"]).exits(3);
     assert_eq!(a.status("T-1"), "pending");
 }
+
+/// Another program had written a task file with a right seal and in other words than orch would: every command
+/// then committed it again and again, for ever, because the commit held the canonical bytes and the index
+/// waited for those on the disk.
+#[test]
+fn a_sealed_file_in_other_words_is_committed_once() {
+    let (_env, a) = queue();
+    let text = a.read_task("T-1");
+    let (body, _) = text.rsplit_once("seal: ").expect("a file ends with its seal");
+    let mut body = body.replacen("title: Sweep\n", "title: \"Sweep\"\n", 1);
+    orch::store::seal::add(&mut body);
+    std::fs::write(a.task_path("T-1"), &body).expect("ours");
+    let count =
+        || a.git(&["rev-list", "--count", "orch-state"]).stdout.trim().parse::<u32>().expect("a number");
+    let before = count();
+    a.orch(["list"]).ok();
+    a.orch(["verify"]).ok();
+    a.orch(["list"]).ok();
+    assert!(count() <= before + 1, "{} commits for one file", count() - before);
+    assert_eq!(a.show("T-1")["title"], "Sweep");
+    a.orch(["note", "T-1", "--text", "still worked on"]).ok();
+    a.verify();
+}

@@ -19,12 +19,17 @@ use super::context::{Cx, SyncError};
 use super::files;
 use super::message;
 
+/// Rounds in which the same tasks may keep waiting (others change them meanwhile) before the next command
+/// goes on.
+const STANDSTILL: u32 = 8;
+
 /// Commits whatever is not committed yet, unless another process is at it.
 ///
 /// # Errors
 /// Local files or the repository failed; the files themselves are safe.
 pub fn commit(cx: &Cx<'_>) -> Result<usize, SyncError> {
     let mut total = 0;
+    let mut standstill = 0;
     loop {
         let Some(guard) = cx.store.lock_named(cx.world, Named::Commit, Duration::ZERO)? else {
             return Ok(total);
@@ -35,7 +40,9 @@ pub fn commit(cx: &Cx<'_>) -> Result<usize, SyncError> {
         // Somebody who met our lock relies on this second look, also where there was nothing at first. What
         // was seen and could not be committed waits for whoever mends it.
         let left = cx.store.unpublished()?;
-        if left.is_empty() || (count == 0 && left == seen) {
+        let same = left == seen;
+        standstill = if same { standstill + 1 } else { 0 };
+        if left.is_empty() || (count == 0 && same) || standstill > STANDSTILL {
             return Ok(total);
         }
     }
@@ -49,11 +56,11 @@ fn commit_once(cx: &Cx<'_>) -> Result<(usize, Vec<TaskId>), SyncError> {
     let mut ops = Vec::new();
     let mut committed = Vec::new();
     for id in &ids {
-        let FileState::Task { task, .. } = cx.store.read(cx.world, id)? else { continue };
+        let FileState::Task { task, oid, .. } = cx.store.read(cx.world, id)? else { continue };
         ops.extend(new_ops(cx, head, &task)?.into_iter().map(|op| (id.to_string(), op)));
-        let bytes = codec::encode(&task);
-        committed.push((id.clone(), cx.world.objects.hash_blob(&bytes)));
-        changes.push((layout::tree_path(id), Some(bytes)));
+        // What counts as committed is the file as it is, also where another program wrote it in other words.
+        committed.push((id.clone(), oid));
+        changes.push((layout::tree_path(id), Some(codec::encode(&task))));
     }
     if changes.is_empty() {
         return Ok((0, ids));
