@@ -3,16 +3,6 @@
 use crate::protocol::op::{Op, Role};
 use crate::protocol::task::Task;
 
-/// The word for a role, as in files and trailers.
-#[must_use]
-pub fn role_word(role: Role) -> &'static str {
-    match role {
-        Role::Author => "author",
-        Role::Reviewer => "reviewer",
-        Role::Source => "source",
-    }
-}
-
 /// Author name of a commit: a name without what git or a terminal would misread.
 #[must_use]
 pub fn author(by: &str) -> String {

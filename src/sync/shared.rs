@@ -151,9 +151,3 @@ pub fn task_at(cx: &Cx<'_>, entry: TreeEntry, id: &TaskId) -> Result<Task, SyncE
         Some(violation) => Err(bad(format!("on the remote: {}", violation.what))),
     }
 }
-
-/// Whether an error means that objects are not here, so that a fetch may help.
-#[must_use]
-pub fn is_missing(error: &SyncError) -> bool {
-    matches!(error, SyncError::Objects(ObjectsError::Missing(_)))
-}

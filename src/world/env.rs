@@ -84,12 +84,6 @@ pub fn host_name() -> String {
     if short.is_empty() { "localhost".to_owned() } else { short.to_owned() }
 }
 
-/// Whether standard input is a terminal.
-#[must_use]
-pub fn stdin_is_terminal() -> bool {
-    io::stdin().is_terminal()
-}
-
 /// Whether standard output is a terminal.
 #[must_use]
 pub fn stdout_is_terminal() -> bool {
