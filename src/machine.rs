@@ -9,6 +9,7 @@ pub use patient::doctor;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::protocol::id::TaskId;
 use crate::store::layout::Layout;
 use crate::store::settings::Settings;
 use crate::store::settings_edit;
@@ -39,6 +40,8 @@ pub struct Options {
     pub session: Option<String>,
     /// Leave the network alone.
     pub no_sync: bool,
+    /// Tasks that the command is about; none means the queue as a whole.
+    pub about: Vec<TaskId>,
 }
 
 /// Opens the queue in a state directory.
@@ -60,6 +63,7 @@ pub fn open(options: &Options) -> Result<Queue> {
         session: options.session.clone().unwrap_or_else(default_session),
         machine,
         no_sync: options.no_sync,
+        about: options.about.clone(),
     })
 }
 
@@ -229,8 +233,12 @@ pub fn init(request: &InitRequest) -> Result<Inited> {
 
 /// Tests the remote and exchanges what is there; gives what a person should know.
 fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
-    let options =
-        Options { state: request.state.clone(), session: request.session.clone(), no_sync: request.no_sync };
+    let options = Options {
+        state: request.state.clone(),
+        session: request.session.clone(),
+        no_sync: request.no_sync,
+        about: Vec::new(),
+    };
     let mut queue = open(&options)?;
     let mut notes = Vec::new();
     let ask = queue.settings().remote.is_some() && !request.no_sync;

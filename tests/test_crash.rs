@@ -17,7 +17,9 @@ fn killed_at(machine: &Machine, n: usize, args: &[&str]) -> Option<Command> {
     }
     let plain = machine.command(args.iter().copied());
     let mut command = machine.env.command(strace);
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={CALLS}")]);
+    // Without `-f`: strace counts calls for each process, and would kill the remote's own git as well, whose lock
+    // file then stays there until a person removes it.
+    command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={CALLS}")]);
     command.args(["-e", &format!("inject={CALLS}:signal=SIGKILL:when={n}")]);
     command.arg(plain.get_program()).args(plain.get_args()).current_dir(machine.dir());
     for (name, value) in plain.get_envs() {

@@ -40,7 +40,7 @@ pub fn init(dir: &Path, remote: Option<&Path>) -> PathBuf {
 /// Opens a state directory as a session.
 pub fn open(state: &Path, session: &str) -> Queue {
     let (state, session) = (state.to_owned(), Some(session.to_owned()));
-    machine::open(&Options { state, session, no_sync: false }).unwrap()
+    machine::open(&Options { state, session, no_sync: false, ..Default::default() }).unwrap()
 }
 
 /// The id of the task with this number.

@@ -13,6 +13,7 @@ use super::place;
 use super::render::style::{Style, terminal_columns};
 use super::signals::AtOnce;
 use crate::machine::{self, Options};
+use crate::protocol::id::TaskId;
 use crate::protocol::time::Timestamp;
 use crate::protocol::transition::status_word;
 use crate::store::codec::FILE_MAX;
@@ -97,7 +98,7 @@ impl Context {
     /// Not found, with the way to create one.
     pub fn options(&self) -> Result<Options> {
         let (session, no_sync) = (self.globals.named_session(), self.globals.no_sync);
-        Ok(Options { state: self.state()?, session, no_sync })
+        Ok(Options { state: self.state()?, session, no_sync, about: Vec::new() })
     }
 
     /// Opens the queue, carries out one use case, and keeps its notices.
@@ -105,7 +106,21 @@ impl Context {
     /// # Errors
     /// Those of opening and of the use case.
     pub fn queue<T>(&mut self, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
-        let mut queue = machine::open(&self.options()?)?;
+        let options = self.options()?;
+        self.open(&options, act)
+    }
+
+    /// The same for an act on one task: where files were looked at a moment ago, only its own is again.
+    ///
+    /// # Errors
+    /// Those of opening and of the use case.
+    pub fn queue_about<T>(&mut self, id: &TaskId, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
+        let options = Options { about: vec![id.clone()], ..self.options()? };
+        self.open(&options, act)
+    }
+
+    fn open<T>(&mut self, options: &Options, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
+        let mut queue = machine::open(options)?;
         let outcome = act(&mut queue);
         self.notices.extend(queue.notices());
         outcome
@@ -171,6 +186,18 @@ impl Context {
     /// # Errors
     /// When standard output cannot be written.
     pub fn print(&self, data: impl FnOnce() -> Value, text: impl FnOnce(Style) -> String) -> Result<i32> {
+        self.print_text(|| data().to_string(), text)
+    }
+
+    /// The same for data that is JSON text already.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn print_text(
+        &self,
+        data: impl FnOnce() -> String,
+        text: impl FnOnce(Style) -> String,
+    ) -> Result<i32> {
         let out = if self.globals.json { output::envelope(&data()) } else { text(self.style()) };
         output::write(&out)?;
         Ok(failure::OK)

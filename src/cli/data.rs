@@ -21,11 +21,17 @@ pub fn task(task: &Task) -> Value {
     store_json::to_json(&task_to_value(task, Form::Json { history: true }))
 }
 
-/// Tasks without their histories.
+/// Tasks without their histories, as JSON text: thousands are never in memory as trees at once.
 #[must_use]
-pub fn tasks(tasks: &[Task]) -> Value {
-    let one = |task| store_json::to_json(&task_to_value(task, Form::Json { history: false }));
-    Value::Array(tasks.iter().map(one).collect())
+pub fn tasks(tasks: &[Task]) -> String {
+    let one = |task| store_json::to_text(&task_to_value(task, Form::Json { history: false }));
+    let mut text = String::from("[");
+    for (at, task) in tasks.iter().enumerate() {
+        text.push_str(if at == 0 { "" } else { "," });
+        text.push_str(&one(task));
+    }
+    text.push(']');
+    text
 }
 
 /// A moment.

@@ -42,7 +42,25 @@ impl Store {
     /// How long ago the remote was looked at; `None` if it was not in this boot.
     #[must_use]
     pub fn fetch_age(&self, world: &World) -> Option<Duration> {
-        let at: u64 = self.meta("fetched").ok()??.parse().ok()?;
+        self.age(world, "fetched")
+    }
+
+    /// Notes that every file was looked at just now.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn note_look(&self, world: &World) -> Result<()> {
+        self.set_meta("looked", &world.clock.monotonic().as_millis().to_string())
+    }
+
+    /// How long ago some process of this machine looked at every file; `None` if none did in this boot.
+    #[must_use]
+    pub fn look_age(&self, world: &World) -> Option<Duration> {
+        self.age(world, "looked")
+    }
+
+    fn age(&self, world: &World, name: &str) -> Option<Duration> {
+        let at: u64 = self.meta(name).ok()??.parse().ok()?;
         world.clock.monotonic().checked_sub(Duration::from_millis(at))
     }
 

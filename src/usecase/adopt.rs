@@ -114,8 +114,13 @@ mod tests {
     use crate::usecase::{add, claim, read};
 
     fn open(state: &std::path::Path) -> Queue {
-        machine::open(&Options { state: state.to_owned(), session: Some("s".to_owned()), no_sync: false })
-            .unwrap()
+        machine::open(&Options {
+            state: state.to_owned(),
+            session: Some("s".to_owned()),
+            no_sync: false,
+            ..Default::default()
+        })
+        .unwrap()
     }
 
     /// The index of a queue is deleted together with some of what was in it: everything is found again, a

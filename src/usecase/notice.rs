@@ -20,6 +20,11 @@ use super::{adopt, around, edit};
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Opening a queue looks at all files; the use case that follows at once only has to look at its own.
 const RECENT: Duration = Duration::from_secs(1);
+/// What is about some tasks only looks at theirs, too, where another process looked at all files so short a
+/// time ago: sessions that work side by side then do not look for each other, and nobody types that fast.
+const JUST_NOW: Duration = Duration::from_millis(100);
+/// A look at every file is noted for other processes at most this often: noting costs a transaction.
+const NOTED: Duration = Duration::from_millis(50);
 
 /// Looks for files that changed, as far as is cheap, and always at those of the tasks named.
 pub(crate) fn look(q: &mut Queue, named: &[TaskId]) -> Result<()> {
@@ -27,10 +32,20 @@ pub(crate) fn look(q: &mut Queue, named: &[TaskId]) -> Result<()> {
     if !named.is_empty() && q.looked.is_some_and(|then| now.saturating_sub(then) < RECENT) {
         return scan(q, Scope::Named(named));
     }
-    q.looked = Some(now);
+    let noted = q.store.look_age(&q.world);
+    let first = q.looked.replace(now).is_none();
+    if !named.is_empty() && first && noted.is_some_and(|age| age < JUST_NOW) {
+        scan(q, Scope::Named(named))?;
+        return report(q);
+    }
     let mut dice = [0u8; 8];
     q.world.random.fill(&mut dice);
-    scan(q, Scope::Usual { named, turn: u64::from_le_bytes(dice) })
+    scan(q, Scope::Usual { named, turn: u64::from_le_bytes(dice) })?;
+    if noted.is_none_or(|age| age >= NOTED) {
+        // Only a question of speed, so a busy index is no reason to fail.
+        let _ = q.store.note_look(&q.world);
+    }
+    Ok(())
 }
 
 /// Looks at every file.
@@ -62,11 +77,17 @@ fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
     if matches!(scope, Scope::Named(_)) && nothing_new {
         return Ok(());
     }
-    for (_, problem) in q.store.problems().map_err(|e| Error::from_store(&e))? {
-        q.warn(problem);
-    }
+    report(q)?;
     if adopted {
         q.settle()?;
+    }
+    Ok(())
+}
+
+/// Tells of every file that is quarantined.
+fn report(q: &mut Queue) -> Result<()> {
+    for (_, problem) in q.store.problems().map_err(|e| Error::from_store(&e))? {
+        q.warn(problem);
     }
     Ok(())
 }
@@ -221,4 +242,46 @@ fn restore(q: &mut Queue, id: &TaskId) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::machine::{self, Options};
+    use crate::usecase::testing::{Yard, add, file, id, replace};
+
+    /// Eight sessions side by side spent a third of their time on looking at each other's thousand files. An act
+    /// on one task relies on what another process has just seen, but only on that, and only for a moment.
+    #[test]
+    fn an_act_on_one_task_relies_on_a_look_by_another_process_for_a_moment_only() {
+        let yard = Yard::local();
+        let mut q = yard.queue("a");
+        add(&mut q, "T-1", &[]);
+        add(&mut q, "T-2", &[]);
+        let path = file(&q, "T-1");
+        let about = |name: &str| {
+            let options = Options { state: yard.state("a"), about: vec![id(name)], ..Options::default() };
+            machine::open(&options).unwrap()
+        };
+        let told = |name: &str| about(name).notices().iter().any(|text| text.contains("T-1.yaml"));
+        let (good, bad) = ("status: pending", "status: nonsense");
+        // Other tests may keep this machine busy for longer than the moment lasts.
+        let relied = (0..100).any(|_| {
+            yard.queue("a");
+            replace(&path, good, bad);
+            let relied = !told("T-2");
+            assert!(told("T-1"), "the task's own file is looked at in any case");
+            replace(&path, bad, good);
+            assert!(!told("T-1"));
+            relied
+        });
+        assert!(relied, "the files of others are not looked at again within the moment");
+        replace(&path, good, bad);
+        let end = Instant::now() + Duration::from_secs(10);
+        while !told("T-2") {
+            assert!(Instant::now() < end, "after the moment every file is looked at");
+        }
+    }
 }

@@ -55,6 +55,8 @@ pub struct Opening {
     pub machine: String,
     /// Leave the network alone.
     pub no_sync: bool,
+    /// Tasks that the command is about; none means the queue as a whole.
+    pub about: Vec<TaskId>,
 }
 
 impl Queue {
@@ -63,7 +65,7 @@ impl Queue {
     /// # Errors
     /// A bad session name (usage), or files that cannot be read.
     pub fn open(opening: Opening) -> Result<Queue> {
-        let Opening { world, store, settings, session, machine, no_sync } = opening;
+        let Opening { world, store, settings, session, machine, no_sync, about } = opening;
         check_name("session", &session).map_err(|e| Error::new(Kind::Usage, "usage", e.to_string()))?;
         let names = Names::new(&settings.branch, settings.sync.lease_refs == LeaseRefs::Branches);
         let mut queue = Queue {
@@ -81,9 +83,10 @@ impl Queue {
             renamed: Vec::new(),
             notices: Vec::new(),
         };
-        if super::notice::look(&mut queue, &[]).is_err() {
+        if super::notice::look(&mut queue, &about).is_err() {
             // A damaged index has been made anew by now, empty: looking again fills it.
-            super::notice::look(&mut queue, &[])?;
+            queue.looked = None;
+            super::notice::look(&mut queue, &about)?;
         }
         if let Some(text) = alarm::standing(&queue.cx()) {
             queue.warn(text);

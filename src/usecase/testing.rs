@@ -50,7 +50,7 @@ impl Yard {
             machine::init(&InitRequest { state: state.clone(), remote, ..InitRequest::default() }).unwrap();
         }
         let session = Some(format!("agent:{machine}"));
-        machine::open(&Options { state, session, no_sync: false }).unwrap()
+        machine::open(&Options { state, session, no_sync: false, ..Default::default() }).unwrap()
     }
 }
 

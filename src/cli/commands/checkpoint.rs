@@ -40,7 +40,7 @@ impl Checkpoint {
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let (id, epoch) = self.holder.resolve()?;
         let what = holder::Checkpoint { note: self.note, percent: self.percent, file: self.file };
-        let changed = context.queue(|queue| holder::checkpoint(queue, &id, epoch, &what))?;
+        let changed = context.queue_about(&id, |queue| holder::checkpoint(queue, &id, epoch, &what))?;
         context.print(
             || {
                 let mut task = data::task(&changed.task);

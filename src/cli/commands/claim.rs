@@ -97,7 +97,7 @@ impl Claim {
     /// Claims it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let terms = self.lease.terms();
-        let claimed = context.queue(|queue| claim::claim(queue, &self.id, &terms))?;
+        let claimed = context.queue_about(&self.id, |queue| claim::claim(queue, &self.id, &terms))?;
         tell(context, &claimed)
     }
 }

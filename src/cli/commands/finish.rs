@@ -43,7 +43,7 @@ impl Done {
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let (id, epoch) = self.holder.resolve()?;
         let how = holder::Finish { notes: self.notes, artifacts: self.artifact, bundle: self.bundle };
-        let changed = context.queue(|queue| holder::done(queue, &id, epoch, &how))?;
+        let changed = context.queue_about(&id, |queue| holder::done(queue, &id, epoch, &how))?;
         context.changed(&changed)
     }
 }
@@ -95,7 +95,7 @@ impl Fail {
             retry_after: self.retry_after,
             bundle: self.bundle,
         };
-        let changed = context.queue(|queue| holder::fail(queue, &id, epoch, &how))?;
+        let changed = context.queue_about(&id, |queue| holder::fail(queue, &id, epoch, &how))?;
         context.changed(&changed)
     }
 }
@@ -126,7 +126,8 @@ impl Release {
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let (id, epoch) = self.holder.resolve()?;
         let notes = self.notes.as_deref();
-        let changed = context.queue(|queue| holder::release(queue, &id, epoch, self.reason, notes))?;
+        let changed =
+            context.queue_about(&id, |queue| holder::release(queue, &id, epoch, self.reason, notes))?;
         context.changed(&changed)
     }
 }

@@ -40,7 +40,7 @@ impl Heartbeat {
         let (id, epoch) = self.holder.resolve()?;
         let progress = Progress { percent: self.percent, note: self.note };
         let progress = Some(progress).filter(|progress| *progress != Progress::default());
-        let beat = context.queue(|queue| holder::heartbeat(queue, &id, epoch, progress))?;
+        let beat = context.queue_about(&id, |queue| holder::heartbeat(queue, &id, epoch, progress))?;
         let now = context.now();
         context.print(
             || data::beat(&beat),

@@ -63,7 +63,7 @@ impl List {
         if found.is_empty() {
             context.remark("no such task".to_owned());
         }
-        context.print(|| data::tasks(&found), |style| tasks::table(&found, now, style))
+        context.print_text(|| data::tasks(&found), |style| tasks::table(&found, now, style))
     }
 
     fn filter(&self, ready: Option<(Timestamp, Duration)>) -> Filter {

@@ -27,7 +27,7 @@ pub struct Block {
 impl Block {
     /// Blocks it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let changed = context.queue(|queue| operator::block(queue, &self.id, &self.notes))?;
+        let changed = context.queue_about(&self.id, |queue| operator::block(queue, &self.id, &self.notes))?;
         context.changed(&changed)
     }
 }

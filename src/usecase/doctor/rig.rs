@@ -51,7 +51,12 @@ impl Rig {
     }
 
     fn options(&self, name: &str) -> Options {
-        Options { state: self.state(name), session: Some(format!("agent:{name}")), no_sync: false }
+        Options {
+            state: self.state(name),
+            session: Some(format!("agent:{name}")),
+            no_sync: false,
+            ..Default::default()
+        }
     }
 
     /// Opens a machine, which is made the first time.
