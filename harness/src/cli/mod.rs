@@ -1,5 +1,8 @@
 //! `orch-harness`: one file per command.
 
+pub mod bugs;
+pub mod sim;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -13,12 +16,18 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Sim(sim::Sim),
+    Bugs(bugs::Bugs),
+}
 
 /// Runs the command line.
 ///
 /// Exit codes: 0 everything held, 1 something did not, 2 usage.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Cli::parse().command {}
+    match Cli::parse().command {
+        Command::Sim(sim) => sim.run(),
+        Command::Bugs(bugs) => bugs.run(),
+    }
 }

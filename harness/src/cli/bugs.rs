@@ -1,0 +1,57 @@
+//! `orch-harness bugs`: takes one guard away after the other and counts the seeds until the simulation notices.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+
+use super::sim::{guard, simulate};
+use crate::sim::faults::Broken;
+use crate::sim::plan::{Plan, Profile};
+
+/// Plant bugs, and see whether the simulation finds each of them
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  orch-harness bugs
+  orch-harness bugs --only push-without-compare")]
+pub struct Bugs {
+    /// Only this one; repeated for several
+    #[arg(long, value_name = "NAME", value_parser = guard)]
+    only: Vec<Broken>,
+    /// Seeds that each may take
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    seeds: u64,
+}
+
+impl Bugs {
+    /// Runs it.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let mut missed = 0;
+        println!("{:<28} {:>6} {:>8}  found by", "guard taken away", "seeds", "seconds");
+        for broken in Broken::ALL {
+            if !self.only.is_empty() && !self.only.contains(&broken) {
+                continue;
+            }
+            let begun = Instant::now();
+            let name = format!("{broken:?}");
+            let found = (0..self.seeds).find_map(|seed| {
+                let plan = Plan::draw(seed, Profile::Short, Some(broken));
+                Some((seed + 1, simulate(&plan).violations.into_iter().next()?))
+            });
+            let took = begun.elapsed().as_secs_f64();
+            match found {
+                Some((seeds, violation)) => {
+                    let what: String = violation.what.chars().take(100).collect();
+                    println!("{name:<28} {seeds:>6} {took:>8.1}  promise {}: {what}", violation.promise);
+                }
+                None => {
+                    missed += 1;
+                    println!("{name:<28} {:>6} {took:>8.1}  NOT FOUND", self.seeds);
+                }
+            }
+        }
+        if missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}

@@ -1,0 +1,534 @@
+//! One simulated run: set up, a phase with faults, a phase in which only a core of machines is healed and everything
+//! has to end, and the verdict.
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use orch::store::layout::Layout;
+
+use crate::sim::dice::Dice;
+use crate::sim::faults::Knobs;
+use crate::sim::fiber::Fibers;
+use crate::sim::kernel::{Clocks, Kernel, Link, MINUTE, Machine, Micros, SECOND, Shared};
+use crate::sim::load::{self, Yard};
+use crate::sim::machine;
+use crate::sim::oracle::{Oracle, Violation};
+use crate::sim::plan::Plan;
+use crate::sim::probes::Probes;
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Broken promises.
+    pub violations: Vec<Violation>,
+    /// A number that two equal runs share.
+    pub hash: u64,
+    /// Lines of the trace.
+    pub steps: u64,
+    /// Calls of ports.
+    pub calls: u64,
+    /// Virtual time, microseconds.
+    pub virtual_time: Micros,
+    /// Claims that were told.
+    pub claims: u64,
+    /// Tasks that ended as done.
+    pub finished: usize,
+    /// Operations that were acknowledged.
+    pub acknowledged: u64,
+    /// Branches that were taken.
+    pub probes: Probes,
+    /// The last lines of the trace.
+    pub tail: Vec<String>,
+}
+
+/// A run in progress.
+struct Run {
+    yard: Rc<Yard>,
+    kernel: Shared,
+    fibers: Fibers,
+    dice: Dice,
+    next_accident: Micros,
+    /// What ends by itself later: time and what.
+    pending: Vec<(Micros, After)>,
+}
+
+/// An accident that ends.
+#[derive(Debug, Clone)]
+enum After {
+    PowerBack(usize),
+    LinkUp(usize),
+    RemoteUp,
+    Repaired(usize, PathBuf, Vec<u8>),
+}
+
+/// Runs a plan. `dir` is an empty directory for the indexes of the machines, the only thing that lies on a real disk.
+#[must_use]
+pub fn run(plan: &Plan, dir: &Path) -> Outcome {
+    let mut run = Run::new(plan, dir);
+    if run.set_up() {
+        run.with_faults();
+        run.until_everything_ends();
+    }
+    run.finish()
+}
+
+impl Run {
+    fn new(plan: &Plan, dir: &Path) -> Run {
+        let dice = Dice::new(plan.seed);
+        let mut kernel = Kernel::new(dice.fork("ports"), Knobs::calm(), plan.broken);
+        for at in 0..plan.machines {
+            let state = dir.join(format!("m{at}")).join("state");
+            // SQLite needs a real directory for its file; everything else is on the simulated disk.
+            let _ = std::fs::create_dir_all(Layout::new(&state).own());
+            let clocks = Clocks {
+                wall_offset_ms: plan.offsets_ms[at],
+                rate: plan.rates[at],
+                booted: 0,
+                suspended: 0,
+                boot: 1,
+            };
+            kernel.machines.push(Machine::new(state, clocks));
+        }
+        // Machines have been running for a while: clocks do not begin at zero.
+        kernel.now = 3600 * SECOND;
+        let kernel: Shared = Rc::new(RefCell::new(kernel));
+        let yard = Rc::new(Yard {
+            kernel: Rc::clone(&kernel),
+            oracle: RefCell::new(Oracle::default()),
+            plan: plan.clone(),
+            settings: plan.settings(),
+            calm: Cell::new(false),
+            ending: Cell::new(false),
+        });
+        Run {
+            yard,
+            kernel,
+            fibers: Fibers::default(),
+            dice: dice.fork("accidents"),
+            next_accident: 0,
+            pending: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Micros {
+        self.kernel.borrow().now
+    }
+
+    /// Every machine joins, the first tasks are added, and everybody starts.
+    fn set_up(&mut self) -> bool {
+        let joined = Rc::new(Cell::new(0));
+        for at in 0..self.yard.plan.machines {
+            let (yard, joined) = (Rc::clone(&self.yard), Rc::clone(&joined));
+            let start = self.now() + at as Micros * SECOND;
+            self.fibers.start(&format!("join-{at}"), at, start, move |fiber| {
+                match machine::join(&yard.kernel, &fiber, &yard.settings) {
+                    Ok(()) => joined.set(joined.get() + 1),
+                    Err(error) => {
+                        let now = yard.kernel.borrow().now;
+                        let text = format!("m{at} could not join: {} {}", error.code, error.message);
+                        yard.oracle.borrow_mut().broken(0, now, text);
+                    }
+                }
+                let mut dice = Dice::new(yard.plan.seed).fork(&format!("first-{at}"));
+                for number in (0..yard.plan.tasks as u64).filter(|n| *n as usize % yard.plan.machines == at) {
+                    load::added(&yard, &fiber, &format!("setup-{at}"), &mut dice, 10_000 + number);
+                }
+            });
+        }
+        while self.fibers.running().next().is_some() {
+            self.fibers.step(&self.kernel);
+        }
+        if joined.get() < self.yard.plan.machines {
+            return false;
+        }
+        self.start_everybody();
+        true
+    }
+
+    fn start_everybody(&mut self) {
+        let plan = self.yard.plan.clone();
+        type Role = fn(&Rc<Yard>, &Rc<crate::sim::fiber::Fiber>, &str, Dice);
+        for at in 0..plan.machines {
+            let mut roles: Vec<(String, Role)> =
+                (0..plan.agents).map(|n| (format!("agent-{at}-{n}"), load::agent as Role)).collect();
+            roles.push((format!("operator-{at}"), load::operator));
+            roles.push((format!("watchdog-{at}"), load::watchdog));
+            roles.push((format!("sync-{at}"), load::exchange));
+            for (name, role) in roles {
+                let yard = Rc::clone(&self.yard);
+                let dice = Dice::new(plan.seed).fork(&name);
+                let start = self.now() + self.dice.below(MINUTE);
+                self.fibers.start(&name.clone(), at, start, move |fiber| role(&yard, &fiber, &name, dice));
+            }
+        }
+    }
+
+    fn step_until(&mut self, end: Micros, done: impl Fn(&Run) -> bool) -> bool {
+        let mut count = 0_u64;
+        loop {
+            count += 1;
+            if count.is_multiple_of(256) && done(self) {
+                return true;
+            }
+            let Some(due) = self.fibers.next_due() else { return done(self) };
+            let accident =
+                self.next_accident.min(self.pending.iter().map(|(at, _)| *at).min().unwrap_or(Micros::MAX));
+            if due.min(accident) > end {
+                return done(self);
+            }
+            if accident <= due {
+                self.accidents(accident);
+            } else {
+                self.fibers.step(&self.kernel);
+            }
+            if count.is_multiple_of(50_000) {
+                self.tidy();
+            }
+            if !self.yard.oracle.borrow().violations.is_empty() {
+                return false;
+            }
+        }
+    }
+
+    /// Long runs leave a lot behind that nobody can see any more.
+    fn tidy(&self) {
+        let kernel = &mut *self.kernel.borrow_mut();
+        for machine in &mut kernel.machines {
+            machine.disk.tidy();
+        }
+        let Kernel { pool, remote, machines, .. } = kernel;
+        pool.collect(remote);
+        pool.tidy(machines.iter().map(|machine| &machine.repo).chain(std::iter::once(&*remote)));
+    }
+
+    fn with_faults(&mut self) {
+        let plan = self.yard.plan.clone();
+        self.kernel.borrow_mut().knobs = plan.knobs.clone();
+        let end = self.now() + plan.length;
+        self.next_accident = self.now();
+        self.step_until(end, |_| false);
+    }
+
+    /// Only the core is healed; everything that can end has to end there.
+    fn until_everything_ends(&mut self) {
+        if !self.yard.oracle.borrow().violations.is_empty() {
+            return;
+        }
+        let plan = self.yard.plan.clone();
+        for (at, after) in std::mem::take(&mut self.pending) {
+            self.end_accident(at, after);
+        }
+        {
+            let kernel = &mut *self.kernel.borrow_mut();
+            kernel.knobs = Knobs::calm();
+            kernel.remote_up = true;
+            for (machine, core) in kernel.machines.iter_mut().zip(&plan.core) {
+                machine.full_until = 0;
+                machine.link = if *core { Link::Up } else { Link::Cut };
+                machine.up &= *core;
+            }
+        }
+        for fiber in self.fibers.running().filter(|fiber| !plan.core[fiber.machine]) {
+            fiber.doom();
+        }
+        self.next_accident = Micros::MAX;
+        self.yard.calm.set(true);
+        let end = self.now() + load::patience(&plan).as_micros() as Micros;
+        let settled = |run: &Run| {
+            let oracle = run.yard.oracle.borrow();
+            oracle.in_flight() == 0 && oracle.tasks().values().all(|task| task.status().is_terminal())
+        };
+        if !self.step_until(end, settled) && self.yard.oracle.borrow().violations.is_empty() {
+            let oracle = self.yard.oracle.borrow();
+            let left: Vec<String> = oracle
+                .tasks()
+                .values()
+                .filter(|task| !task.status().is_terminal())
+                .map(|task| format!("{} {:?} epoch {}", task.id(), task.status(), task.epoch()))
+                .take(5)
+                .collect();
+            let text = format!("{} lease refs and unfinished tasks are left: {left:?}", oracle.in_flight());
+            drop(oracle);
+            let now = self.now();
+            self.yard.oracle.borrow_mut().broken(0, now, text);
+            return;
+        }
+        self.agree();
+    }
+
+    /// Everybody goes home; then the machines of the core exchange what they have and must hold the same files.
+    fn agree(&mut self) {
+        self.send_home();
+        let core: Vec<usize> = (0..self.yard.plan.machines).filter(|at| self.yard.plan.core[*at]).collect();
+        for round in 0..3 {
+            for &at in &core {
+                let yard = Rc::clone(&self.yard);
+                let start = self.now() + MINUTE;
+                self.fibers.start(&format!("end-{round}"), at, start, move |fiber| {
+                    load::exchange_once(&yard, &fiber);
+                });
+                while self.fibers.running().next().is_some() {
+                    self.fibers.step(&self.kernel);
+                }
+            }
+        }
+        let now = self.now();
+        let kernel = self.kernel.borrow();
+        let files = |at: usize| {
+            let machine = &kernel.machines[at];
+            let tasks = Layout::new(&machine.state).tasks();
+            let all = machine.disk.files_below(&tasks);
+            all.into_iter()
+                .filter(|(path, _)| path.extension().is_some_and(|ext| ext == "yaml"))
+                .map(|(path, bytes)| (path.strip_prefix(&tasks).map(Path::to_owned).unwrap_or(path), bytes))
+                .collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let first = files(core[0]);
+        let mut oracle = self.yard.oracle.borrow_mut();
+        for &at in &core[1..] {
+            let other = files(at);
+            if let Some(differs) =
+                first.keys().chain(other.keys()).find(|path| first.get(*path) != other.get(*path))
+            {
+                let text =
+                    format!("m{} and m{at} hold different files, {} first", core[0], differs.display());
+                oracle.broken(7, now, text);
+            }
+        }
+        let rejected: Vec<String> = kernel
+            .machines
+            .iter()
+            .map(|machine| {
+                let kept = machine.disk.files_below(&Layout::new(&machine.state).rejected());
+                kept.values().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()
+            })
+            .collect();
+        let gone: Vec<bool> = self.yard.plan.core.iter().map(|core| !core).collect();
+        oracle.nothing_acknowledged_is_lost(now, &rejected, &gone);
+    }
+
+    fn send_home(&mut self) {
+        self.yard.ending.set(true);
+        while self.fibers.running().next().is_some() {
+            for fiber in self.fibers.running() {
+                fiber.doom();
+            }
+            self.fibers.step(&self.kernel);
+        }
+        self.yard.ending.set(false);
+        for machine in &mut self.kernel.borrow_mut().machines {
+            machine.locks.clear();
+        }
+    }
+
+    fn finish(mut self) -> Outcome {
+        self.send_home();
+        let kernel = self.kernel.borrow();
+        let oracle = self.yard.oracle.borrow();
+        Outcome {
+            violations: oracle.violations.clone(),
+            hash: kernel.trace.hash(),
+            steps: kernel.trace.count(),
+            calls: kernel.calls,
+            virtual_time: kernel.now,
+            claims: oracle.claims,
+            finished: oracle.finished.len(),
+            acknowledged: oracle.acknowledged,
+            probes: kernel.probes.clone(),
+            tail: kernel.trace.tail().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Lets accidents end whose time has come, and lets the next one happen.
+    fn accidents(&mut self, at: Micros) {
+        {
+            let mut kernel = self.kernel.borrow_mut();
+            kernel.now = kernel.now.max(at);
+        }
+        let (due, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(|(when, _)| *when <= at);
+        self.pending = rest;
+        for (when, after) in due {
+            self.end_accident(when, after);
+        }
+        if self.next_accident > at {
+            return;
+        }
+        let kinds = self.yard.plan.accidents.clone();
+        let rates = [
+            kinds.power,
+            kinds.suspend,
+            kinds.stop,
+            kinds.kill,
+            kinds.clock,
+            kinds.cut,
+            kinds.outage,
+            kinds.full,
+            kinds.collect,
+            kinds.hand,
+            kinds.vanish,
+        ];
+        let total: f64 = rates.iter().sum();
+        if total <= 0.0 {
+            self.next_accident = Micros::MAX;
+            return;
+        }
+        let mut left = self.dice.unit() * total;
+        let which = rates.iter().position(|rate| {
+            left -= rate;
+            left < 0.0
+        });
+        self.happen(at, which.unwrap_or(0));
+        let pause = self.dice.exponential(3600.0 * SECOND as f64 / total) as Micros;
+        self.next_accident = at + pause.max(1);
+    }
+
+    fn happen(&mut self, at: Micros, which: usize) {
+        let machine = self.dice.below(self.yard.plan.machines as u64) as usize;
+        let ttl = self.yard.plan.ttl;
+        let span = self.dice.exponential(ttl as f64) as Micros % (3 * ttl) + SECOND;
+        match which {
+            0 => self.lose_power(at, machine, span),
+            1 => self.suspend(at, machine, span),
+            2 | 3 => self.stop_or_kill(at, which == 3, span),
+            4 => self.step_clock(machine),
+            5 => {
+                let link = *self.dice.pick(&[Link::Cut, Link::Mute]);
+                self.kernel.borrow_mut().machines[machine].link = link;
+                self.pending.push((at + span, After::LinkUp(machine)));
+            }
+            6 => {
+                self.kernel.borrow_mut().remote_up = false;
+                self.pending.push((at + span / 2, After::RemoteUp));
+            }
+            7 => self.kernel.borrow_mut().machines[machine].full_until = at + span / 4,
+            8 => {
+                let kernel = &mut *self.kernel.borrow_mut();
+                let Kernel { pool, machines, .. } = kernel;
+                pool.collect(&mut machines[machine].repo);
+            }
+            _ => self.touch_a_file(at, machine, which == 10),
+        }
+    }
+
+    fn end_accident(&mut self, at: Micros, after: After) {
+        let kernel = &mut *self.kernel.borrow_mut();
+        match after {
+            After::PowerBack(machine) => {
+                let machine = &mut kernel.machines[machine];
+                machine.up = true;
+                machine.clocks.booted = at;
+                machine.clocks.suspended = 0;
+                machine.clocks.boot += 1;
+            }
+            After::LinkUp(machine) => kernel.machines[machine].link = Link::Up,
+            After::RemoteUp => kernel.remote_up = true,
+            After::Repaired(machine, path, bytes) => {
+                let at_ns = kernel.machines[machine].clocks.wall_ms(kernel.now) * 1_000_000;
+                let _ = kernel.machines[machine].disk.overwrite(&path, bytes, at_ns);
+            }
+        }
+    }
+
+    fn lose_power(&mut self, at: Micros, machine: usize, span: Micros) {
+        if !self.kernel.borrow().machines[machine].up {
+            return;
+        }
+        for fiber in self.fibers.running().filter(|fiber| fiber.machine == machine) {
+            fiber.doom();
+        }
+        {
+            let kernel = &mut *self.kernel.borrow_mut();
+            kernel.probes.hit("the power failed");
+            let mut dice = self.dice.fork("power");
+            let lost = &mut kernel.machines[machine];
+            lost.up = false;
+            lost.disk.lose_power(&mut dice);
+            lost.locks.clear();
+            let dead: Vec<u32> = lost.processes.keys().copied().collect();
+            lost.processes.clear();
+            for pid in dead {
+                self.yard.oracle.borrow_mut().process_ended(machine, pid);
+            }
+            kernel.trace.note(at, machine, "the power fails");
+        }
+        self.dice.next();
+        self.pending.push((at + span, After::PowerBack(machine)));
+    }
+
+    fn suspend(&mut self, at: Micros, machine: usize, span: Micros) {
+        for fiber in self.fibers.running().filter(|fiber| fiber.machine == machine) {
+            fiber.stop_until(at + span);
+        }
+        let kernel = &mut *self.kernel.borrow_mut();
+        kernel.probes.hit("a machine was suspended");
+        let clocks = &mut kernel.machines[machine].clocks;
+        clocks.suspended += (span as f64 * clocks.rate) as Micros;
+        kernel.trace.note(at, machine, "is suspended");
+    }
+
+    fn stop_or_kill(&mut self, at: Micros, kill: bool, span: Micros) {
+        let running: Vec<_> = self.fibers.running().cloned().collect();
+        if running.is_empty() {
+            return;
+        }
+        let fiber = self.dice.pick(&running);
+        if kill {
+            fiber.doom();
+            self.kernel.borrow_mut().probes.hit("a process was killed");
+        } else {
+            fiber.stop_until(at + span);
+        }
+    }
+
+    fn step_clock(&mut self, machine: usize) {
+        let kernel = &mut *self.kernel.borrow_mut();
+        kernel.probes.hit("a clock stepped");
+        let step = if self.dice.chance(0.1) { 86_400_000 } else { 300_000 };
+        let by = self.dice.between(0, 2 * step) as i64 - step as i64;
+        kernel.machines[machine].clocks.wall_offset_ms += by;
+    }
+
+    /// Somebody edits a file with a program that knows nothing of orch, well or badly, or removes it.
+    fn touch_a_file(&mut self, at: Micros, machine: usize, remove: bool) {
+        let kernel = &mut *self.kernel.borrow_mut();
+        if !kernel.machines[machine].up {
+            return;
+        }
+        let tasks = Layout::new(&kernel.machines[machine].state).tasks();
+        let files = kernel.machines[machine].disk.files_below(&tasks);
+        let files: Vec<_> =
+            files.into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "yaml")).collect();
+        if files.is_empty() {
+            return;
+        }
+        let (path, bytes) = self.dice.pick(&files).clone();
+        let at_ns = kernel.machines[machine].clocks.wall_ms(kernel.now) * 1_000_000;
+        if remove {
+            kernel.probes.hit("a vanished file was restored");
+            let _ = kernel.machines[machine].disk.remove(&path, at_ns);
+            return;
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if self.dice.chance(0.3) {
+            kernel.probes.hit("a broken hand edit was made");
+            let cut = self.dice.below(bytes.len() as u64 + 1) as usize;
+            let _ = kernel.machines[machine].disk.overwrite(&path, bytes[..cut].to_vec(), at_ns);
+            let repaired = at + self.dice.between(MINUTE, 30 * MINUTE);
+            self.pending.push((repaired, After::Repaired(machine, path, bytes.to_vec())));
+            return;
+        }
+        kernel.probes.hit("a hand edit was made");
+        let word = format!("title: edited by hand {}", self.dice.below(1000));
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| if line.starts_with("title: ") { word.clone() } else { line.to_owned() })
+            .collect();
+        let _ = kernel.machines[machine].disk.overwrite(
+            &path,
+            format!("{}\n", lines.join("\n")).into_bytes(),
+            at_ns,
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! Dice of a simulation: a small generator whose whole state is one number, so that a seed is a run.
+//!
+//! `splitmix64` (Steele, Lea and Flood 2014): statistically plain, and every stream can be forked by name, so that
+//! drawing one number more in one place does not shift all the others.
+
+/// A stream of random numbers.
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// The stream of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Dice(seed ^ 0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Another stream that depends on this one's seed and a name only.
+    #[must_use]
+    pub fn fork(&self, name: &str) -> Self {
+        let mixed = name.bytes().fold(self.0, |mix, byte| {
+            (mix ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17)
+        });
+        Dice(mixed)
+    }
+
+    /// The next 64 bits.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mix = self.0;
+        mix = (mix ^ (mix >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mix = (mix ^ (mix >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mix ^ (mix >> 31)
+    }
+
+    /// A number below `end`, which is not 0.
+    pub fn below(&mut self, end: u64) -> u64 {
+        debug_assert!(end > 0, "nothing lies below 0");
+        self.next() % end
+    }
+
+    /// A number in `low..=high`.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high - low + 1)
+    }
+
+    /// A number in `0.0..1.0`.
+    pub fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// True with this probability.
+    pub fn chance(&mut self, probability: f64) -> bool {
+        self.unit() < probability
+    }
+
+    /// One of these.
+    ///
+    /// # Panics
+    /// When there is nothing to choose from.
+    pub fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
+        &from[self.below(from.len() as u64) as usize]
+    }
+
+    /// An exponentially distributed number with this mean, at most ten times as large.
+    pub fn exponential(&mut self, mean: f64) -> f64 {
+        (-mean * (1.0 - self.unit()).ln()).min(mean * 10.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_run_and_forks_do_not_disturb_each_other() {
+        let (mut one, mut two) = (Dice::new(7), Dice::new(7));
+        let first: Vec<u64> = (0..100).map(|_| one.next()).collect();
+        assert_eq!(first, (0..100).map(|_| two.next()).collect::<Vec<_>>());
+        let forked = Dice::new(7).fork("disk").next();
+        assert_ne!(forked, Dice::new(7).fork("remote").next());
+        assert_eq!(forked, Dice::new(7).fork("disk").next());
+        assert!((0..1000).all(|_| one.below(3) < 3 && one.unit() < 1.0));
+    }
+}

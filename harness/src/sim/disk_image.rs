@@ -1,0 +1,452 @@
+//! What lies on a simulated disk: a live image that every call sees, and a durable one that survives a power loss.
+//!
+//! The hazards are those of journalling file systems with delayed allocation (Pillai et al., OSDI'14): a name may
+//! be durable before the bytes of its file; names of one directory become durable in any order; what was not
+//! synced may be there in whole, in part, as zeros, or not at all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use orch::world::{FileKind, Stat};
+
+use super::dice::Dice;
+
+/// Bytes of a file; versions are shared.
+pub type Bytes = Rc<Vec<u8>>;
+
+/// File times have this granularity, in nanoseconds, as on ext4.
+const TICK_NS: i64 = 4_000_000;
+
+#[derive(Debug, Clone)]
+struct Inode {
+    live: Bytes,
+    /// What the disk certainly holds; `None` while nothing was synced.
+    durable: Option<Bytes>,
+    mtime_ns: i64,
+    ctime_ns: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    File(u64),
+    Dir,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Dir {
+    live: BTreeMap<String, Entry>,
+    durable: BTreeMap<String, Entry>,
+    inode: u64,
+    mtime_ns: i64,
+}
+
+/// One disk.
+#[derive(Debug, Clone)]
+pub struct DiskImage {
+    dirs: HashMap<PathBuf, Dir>,
+    inodes: HashMap<u64, Inode>,
+    last: u64,
+}
+
+fn not_found(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("{}: no such file or directory", path.display()))
+}
+
+fn split(path: &Path) -> (PathBuf, String) {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    (path.parent().map(Path::to_owned).unwrap_or_default(), name)
+}
+
+impl Default for DiskImage {
+    fn default() -> Self {
+        let root = Dir { inode: 2, ..Dir::default() };
+        DiskImage { dirs: HashMap::from([(PathBuf::from("/"), root)]), inodes: HashMap::new(), last: 2 }
+    }
+}
+
+impl DiskImage {
+    fn new_inode(&mut self, bytes: Vec<u8>, now_ns: i64) -> u64 {
+        self.last += 1;
+        let at = now_ns - now_ns.rem_euclid(TICK_NS);
+        let node = Inode { live: Rc::new(bytes), durable: None, mtime_ns: at, ctime_ns: at };
+        self.inodes.insert(self.last, node);
+        self.last
+    }
+
+    fn dir_mut(&mut self, dir: &Path) -> io::Result<&mut Dir> {
+        self.dirs.get_mut(dir).ok_or_else(|| not_found(dir))
+    }
+
+    fn entry(&self, path: &Path) -> Option<Entry> {
+        let (dir, name) = split(path);
+        self.dirs.get(&dir)?.live.get(&name).copied()
+    }
+
+    fn file(&self, path: &Path) -> io::Result<u64> {
+        match self.entry(path) {
+            Some(Entry::File(inode)) => Ok(inode),
+            Some(Entry::Dir) => {
+                let text = format!("{}: not a regular file", path.display());
+                Err(io::Error::new(io::ErrorKind::InvalidData, text))
+            }
+            None => Err(not_found(path)),
+        }
+    }
+
+    /// The whole file, live.
+    ///
+    /// # Errors
+    /// It is not there or no file.
+    pub fn read(&self, path: &Path) -> io::Result<Bytes> {
+        Ok(Rc::clone(&self.inodes[&self.file(path)?].live))
+    }
+
+    /// `lstat`.
+    #[must_use]
+    pub fn stat(&self, path: &Path) -> Option<Stat> {
+        if let Some(dir) = self.dirs.get(path) {
+            return Some(Stat {
+                size: 4096,
+                mtime_ns: dir.mtime_ns,
+                ctime_ns: dir.mtime_ns,
+                inode: dir.inode,
+                kind: FileKind::Dir,
+            });
+        }
+        let Some(Entry::File(inode)) = self.entry(path) else { return None };
+        let node = &self.inodes[&inode];
+        Some(Stat {
+            size: node.live.len() as u64,
+            mtime_ns: node.mtime_ns,
+            ctime_ns: node.ctime_ns,
+            inode,
+            kind: FileKind::File,
+        })
+    }
+
+    /// Names and kinds, sorted; an absent directory is empty.
+    #[must_use]
+    pub fn list(&self, dir: &Path) -> Vec<(String, FileKind)> {
+        let kind = |entry: &Entry| match entry {
+            Entry::File(_) => FileKind::File,
+            Entry::Dir => FileKind::Dir,
+        };
+        self.dirs.get(dir).map_or_else(Vec::new, |dir| {
+            dir.live.iter().map(|(name, entry)| (name.clone(), kind(entry))).collect()
+        })
+    }
+
+    /// Creates a directory and its parents; says whether it is new.
+    ///
+    /// # Errors
+    /// A file is in its place.
+    pub fn create_dir(&mut self, dir: &Path, now_ns: i64) -> io::Result<bool> {
+        if self.dirs.contains_key(dir) {
+            return Ok(false);
+        }
+        let (parent, name) = split(dir);
+        self.create_dir(&parent, now_ns)?;
+        if matches!(self.entry(dir), Some(Entry::File(_))) {
+            let text = format!("{}: not a directory", dir.display());
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
+        }
+        self.link(&parent, &name, Entry::Dir, now_ns)?;
+        self.last += 1;
+        let inode = self.last;
+        self.dirs.insert(
+            dir.to_owned(),
+            Dir { inode, mtime_ns: now_ns - now_ns.rem_euclid(TICK_NS), ..Dir::default() },
+        );
+        Ok(true)
+    }
+
+    fn link(&mut self, dir: &Path, name: &str, entry: Entry, now_ns: i64) -> io::Result<()> {
+        let dir = self.dir_mut(dir)?;
+        dir.live.insert(name.to_owned(), entry);
+        dir.mtime_ns = now_ns - now_ns.rem_euclid(TICK_NS);
+        Ok(())
+    }
+
+    /// A new file; fails where the name is taken.
+    ///
+    /// # Errors
+    /// The directory is not there, or the name is taken.
+    pub fn create(&mut self, path: &Path, bytes: Vec<u8>, now_ns: i64) -> io::Result<()> {
+        let (dir, name) = split(path);
+        if self.dir_mut(&dir)?.live.contains_key(&name) {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, path.display().to_string()));
+        }
+        let inode = self.new_inode(bytes, now_ns);
+        self.link(&dir, &name, Entry::File(inode), now_ns)
+    }
+
+    /// Changes a file in place, as an editor that does not replace it.
+    ///
+    /// # Errors
+    /// It is not there or no file.
+    pub fn overwrite(&mut self, path: &Path, bytes: Vec<u8>, now_ns: i64) -> io::Result<()> {
+        let inode = self.file(path)?;
+        if let Some(node) = self.inodes.get_mut(&inode) {
+            node.live = Rc::new(bytes);
+            node.mtime_ns = (now_ns - now_ns.rem_euclid(TICK_NS)).max(node.mtime_ns + 1);
+            node.ctime_ns = node.mtime_ns;
+        }
+        Ok(())
+    }
+
+    /// Appends, creating the file where it is not there.
+    ///
+    /// # Errors
+    /// The directory is not there.
+    pub fn append(&mut self, path: &Path, bytes: &[u8], now_ns: i64) -> io::Result<()> {
+        match self.file(path) {
+            Ok(inode) => {
+                let mut all = self.inodes[&inode].live.to_vec();
+                all.extend_from_slice(bytes);
+                self.overwrite(path, all, now_ns)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.create(path, bytes.to_vec(), now_ns)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `fsync` of a file.
+    ///
+    /// # Errors
+    /// It is not there or no file.
+    pub fn sync_file(&mut self, path: &Path) -> io::Result<()> {
+        let inode = self.file(path)?;
+        if let Some(node) = self.inodes.get_mut(&inode) {
+            node.durable = Some(Rc::clone(&node.live));
+        }
+        Ok(())
+    }
+
+    /// Replaces `to` by `from`, in one directory.
+    ///
+    /// # Errors
+    /// `from` is not there, or they lie in different directories.
+    pub fn rename(&mut self, from: &Path, to: &Path, now_ns: i64) -> io::Result<()> {
+        let inode = self.file(from)?;
+        let ((dir, old), (other, new)) = (split(from), split(to));
+        if dir != other {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not within one directory"));
+        }
+        self.dir_mut(&dir)?.live.remove(&old);
+        if let Some(node) = self.inodes.get_mut(&inode) {
+            node.ctime_ns = now_ns - now_ns.rem_euclid(TICK_NS);
+        }
+        self.link(&dir, &new, Entry::File(inode), now_ns)
+    }
+
+    /// `fsync` of a directory: its names are durable from now on.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let dir = self.dir_mut(dir)?;
+        dir.durable = dir.live.clone();
+        Ok(())
+    }
+
+    /// `syncfs`.
+    pub fn sync_all(&mut self) {
+        for dir in self.dirs.values_mut() {
+            dir.durable = dir.live.clone();
+        }
+        for node in self.inodes.values_mut() {
+            node.durable = Some(Rc::clone(&node.live));
+        }
+    }
+
+    /// Removes a file; absent is fine.
+    ///
+    /// # Errors
+    /// It is a directory.
+    pub fn remove(&mut self, path: &Path, now_ns: i64) -> io::Result<()> {
+        let (dir, name) = split(path);
+        match self.entry(path) {
+            None => Ok(()),
+            Some(Entry::Dir) => Err(io::Error::new(io::ErrorKind::IsADirectory, path.display().to_string())),
+            Some(Entry::File(_)) => {
+                let dir = self.dir_mut(&dir)?;
+                dir.live.remove(&name);
+                dir.mtime_ns = now_ns - now_ns.rem_euclid(TICK_NS);
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes an empty directory; absent is fine.
+    ///
+    /// # Errors
+    /// It is not empty.
+    pub fn remove_dir(&mut self, path: &Path, now_ns: i64) -> io::Result<()> {
+        let Some(dir) = self.dirs.get(path) else { return Ok(()) };
+        if !dir.live.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, path.display().to_string()));
+        }
+        self.dirs.remove(path);
+        let (parent, name) = split(path);
+        let parent = self.dir_mut(&parent)?;
+        parent.live.remove(&name);
+        parent.mtime_ns = now_ns - now_ns.rem_euclid(TICK_NS);
+        Ok(())
+    }
+
+    /// The power goes: what is left is one of the images that the disk may hold.
+    pub fn lose_power(&mut self, dice: &mut Dice) {
+        let mut paths: Vec<PathBuf> = self.dirs.keys().cloned().collect();
+        paths.sort();
+        for path in &paths {
+            let Some(dir) = self.dirs.get_mut(path) else { continue };
+            let names: Vec<String> = dir.live.keys().chain(dir.durable.keys()).cloned().collect();
+            for name in names {
+                let (live, durable) = (dir.live.get(&name).copied(), dir.durable.get(&name).copied());
+                if live != durable && dice.chance(0.5) {
+                    match durable {
+                        Some(entry) => dir.live.insert(name, entry),
+                        None => dir.live.remove(&name),
+                    };
+                }
+            }
+            dir.durable = dir.live.clone();
+        }
+        self.drop_unreachable();
+        let mut nodes: Vec<u64> = self.inodes.keys().copied().collect();
+        nodes.sort_unstable();
+        for inode in nodes {
+            let Some(node) = self.inodes.get_mut(&inode) else { continue };
+            if node.durable.as_ref() != Some(&node.live) {
+                node.live = Rc::new(torn(node.durable.as_deref(), &node.live, dice));
+            }
+            node.durable = Some(Rc::clone(&node.live));
+        }
+    }
+
+    /// Forgets directories and files that no name leads to.
+    fn drop_unreachable(&mut self) {
+        let mut open = vec![PathBuf::from("/")];
+        let (mut dirs, mut files) = (Vec::new(), std::collections::HashSet::new());
+        while let Some(path) = open.pop() {
+            let Some(dir) = self.dirs.get_mut(&path) else { continue };
+            dir.live.retain(|_, _| true);
+            for (name, entry) in &dir.live {
+                match entry {
+                    Entry::Dir => open.push(path.join(name)),
+                    Entry::File(inode) => {
+                        files.insert(*inode);
+                    }
+                }
+            }
+            dirs.push(path);
+        }
+        let keep: std::collections::HashSet<PathBuf> = dirs.into_iter().collect();
+        self.dirs.retain(|path, _| keep.contains(path));
+        self.inodes.retain(|inode, _| files.contains(inode));
+    }
+
+    /// Forgets what no name, live or durable, leads to: long runs replace files a hundred thousand times.
+    pub fn tidy(&mut self) {
+        let used: std::collections::HashSet<u64> = self
+            .dirs
+            .values()
+            .flat_map(|dir| dir.live.values().chain(dir.durable.values()))
+            .filter_map(|entry| match entry {
+                Entry::File(inode) => Some(*inode),
+                Entry::Dir => None,
+            })
+            .collect();
+        self.inodes.retain(|inode, _| used.contains(inode));
+    }
+
+    /// Every file below a directory with its bytes, by path.
+    #[must_use]
+    pub fn files_below(&self, dir: &Path) -> BTreeMap<PathBuf, Bytes> {
+        let mut found = BTreeMap::new();
+        for (path, one) in self.dirs.iter().filter(|(path, _)| path.starts_with(dir)) {
+            for (name, entry) in &one.live {
+                if let Entry::File(inode) = entry {
+                    found.insert(path.join(name), Rc::clone(&self.inodes[inode].live));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// What may be left of a file whose newest bytes were not synced.
+fn torn(durable: Option<&Vec<u8>>, live: &[u8], dice: &mut Dice) -> Vec<u8> {
+    match dice.below(5) {
+        0 => live.to_vec(),
+        1 => durable.cloned().unwrap_or_default(),
+        2 => live[..dice.below(live.len() as u64 + 1) as usize].to_vec(),
+        3 => {
+            let cut = dice.below(live.len() as u64 + 1) as usize;
+            live.iter().enumerate().map(|(at, byte)| if at < cut { *byte } else { 0 }).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIR: &str = "/a/b";
+
+    fn written(synced_file: bool, synced_dir: bool) -> DiskImage {
+        let mut disk = DiskImage::default();
+        let dir = Path::new(DIR);
+        disk.create_dir(dir, 0).unwrap();
+        disk.create(&dir.join("x"), b"old".to_vec(), 0).unwrap();
+        disk.sync_all();
+        disk.create(&dir.join(".tmp"), b"new bytes".to_vec(), 0).unwrap();
+        if synced_file {
+            disk.sync_file(&dir.join(".tmp")).unwrap();
+        }
+        disk.rename(&dir.join(".tmp"), &dir.join("x"), 0).unwrap();
+        if synced_dir {
+            disk.sync_dir(dir).unwrap();
+        }
+        disk
+    }
+
+    fn after_power_loss(disk: &DiskImage) -> std::collections::BTreeSet<Vec<u8>> {
+        (0..300)
+            .map(|seed| {
+                let mut disk = disk.clone();
+                disk.lose_power(&mut Dice::new(seed));
+                disk.read(&Path::new(DIR).join("x")).unwrap().to_vec()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_missing_sync_bites_and_with_both_nothing_is_lost() {
+        assert_eq!(after_power_loss(&written(true, true)), [b"new bytes".to_vec()].into());
+        assert_eq!(after_power_loss(&written(true, false)), [b"new bytes".to_vec(), b"old".to_vec()].into());
+        let torn = after_power_loss(&written(false, true));
+        assert!(torn.len() > 5, "a file whose bytes were not synced may be cut anywhere: {}", torn.len());
+    }
+
+    #[test]
+    fn a_directory_without_a_durable_name_takes_its_files_along() {
+        let mut disk = DiskImage::default();
+        disk.sync_all();
+        disk.create_dir(Path::new(DIR), 0).unwrap();
+        disk.create(&Path::new(DIR).join("x"), b"bytes".to_vec(), 0).unwrap();
+        disk.sync_file(&Path::new(DIR).join("x")).unwrap();
+        disk.sync_dir(Path::new(DIR)).unwrap();
+        let gone = (0..100).filter(|seed| {
+            let mut disk = disk.clone();
+            disk.lose_power(&mut Dice::new(*seed));
+            disk.read(&Path::new(DIR).join("x")).is_err()
+        });
+        assert!(gone.count() > 10);
+    }
+}

@@ -1,0 +1,147 @@
+//! What goes wrong and how often, drawn from the seed; and the guards that can be taken away on purpose.
+
+use serde::Serialize;
+
+use super::dice::Dice;
+
+/// How often what goes wrong at a port, as probabilities for one call, and how long things take.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Knobs {
+    /// A call of the disk is where another process comes in between.
+    pub preempt: f64,
+    /// A process is killed at a call of the disk.
+    pub kill_at_disk: f64,
+    /// A process is killed at a call of the remote.
+    pub kill_at_remote: f64,
+    /// A call of the disk fails (once).
+    pub disk_error: f64,
+    /// A call of the remote is lost before it arrives.
+    pub lost: f64,
+    /// The answer of the remote is lost.
+    pub unanswered: f64,
+    /// A push that was lost arrives later.
+    pub late: f64,
+    /// A push is delivered twice; the second answer counts.
+    pub twice: f64,
+    /// Shortest and longest way to the remote, in microseconds.
+    pub latency: (u64, u64),
+}
+
+impl Knobs {
+    /// Nothing goes wrong.
+    #[must_use]
+    pub fn calm() -> Self {
+        Knobs {
+            preempt: 0.02,
+            kill_at_disk: 0.0,
+            kill_at_remote: 0.0,
+            disk_error: 0.0,
+            lost: 0.0,
+            unanswered: 0.0,
+            late: 0.0,
+            twice: 0.0,
+            latency: (5_000, 60_000),
+        }
+    }
+
+    /// A mix of its own for each seed: most faults are absent in most runs, so that those that are there meet
+    /// each other undisturbed.
+    #[must_use]
+    pub fn swarm(dice: &mut Dice) -> Self {
+        let mut some = |most: f64| if dice.chance(0.5) { dice.unit() * dice.unit() * most } else { 0.0 };
+        let mut knobs = Knobs {
+            preempt: 0.01 + some(0.2),
+            kill_at_disk: some(0.002),
+            kill_at_remote: some(0.05),
+            disk_error: some(0.002),
+            lost: some(0.3),
+            unanswered: some(0.3),
+            late: some(0.8),
+            twice: some(0.1),
+            latency: (1_000, 10_000),
+        };
+        knobs.latency.1 = *dice.pick(&[10_000, 60_000, 400_000, 3_000_000]);
+        knobs
+    }
+}
+
+/// A guard that is taken away, to see that the simulation notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Broken {
+    /// The remote takes a push whatever the ref holds.
+    PushWithoutCompare,
+    /// A refused push is reported as accepted.
+    RefusalIgnored,
+    /// A push without an answer is reported as accepted.
+    LostAnswerIsSuccess,
+    /// "Up to date" (our object is there already) is taken for a push that moved the ref.
+    UpToDateAccepted,
+    /// Listings after a push show the refs of before it.
+    NoReadAfterPush,
+    /// `fsync` of a directory does nothing.
+    NoDirectorySync,
+    /// `fsync` of a file does nothing.
+    NoFileSync,
+    /// Files are written in place instead of renamed.
+    WriteInPlace,
+    /// Advisory locks are always granted.
+    LocksDoNothing,
+    /// The monotonic clock is the wall clock.
+    WallClockForLeases,
+    /// The observer's clock counts suspension.
+    ObserverCountsSuspension,
+    /// The holder's clock stops during suspension.
+    HolderForgetsSuspension,
+    /// The clock of a holder runs at half speed, beyond the drift that is allowed for.
+    HolderClockSlow,
+    /// Process numbers are taken for identities: start times are equal.
+    PidIsIdentity,
+    /// Every process is thought to be dead.
+    EverybodyIsDead,
+    /// Randomness repeats itself in every process: operations of different sessions share their ids.
+    DiceRepeat,
+    /// A fetch says that it brought everything, and brought nothing.
+    FetchBringsNothing,
+    /// A listing leaves out lease refs.
+    LeasesHidden,
+    /// Deleting a ref succeeds without being done.
+    DeletionIgnored,
+    /// Local refs are swapped without comparing.
+    LocalSwapBlind,
+    /// A directory that cannot be listed is reported as empty.
+    UnreadableIsEmpty,
+    /// Reading a file gives the first half of it when the disk fails.
+    HalfRead,
+    /// A new boot has the identity of the old one.
+    BootIdStays,
+}
+
+impl Broken {
+    /// All of them.
+    pub const ALL: [Broken; 23] = [
+        Broken::PushWithoutCompare,
+        Broken::RefusalIgnored,
+        Broken::LostAnswerIsSuccess,
+        Broken::UpToDateAccepted,
+        Broken::NoReadAfterPush,
+        Broken::NoDirectorySync,
+        Broken::NoFileSync,
+        Broken::WriteInPlace,
+        Broken::LocksDoNothing,
+        Broken::WallClockForLeases,
+        Broken::ObserverCountsSuspension,
+        Broken::HolderForgetsSuspension,
+        Broken::HolderClockSlow,
+        Broken::PidIsIdentity,
+        Broken::EverybodyIsDead,
+        Broken::DiceRepeat,
+        Broken::FetchBringsNothing,
+        Broken::LeasesHidden,
+        Broken::DeletionIgnored,
+        Broken::LocalSwapBlind,
+        Broken::UnreadableIsEmpty,
+        Broken::HalfRead,
+        Broken::BootIdStays,
+    ];
+}

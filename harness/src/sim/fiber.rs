@@ -1,0 +1,136 @@
+//! Fibers: stackful coroutines of which one runs at a time, so that ordinary synchronous code can be stopped at a
+//! port, left there for as long as somebody likes, or be killed there.
+
+use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use super::kernel::{Micros, Shared};
+
+/// Stack of a fiber: the deepest use is SQLite below a use case.
+const STACK: usize = 512 * 1024;
+
+/// What a killed process unwinds with; nobody reports it.
+pub struct Killed;
+
+type Switch = Yielder<(), Micros>;
+
+/// The running end of a fiber: how code inside it gives way.
+pub struct Fiber {
+    switch: Cell<*const Switch>,
+    /// The process in it is to die at the next port.
+    doomed: Cell<bool>,
+    /// It is stopped (SIGSTOP) until then.
+    stopped: Cell<Micros>,
+    /// The machine that it runs on.
+    pub machine: usize,
+    /// For people.
+    pub name: String,
+}
+
+impl Fiber {
+    /// Gives way until then.
+    pub fn wait_until(&self, at: Micros) {
+        let switch = self.switch.get();
+        assert!(!switch.is_null(), "only code inside the fiber gives way");
+        // SAFETY: the pointer is set by `Fibers::start` from the reference that the coroutine gives to the closure in
+        // which this code runs, which outlives every call from inside that closure; fibers never leave their thread.
+        unsafe { &*switch }.suspend(at);
+    }
+
+    /// Whether the process in it has to die.
+    pub fn is_doomed(&self) -> bool {
+        self.doomed.get()
+    }
+
+    /// Takes the sentence back once it was carried out.
+    pub fn reprieve(&self) {
+        self.doomed.set(false);
+    }
+
+    /// Kills the process in it at its next step.
+    pub fn doom(&self) {
+        self.doomed.set(true);
+    }
+
+    /// Stops it until then.
+    pub fn stop_until(&self, at: Micros) {
+        self.stopped.set(at);
+    }
+}
+
+struct Slot {
+    fiber: Rc<Fiber>,
+    code: Coroutine<(), Micros, ()>,
+}
+
+/// All fibers, and who is next.
+#[derive(Default)]
+pub struct Fibers {
+    slots: Vec<Option<Slot>>,
+    due: BinaryHeap<Reverse<(Micros, u64, usize)>>,
+    order: u64,
+}
+
+impl Fibers {
+    /// Starts code on a machine.
+    pub fn start(&mut self, name: &str, machine: usize, at: Micros, body: impl FnOnce(Rc<Fiber>) + 'static) {
+        let fiber = Rc::new(Fiber {
+            switch: Cell::new(std::ptr::null()),
+            doomed: Cell::new(false),
+            stopped: Cell::new(0),
+            machine,
+            name: name.to_owned(),
+        });
+        let inside = Rc::clone(&fiber);
+        let stack = DefaultStack::new(STACK).expect("address space for half a megabyte");
+        let code = Coroutine::with_stack(stack, move |switch: &Switch, ()| {
+            inside.switch.set(switch);
+            body(inside);
+        });
+        self.slots.push(Some(Slot { fiber, code }));
+        self.schedule(at, self.slots.len() - 1);
+    }
+
+    fn schedule(&mut self, at: Micros, slot: usize) {
+        self.order += 1;
+        self.due.push(Reverse((at, self.order, slot)));
+    }
+
+    /// When the next one is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Micros> {
+        self.due.peek().map(|Reverse((at, _, _))| *at)
+    }
+
+    /// Runs the next one until it gives way.
+    pub fn step(&mut self, kernel: &Shared) {
+        let Some(Reverse((at, _, index))) = self.due.pop() else { return };
+        let Some(slot) = self.slots[index].as_mut() else { return };
+        let stopped = slot.fiber.stopped.get();
+        if stopped > at && !slot.fiber.is_doomed() {
+            return self.schedule(stopped, index);
+        }
+        {
+            let mut kernel = kernel.borrow_mut();
+            kernel.now = kernel.now.max(at);
+            kernel.deliver_late();
+        }
+        match slot.code.resume(()) {
+            CoroutineResult::Yield(at) => {
+                let now = kernel.borrow().now;
+                self.schedule(at.max(now), index);
+            }
+            CoroutineResult::Return(()) => self.slots[index] = None,
+        }
+    }
+
+    /// Those that are still running.
+    pub fn running(&self) -> impl Iterator<Item = &Rc<Fiber>> {
+        self.slots.iter().flatten().map(|slot| &slot.fiber)
+    }
+}

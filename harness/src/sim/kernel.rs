@@ -1,0 +1,263 @@
+//! Everything that simulated machines share, and the one clock that moves them: virtual time in microseconds.
+//!
+//! The kernel is plain data without locks. Fibers ([`super::fiber`]) run one at a time and reach it through the
+//! ports ([`super::ports`]); between two ports nothing else happens.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use orch::world::Oid;
+
+use super::dice::Dice;
+use super::disk_image::DiskImage;
+use super::faults::{Broken, Knobs};
+use super::probes::Probes;
+use super::repo::{Pool, Repo};
+use super::trace::Trace;
+
+/// Microseconds of virtual time since the simulation began.
+pub type Micros = u64;
+
+/// One second.
+pub const SECOND: Micros = 1_000_000;
+/// One minute.
+pub const MINUTE: Micros = 60 * SECOND;
+
+/// How the clocks of a machine differ from true time.
+#[derive(Debug, Clone)]
+pub struct Clocks {
+    /// Added to true time to give the wall clock, in milliseconds; steps at will.
+    pub wall_offset_ms: i64,
+    /// Seconds of this machine per true second.
+    pub rate: f64,
+    /// True time of the last boot.
+    pub booted: Micros,
+    /// Time spent suspended since then, in this machine's microseconds.
+    pub suspended: Micros,
+    /// Which boot this is.
+    pub boot: u32,
+}
+
+/// True wall time at the beginning: 2026-01-01T00:00:00Z.
+const EPOCH_MS: i64 = 1_767_225_600_000;
+
+impl Clocks {
+    /// The wall clock, milliseconds since 1970.
+    #[must_use]
+    pub fn wall_ms(&self, now: Micros) -> i64 {
+        let gone = (now as f64 * self.rate / 1000.0) as i64;
+        EPOCH_MS + gone + self.wall_offset_ms
+    }
+
+    /// Microseconds since boot, suspension included.
+    #[must_use]
+    pub fn boottime(&self, now: Micros) -> Micros {
+        (now.saturating_sub(self.booted) as f64 * self.rate) as Micros
+    }
+
+    /// Microseconds since boot, suspension left out.
+    #[must_use]
+    pub fn monotonic(&self, now: Micros) -> Micros {
+        self.boottime(now).saturating_sub(self.suspended)
+    }
+}
+
+/// How a machine is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// All right.
+    Up,
+    /// Nothing gets through.
+    Cut,
+    /// What is sent arrives, answers do not.
+    Mute,
+}
+
+/// One machine.
+#[derive(Debug)]
+pub struct Machine {
+    /// Its state directory.
+    pub state: PathBuf,
+    /// Its disk.
+    pub disk: DiskImage,
+    /// `state/.git`: objects and refs.
+    pub repo: Repo,
+    /// Its clocks.
+    pub clocks: Clocks,
+    /// Its connection to the remote.
+    pub link: Link,
+    /// Until when its disk is full.
+    pub full_until: Micros,
+    /// Whether it has power.
+    pub up: bool,
+    /// Advisory locks: path and the token of the holder.
+    pub locks: HashMap<PathBuf, u64>,
+    /// Running processes: number and start.
+    pub processes: BTreeMap<u32, u64>,
+    next_pid: u32,
+}
+
+impl Machine {
+    /// A machine whose state directory is to be.
+    #[must_use]
+    pub fn new(state: PathBuf, clocks: Clocks) -> Self {
+        Machine {
+            state,
+            disk: DiskImage::default(),
+            repo: Repo::default(),
+            clocks,
+            link: Link::Up,
+            full_until: 0,
+            up: true,
+            locks: HashMap::new(),
+            processes: BTreeMap::new(),
+            next_pid: 100,
+        }
+    }
+
+    /// Starts a process; numbers are used again soon, as on a busy machine.
+    pub fn start_process(&mut self, now: Micros) -> (u32, u64) {
+        let mut pid = self.next_pid;
+        while self.processes.contains_key(&pid) {
+            pid = if pid >= 140 { 100 } else { pid + 1 };
+        }
+        self.next_pid = if pid >= 140 { 100 } else { pid + 1 };
+        let start = self.clocks.boottime(now) / 10_000;
+        self.processes.insert(pid, start);
+        (pid, start)
+    }
+}
+
+/// A push that is under way although its sender has given up.
+#[derive(Debug, Clone)]
+pub struct Late {
+    /// When it arrives.
+    pub at: Micros,
+    /// What it wants, as far as it concerns refs.
+    pub updates: Vec<(String, Option<Oid>, Option<Oid>)>,
+    /// What its pack holds: everything that the sender had.
+    pub sender: usize,
+}
+
+/// A ref of the remote that moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// When.
+    pub at: Micros,
+    /// Full name.
+    pub name: String,
+    /// What it was.
+    pub old: Option<Oid>,
+    /// What it is.
+    pub new: Option<Oid>,
+}
+
+/// All there is.
+pub struct Kernel {
+    /// True time.
+    pub now: Micros,
+    /// Dice for everything that happens at ports.
+    pub dice: Dice,
+    /// Objects of all repositories.
+    pub pool: Pool,
+    /// The shared repository.
+    pub remote: Repo,
+    /// Whether it answers at all.
+    pub remote_up: bool,
+    /// How its refs moved since the oracle last looked.
+    pub moved: Vec<Moved>,
+    /// Pushes under way.
+    pub late: Vec<Late>,
+    /// The machines.
+    pub machines: Vec<Machine>,
+    /// How often what goes wrong.
+    pub knobs: Knobs,
+    /// The guard that is taken away, if any.
+    pub broken: Option<Broken>,
+    /// What happened.
+    pub trace: Trace,
+    /// Which branches were taken.
+    pub probes: Probes,
+    /// Calls of ports so far.
+    pub calls: u64,
+    /// Pushes so far.
+    pub pushes: u64,
+    next_token: u64,
+}
+
+/// Shared by all fibers of a simulation, which all run in one thread.
+pub type Shared = Rc<std::cell::RefCell<Kernel>>;
+
+impl Kernel {
+    /// An empty world.
+    #[must_use]
+    pub fn new(dice: Dice, knobs: Knobs, broken: Option<Broken>) -> Self {
+        Kernel {
+            now: 0,
+            dice,
+            pool: Pool::default(),
+            remote: Repo::default(),
+            remote_up: true,
+            moved: Vec::new(),
+            late: Vec::new(),
+            machines: Vec::new(),
+            knobs,
+            broken,
+            trace: Trace::default(),
+            probes: Probes::default(),
+            calls: 0,
+            pushes: 0,
+            next_token: 1,
+        }
+    }
+
+    /// A number that was never given out before.
+    pub fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    /// Whether this guard is taken away.
+    #[must_use]
+    pub fn is_broken(&self, which: Broken) -> bool {
+        self.broken == Some(which)
+    }
+
+    /// Compare-and-swap of one ref of the remote; true when it moved.
+    pub fn swap_remote(&mut self, name: &str, old: Option<Oid>, new: Option<Oid>) -> bool {
+        let actual = self.remote.refs.get(name).copied();
+        if actual != old && !self.is_broken(Broken::PushWithoutCompare) {
+            return false;
+        }
+        match new {
+            Some(oid) => self.remote.refs.insert(name.to_owned(), oid),
+            None => self.remote.refs.remove(name),
+        };
+        self.moved.push(Moved { at: self.now, name: name.to_owned(), old: actual, new });
+        true
+    }
+
+    /// Lets pushes arrive whose time has come.
+    pub fn deliver_late(&mut self) {
+        let now = self.now;
+        let due: Vec<Late> = {
+            let (due, rest) = std::mem::take(&mut self.late).into_iter().partition(|late| late.at <= now);
+            self.late = rest;
+            due
+        };
+        for late in due {
+            for (name, old, new) in late.updates {
+                if let Some(oid) = new {
+                    let Kernel { pool, remote, machines, .. } = self;
+                    pool.copy(&machines[late.sender].repo, remote, oid);
+                    if !remote.has(oid) {
+                        continue;
+                    }
+                }
+                let arrived = self.swap_remote(&name, old, new);
+                self.probes.hit(if arrived { "a late push arrived" } else { "a late push was refused" });
+            }
+        }
+    }
+}

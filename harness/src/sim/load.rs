@@ -1,0 +1,438 @@
+//! Who uses the queue: agents, operators, watchdogs and exchanges with the remote, each a fiber that runs commands.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use orch::protocol::id::TaskId;
+use orch::protocol::op::Patch;
+use orch::protocol::task::{Definition, Priority, Reason, Status};
+use orch::store::settings::Settings;
+use orch::usecase::claim::{self, Claimed, Terms};
+use orch::usecase::error::{Error, Kind, Result};
+use orch::usecase::holder::{self, Checkpoint, Failure, Finish};
+use orch::usecase::operator::{self, Replan};
+use orch::usecase::queue::Queue;
+use orch::usecase::watch::{self, Rules};
+use orch::usecase::{add, edit, sync};
+
+use super::dice::Dice;
+use super::fiber::Fiber;
+use super::kernel::{MINUTE, Micros, SECOND, Shared};
+use super::machine::{self, Ended};
+use super::oracle::Oracle;
+use super::plan::Plan;
+use super::ports::Port;
+
+/// What all fibers of a run share.
+pub struct Yard {
+    /// The world.
+    pub kernel: Shared,
+    /// The judge.
+    pub oracle: RefCell<Oracle>,
+    /// The run as data.
+    pub plan: Plan,
+    /// Settings of all machines.
+    pub settings: Settings,
+    /// No faults any more: agents do not vanish, operators do not act.
+    pub calm: Cell<bool>,
+    /// Everybody goes home.
+    pub ending: Cell<bool>,
+}
+
+/// One command, judged: the trace, the probes and the oracle learn of it.
+fn run<T>(
+    yard: &Yard,
+    fiber: &Rc<Fiber>,
+    session: &str,
+    verb: &str,
+    act: impl FnOnce(&mut Queue) -> Result<T>,
+) -> (std::result::Result<T, Option<Error>>, Micros) {
+    while !yard.kernel.borrow().machines[fiber.machine].up && !yard.ending.get() {
+        pause(yard, fiber, 5 * SECOND);
+    }
+    let (ended, begun) = machine::command(&yard.kernel, fiber, &yard.settings, session, act);
+    let mut kernel = yard.kernel.borrow_mut();
+    let now = kernel.now;
+    let (answer, told) = match ended {
+        Ended::Told(told) => (Ok(told), "ok".to_owned()),
+        Ended::Failed(error) => {
+            if error.kind == Kind::Unreachable {
+                kernel.probes.hit("a command met a remote out of reach");
+            }
+            if error.code == "damaged" {
+                kernel.probes.hit("a damaged file was reported");
+            }
+            let text = format!("{}: {}", error.code, error.message);
+            (Err(Some(error)), text)
+        }
+        Ended::Killed => (Err(None), "killed".to_owned()),
+        Ended::Panicked(text) => {
+            yard.oracle.borrow_mut().broken(9, now, format!("{session}: {verb} panicked: {text}"));
+            (Err(None), "panicked".to_owned())
+        }
+    };
+    kernel.trace.note(now, fiber.machine, &format!("{session} {verb}: {told}"));
+    yard.oracle.borrow_mut().look(&mut kernel);
+    (answer, begun)
+}
+
+fn pause(yard: &Yard, fiber: &Fiber, span: Micros) {
+    let at = yard.kernel.borrow().now + span;
+    fiber.wait_until(at);
+    // A sentence that arrives between two commands meets nobody.
+    fiber.reprieve();
+}
+
+fn hit(yard: &Yard, probe: &'static str) {
+    yard.kernel.borrow_mut().probes.hit(probe);
+}
+
+fn now(yard: &Yard) -> Micros {
+    yard.kernel.borrow().now
+}
+
+/// An agent: takes a task, works on it with heartbeats, finishes it in one way or another, or vanishes.
+pub fn agent(yard: &Rc<Yard>, fiber: &Rc<Fiber>, name: &str, mut dice: Dice) {
+    while !yard.ending.get() {
+        let idle = dice.exponential(60.0 * SECOND as f64) as Micros;
+        pause(yard, fiber, idle);
+        if yard.ending.get() {
+            return;
+        }
+        // A worker stands for its session with its own process; a person at the command line does not.
+        let worker = dice.chance(0.3).then(|| Port::new(&yard.kernel, fiber));
+        if let Some(worker) = &worker {
+            yard.oracle.borrow_mut().process_started(fiber.machine, worker.pid());
+        }
+        if let Some(claimed) = take(yard, fiber, name, &mut dice, worker.as_ref()) {
+            work(yard, fiber, name, &mut dice, &claimed);
+        } else {
+            pause(yard, fiber, MINUTE);
+        }
+        if let Some(worker) = &worker {
+            worker.end();
+            yard.oracle.borrow_mut().process_ended(fiber.machine, worker.pid());
+        }
+    }
+}
+
+fn take(
+    yard: &Yard,
+    fiber: &Rc<Fiber>,
+    name: &str,
+    dice: &mut Dice,
+    worker: Option<&Port>,
+) -> Option<Claimed> {
+    let terms = Terms { pid: worker.map(Port::pid), ..Terms::default() };
+    let wanted = dice.chance(0.3).then(|| some_task(yard, dice)).flatten();
+    let picked = wanted.is_none();
+    let (answer, _) = match wanted {
+        Some(id) => run(yard, fiber, name, &format!("claim {id}"), |q| claim::claim(q, &id, &terms)),
+        None => run(yard, fiber, name, "pick", |q| claim::pick(q, &terms)),
+    };
+    match answer {
+        Ok(claimed) => {
+            hit(yard, if claimed.repeated { "a claim was repeated" } else { "a claim was told" });
+            if picked {
+                hit(yard, "a task was picked");
+            }
+            if claimed.retries > 0 {
+                hit(yard, "a claim lost its race");
+            }
+            let (at, epoch) = (now(yard), claimed.epoch);
+            yard.oracle.borrow_mut().claimed(at, &claimed.task, epoch, name, fiber.machine, claimed.repeated);
+            Some(claimed)
+        }
+        Err(Some(error)) if error.kind == Kind::Conflict => {
+            hit(yard, "a claim of a task that is not ready was refused");
+            None
+        }
+        Err(Some(error)) if error.kind == Kind::Nothing => {
+            hit(yard, "nothing was ready");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+fn some_task(yard: &Yard, dice: &mut Dice) -> Option<TaskId> {
+    let oracle = yard.oracle.borrow();
+    let ids: Vec<&TaskId> = oracle.tasks().keys().collect();
+    if ids.is_empty() { None } else { Some((*dice.pick(&ids)).clone()) }
+}
+
+/// Until the task is over for this agent.
+fn work(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, claimed: &Claimed) {
+    let (id, epoch) = (claimed.task.id().clone(), claimed.epoch);
+    let end = now(yard) + dice.exponential(yard.plan.work as f64) as Micros;
+    let vanishes = !yard.calm.get() && dice.chance(yard.plan.vanish);
+    while now(yard) < end {
+        let left = (end - now(yard)).min(yard.plan.ttl / 3);
+        pause(yard, fiber, left);
+        if yard.ending.get() || (vanishes && dice.chance(0.5)) {
+            return;
+        }
+        if now(yard) >= end {
+            break;
+        }
+        if dice.chance(0.2) {
+            let what = Checkpoint { note: format!("step by {name}"), percent: Some(50), file: None };
+            let (answer, begun) = run(yard, fiber, name, &format!("checkpoint {id}"), |q| {
+                holder::checkpoint(q, &id, Some(epoch), &what)
+            });
+            match answer {
+                Ok(changed) => {
+                    let at = now(yard);
+                    let mut oracle = yard.oracle.borrow_mut();
+                    oracle.acted(at, begun, &changed.task, name, fiber.machine, changed.published);
+                    if changed.published && !changed.repeated {
+                        oracle.renewed(at, &id, epoch, yard.plan.ttl);
+                    }
+                }
+                Err(Some(error)) if stops(yard, &error) => return,
+                Err(_) => {}
+            }
+            continue;
+        }
+        let (answer, _) = run(yard, fiber, name, &format!("heartbeat {id}"), |q| {
+            holder::heartbeat(q, &id, Some(epoch), None)
+        });
+        match answer {
+            Ok(beat) if beat.published => {
+                hit(yard, "a heartbeat was accepted");
+                let at = now(yard);
+                yard.oracle.borrow_mut().renewed(at, &id, epoch, yard.plan.ttl);
+            }
+            Ok(_) => hit(yard, "a heartbeat stayed here"),
+            Err(Some(error)) if stops(yard, &error) => return,
+            Err(_) => {}
+        }
+    }
+    finish(yard, fiber, name, dice, &id, epoch);
+}
+
+/// Whether an answer means that the task is no longer this session's.
+fn stops(yard: &Yard, error: &Error) -> bool {
+    let over = matches!(error.kind, Kind::Fenced | Kind::Conflict | Kind::NotFound);
+    if error.kind == Kind::Fenced {
+        hit(yard, "a holder was fenced");
+    }
+    over
+}
+
+fn finish(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, id: &TaskId, epoch: u64) {
+    let way = dice.below(10);
+    for _ in 0..5 {
+        let act = |q: &mut Queue| match way {
+            0 => holder::release(q, id, Some(epoch), None, None),
+            1 | 2 if !yard.calm.get() => {
+                let how = Failure {
+                    notes: "it broke".to_owned(),
+                    reason: Reason::Error,
+                    permanent: false,
+                    retry_after: None,
+                    bundle: None,
+                };
+                holder::fail(q, id, Some(epoch), &how)
+            }
+            _ => holder::done(
+                q,
+                id,
+                Some(epoch),
+                &Finish { notes: "it works".to_owned(), ..Finish::default() },
+            ),
+        };
+        let verb = ["release", "fail", "fail"].get(way as usize).unwrap_or(&"done");
+        let (answer, begun) = run(yard, fiber, name, &format!("{verb} {id}"), act);
+        match answer {
+            Ok(changed) => {
+                let at = now(yard);
+                let probe = match (changed.published, way) {
+                    (false, _) => "a finish stayed here",
+                    (_, 0) => "a task was given back",
+                    (_, 1 | 2) if !yard.calm.get() => "a task failed and waits",
+                    _ => "a holder finished",
+                };
+                hit(yard, probe);
+                yard.oracle.borrow_mut().acted(
+                    at,
+                    begun,
+                    &changed.task,
+                    name,
+                    fiber.machine,
+                    changed.published,
+                );
+                return;
+            }
+            Err(Some(error)) if stops(yard, &error) => return,
+            // Killed, or out of reach in a way that changed nothing: a script tries again.
+            Err(_) => pause(yard, fiber, 10 * SECOND),
+        }
+    }
+}
+
+/// People at command lines of all machines.
+pub fn operator(yard: &Rc<Yard>, fiber: &Rc<Fiber>, name: &str, mut dice: Dice) {
+    let mut number = 0;
+    let mean = yard.plan.operators as f64 * yard.plan.machines as f64;
+    while !yard.ending.get() {
+        let idle = dice.exponential(mean) as Micros;
+        pause(yard, fiber, idle.max(1));
+        if yard.ending.get() {
+            return;
+        }
+        if yard.calm.get() {
+            unstick(yard, fiber, name);
+            continue;
+        }
+        number += 1;
+        match dice.below(10) {
+            0..=3 => added(yard, fiber, name, &mut dice, number),
+            4 | 5 => edited(yard, fiber, name, &mut dice),
+            6 => decided(yard, fiber, name, &mut dice, "cancel"),
+            7 => decided(yard, fiber, name, &mut dice, "retry"),
+            8 => decided(yard, fiber, name, &mut dice, "replan"),
+            _ => decided(yard, fiber, name, &mut dice, "unblock"),
+        }
+    }
+}
+
+/// In the end somebody decides about whatever waits for a person, so that everything can end.
+fn unstick(yard: &Yard, fiber: &Rc<Fiber>, name: &str) {
+    let stuck: Vec<(TaskId, Status)> = {
+        let oracle = yard.oracle.borrow();
+        let waits = |status| matches!(status, Status::Blocked | Status::InReview);
+        oracle
+            .tasks()
+            .iter()
+            .filter(|(_, t)| waits(t.status()))
+            .map(|(id, t)| (id.clone(), t.status()))
+            .collect()
+    };
+    for (id, _) in stuck {
+        let _ = run(yard, fiber, name, &format!("cancel {id}"), |q| operator::cancel(q, &id, "given up"));
+    }
+}
+
+/// Adds one task; now and then under an id that another machine may be using at this very moment.
+pub fn added(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, number: u64) {
+    let shared = dice.chance(0.3);
+    let id = if shared { format!("S-{}", dice.below(40)) } else { format!("T-{}-{number}", fiber.machine) };
+    let Ok(id) = TaskId::parse(&id) else { return };
+    let needs = if dice.chance(0.2) {
+        some_task(yard, dice).into_iter().filter(|n| *n != id).collect()
+    } else {
+        Vec::new()
+    };
+    let priorities = [Priority::P0, Priority::P1, Priority::P2, Priority::P3];
+    let def = Definition {
+        title: format!("task of {name}, number {number}"),
+        priority: *dice.pick(&priorities),
+        needs,
+        ..Definition::default()
+    };
+    let (answer, begun) =
+        run(yard, fiber, name, &format!("add {id}"), |q| add::add(q, Some(id.clone()), def));
+    match answer {
+        Ok(added) => {
+            if *added.task.id() != id {
+                hit(yard, "an id was taken twice");
+            }
+            let at = now(yard);
+            if added.created {
+                yard.oracle.borrow_mut().acted(at, begun, &added.task, name, fiber.machine, added.published);
+            }
+        }
+        Err(Some(error)) if error.kind == Kind::Conflict => hit(yard, "an id was taken twice"),
+        Err(_) => {}
+    }
+}
+
+fn edited(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice) {
+    let Some(id) = some_task(yard, dice) else { return };
+    let text = format!("word {} of {name}", dice.below(1000));
+    let way = dice.below(3);
+    let (answer, begun) = run(yard, fiber, name, &format!("edit {id}"), |q| match way {
+        0 => edit::note(q, &id, &text),
+        1 => edit::snooze(q, &id, None),
+        _ => edit::edit(q, &id, &Patch { title: Some(text.clone()), ..Patch::default() }),
+    });
+    if let Ok(changed) = answer
+        && !changed.repeated
+    {
+        hit(yard, "a task was edited");
+        let at = now(yard);
+        yard.oracle.borrow_mut().acted(at, begun, &changed.task, name, fiber.machine, changed.published);
+    }
+}
+
+fn decided(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, verb: &'static str) {
+    let Some(id) = some_task(yard, dice) else { return };
+    let replan = Replan {
+        notes: "another way".to_owned(),
+        description: Some("new".to_owned()),
+        success_criteria: None,
+    };
+    let (answer, begun) = run(yard, fiber, name, &format!("{verb} {id}"), |q| match verb {
+        "cancel" => operator::cancel(q, &id, "not needed"),
+        "retry" => operator::retry(q, &id, None),
+        "replan" => operator::replan(q, &id, &replan),
+        _ => operator::unblock(q, &id, None),
+    });
+    match answer {
+        Ok(changed) if !changed.repeated => {
+            match verb {
+                "cancel" => hit(yard, "an operator cancelled"),
+                "retry" => hit(yard, "an operator retried"),
+                _ => {}
+            }
+            let at = now(yard);
+            yard.oracle.borrow_mut().acted(at, begun, &changed.task, name, fiber.machine, changed.published);
+        }
+        Err(Some(error)) if error.kind == Kind::Conflict => hit(yard, "an operator was refused"),
+        _ => {}
+    }
+}
+
+/// A watchdog by timer.
+pub fn watchdog(yard: &Rc<Yard>, fiber: &Rc<Fiber>, name: &str, mut dice: Dice) {
+    while !yard.ending.get() {
+        let span = yard.plan.ttl / 3 + dice.below(SECOND);
+        pause(yard, fiber, span);
+        if yard.ending.get() {
+            return;
+        }
+        let (answer, _) = run(yard, fiber, name, "watchdog", |q| watch::round(q, Rules::default()));
+        if let Ok(watched) = answer {
+            for recovered in watched.recovered {
+                hit(yard, "a watchdog recovered");
+                if recovered.session.starts_with(&format!("agent-{}-", fiber.machine)) {
+                    hit(yard, "a dead process was noticed");
+                }
+            }
+        }
+    }
+}
+
+/// Exchanges with the remote.
+pub fn exchange(yard: &Rc<Yard>, fiber: &Rc<Fiber>, name: &str, mut dice: Dice) {
+    while !yard.ending.get() {
+        let span = 2 * MINUTE + dice.below(MINUTE);
+        pause(yard, fiber, span);
+        if !yard.ending.get() {
+            let _ = run(yard, fiber, name, "sync", sync::sync);
+        }
+    }
+}
+
+/// One exchange, for the end.
+pub fn exchange_once(yard: &Yard, fiber: &Rc<Fiber>) -> bool {
+    run(yard, fiber, "end", "sync", sync::sync).0.is_ok()
+}
+
+/// How long anything may take once faults have stopped: backoff of three attempts, leases that must lapse, work.
+#[must_use]
+pub fn patience(plan: &Plan) -> Duration {
+    Duration::from_micros(plan.ttl * 4 + plan.work * 30 + 6 * 60 * MINUTE)
+}

@@ -1,0 +1,29 @@
+//! Deterministic simulation: whole machines in one thread, with virtual time and everything outside simulated.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `dice` | the generator: a seed is a run |
+//! | `kernel` | all that machines share, and time |
+//! | `disk_image`, `repo` | what lies on a disk, what is in a repository |
+//! | `faults` | what goes wrong, and the guards that can be taken away |
+//! | `fiber` | code that can be stopped and killed at a port |
+//! | `ports` | the seams of `orch::world` over the kernel |
+//! | `machine` | a machine put together, a command run on it |
+//! | `load` | agents, operators, watchdogs |
+//! | `oracle` | what must hold |
+//! | `plan` | a run as data, drawn from its seed |
+//! | [`crate::drive`] | one run, from set-up to verdict |
+
+pub mod dice;
+pub mod disk_image;
+pub mod faults;
+pub mod fiber;
+pub mod kernel;
+pub mod load;
+pub mod machine;
+pub mod oracle;
+pub mod plan;
+pub mod ports;
+pub mod probes;
+pub mod repo;
+pub mod trace;

@@ -1,0 +1,409 @@
+//! What must hold: SPEC §14, checked against the shared repository whenever one of its refs moves, against what
+//! sessions were told, and against the files of machines.
+//!
+//! The remote's refs are the witness: the order in which they moved is the order in which things happened, so nothing
+//! has to be searched for.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use orch::protocol::id::{OpId, TaskId};
+use orch::protocol::invariant;
+use orch::protocol::op::{Action, Op};
+use orch::protocol::task::{Status, Task};
+use orch::store::{codec, layout};
+use orch::world::Oid;
+
+use super::kernel::{Kernel, Micros, Moved};
+
+/// The state branch on the simulated remote.
+pub const BRANCH: &str = "refs/heads/orch-state";
+/// Lease refs on the simulated remote.
+pub const LEASES: &str = "refs/orch/leases/";
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Violation {
+    /// Number of the promise in SPEC §14; 0 is liveness, 9 a panic, 10 a rule of §7.
+    pub promise: u8,
+    /// When, in microseconds of true time.
+    pub at: Micros,
+    /// What was seen.
+    pub what: String,
+}
+
+/// Something that a session was told to have happened.
+#[derive(Debug, Clone)]
+struct Told {
+    task: TaskId,
+    op: OpId,
+    verb: &'static str,
+    machine: usize,
+    published: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Holder {
+    session: String,
+    machine: usize,
+}
+
+/// How old a lease certainly is.
+#[derive(Debug, Clone, Copy)]
+struct Renewed {
+    /// The ref that carries it moved at this time.
+    landed: Micros,
+    /// Time to live, microseconds.
+    ttl: Micros,
+}
+
+/// Watches a simulation.
+#[derive(Default)]
+pub struct Oracle {
+    /// Broken promises, in the order in which they were seen.
+    pub violations: Vec<Violation>,
+    branch: BTreeMap<TaskId, Task>,
+    leases: BTreeMap<TaskId, Task>,
+    told: Vec<Told>,
+    holders: HashMap<(TaskId, u64), Holder>,
+    renewed: HashMap<(TaskId, u64), Renewed>,
+    /// When a holder was last told that its lease was renewed, at the latest.
+    confirmed: HashMap<(TaskId, u64), (Micros, Micros)>,
+    dead: BTreeSet<(usize, u32)>,
+    /// Claims confirmed.
+    pub claims: u64,
+    /// Tasks that ended as done on the branch.
+    pub finished: BTreeSet<TaskId>,
+    /// Operations that were acknowledged.
+    pub acknowledged: u64,
+}
+
+impl Oracle {
+    /// Notes a broken promise.
+    pub fn broken(&mut self, promise: u8, at: Micros, what: impl Into<String>) {
+        if self.violations.len() < 20 {
+            self.violations.push(Violation { promise, at, what: what.into() });
+        }
+    }
+
+    /// Looks at every ref that moved since the last look.
+    pub fn look(&mut self, kernel: &mut Kernel) {
+        for moved in std::mem::take(&mut kernel.moved) {
+            if moved.name == BRANCH {
+                self.branch_moved(kernel, &moved);
+            } else if let Some(id) = moved.name.strip_prefix(LEASES).and_then(|id| TaskId::parse(id).ok()) {
+                self.lease_moved(kernel, &id, &moved);
+            }
+        }
+    }
+
+    fn branch_moved(&mut self, kernel: &Kernel, moved: &Moved) {
+        let Some(new) = moved.new else {
+            return self.broken(4, moved.at, "the state branch was deleted");
+        };
+        if let Some(old) = moved.old
+            && !matches!(kernel.pool.is_ancestor(&kernel.remote, old, new), Ok(true))
+        {
+            self.broken(4, moved.at, format!("the state branch did not move forward: {old} to {new}"));
+        }
+        let changes = match kernel.pool.diff(&kernel.remote, moved.old, Some(new)) {
+            Ok(changes) => changes,
+            Err(error) => return self.broken(4, moved.at, format!("the state branch is torn: {error}")),
+        };
+        for change in changes {
+            let Some(Ok(id)) = layout::parse_tree_path(&change.path) else { continue };
+            let Some(entry) = change.new else {
+                self.broken(4, moved.at, format!("{id} vanished from the state branch"));
+                continue;
+            };
+            let Some(task) = self.decode(kernel, moved.at, &change.path, entry.oid) else { continue };
+            self.grew(moved.at, self.branch.get(&id).cloned().as_ref(), &task);
+            if task.status() == Status::Done {
+                self.finished.insert(id.clone());
+            }
+            self.branch.insert(id, task);
+        }
+    }
+
+    fn lease_moved(&mut self, kernel: &Kernel, id: &TaskId, moved: &Moved) {
+        let before = self.leases.remove(id);
+        let Some(new) = moved.new else {
+            // What it held must be on the branch, or have been void.
+            if let Some(before) = before {
+                self.nothing_lost(moved.at, id, &before);
+            }
+            return;
+        };
+        let path = layout::tree_path(id);
+        let Ok(Some(entry)) = kernel.pool.entry(&kernel.remote, new, &path) else {
+            return self.broken(6, moved.at, format!("the lease ref of {id} holds no file"));
+        };
+        let Some(task) = self.decode(kernel, moved.at, &path, entry.oid) else { return };
+        if moved.old.is_some() {
+            self.grew_or_withdrawn(moved.at, before.as_ref(), &task);
+        }
+        self.not_too_early(moved.at, before.as_ref(), &task);
+        if let Some(lease) = task.lease() {
+            let renewed = Renewed { landed: moved.at, ttl: lease.ttl.as_micros() as u64 };
+            self.renewed.insert((id.clone(), lease.epoch), renewed);
+        }
+        self.leases.insert(id.clone(), task);
+    }
+
+    /// A claim that does not stand is withdrawn by putting back what was there before.
+    fn grew_or_withdrawn(&mut self, at: Micros, before: Option<&Task>, after: &Task) {
+        let withdrawn = before.is_some_and(|before| {
+            before.history().len() == after.history().len() + 1
+                && before.history().starts_with(after.history())
+                && before.history().last().is_some_and(|op| !self.was_told(op))
+        });
+        if !withdrawn {
+            self.grew(at, before, after);
+        }
+    }
+
+    fn was_told(&self, op: &Op) -> bool {
+        self.told.iter().any(|told| told.published && told.op == op.id)
+    }
+
+    fn decode(&mut self, kernel: &Kernel, at: Micros, path: &str, oid: Oid) -> Option<Task> {
+        let bytes = match kernel.pool.blob(&kernel.remote, oid) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.broken(4, at, format!("{path}: {error}"));
+                return None;
+            }
+        };
+        match codec::decode(&bytes) {
+            Ok(decoded) => Some(decoded.task),
+            Err(problem) => {
+                self.broken(6, at, format!("{path} on the remote: {}", problem.message));
+                None
+            }
+        }
+    }
+
+    fn grew(&mut self, at: Micros, before: Option<&Task>, after: &Task) {
+        for violation in invariant::check(after) {
+            self.broken(violation.promise, at, format!("{}: {}", after.id(), violation.what));
+        }
+        for what in by_position(after) {
+            self.broken(3, at, format!("{}: {what}", after.id()));
+        }
+        for violation in before.map(|before| invariant::check_progress(before, after)).unwrap_or_default() {
+            self.broken(violation.promise, at, format!("{}: {}", after.id(), violation.what));
+        }
+    }
+
+    /// A lease is not taken from its holder before it has lapsed in true time.
+    fn not_too_early(&mut self, at: Micros, before: Option<&Task>, after: &Task) {
+        let Some(op) = after.history().last() else { return };
+        let was = before.and_then(Task::lease).or_else(|| self.branch.get(after.id()).and_then(Task::lease));
+        let taken = match &op.action {
+            Action::Recover { epoch, .. } => Some(*epoch),
+            Action::Claim { over: Some(_), base, .. } => Some(*base),
+            _ => None,
+        };
+        let Some(epoch) = taken else { return };
+        if before.is_some_and(|before| before.has_op(op)) {
+            return;
+        }
+        let Some(renewed) = self.renewed.get(&(after.id().clone(), epoch)).copied() else { return };
+        let holder = self.holders.get(&(after.id().clone(), epoch));
+        let died = was.and_then(|lease| lease.process.as_ref()).is_some_and(|process| {
+            holder.is_some_and(|holder| self.dead.contains(&(holder.machine, process.pid)))
+        });
+        let again = holder.is_some_and(|holder| holder.session == op.by);
+        if at < renewed.landed + renewed.ttl && !died && !again {
+            let after = (at - renewed.landed) as f64 / 1e6;
+            let ttl = renewed.ttl as f64 / 1e6;
+            self.broken(
+                10,
+                at,
+                format!("{}: epoch {epoch} was taken {after:.1} s after its last renewal, its lease lasts {ttl} s", op.by),
+            );
+        }
+    }
+
+    /// Whatever was acknowledged of a version that goes away stands elsewhere.
+    fn nothing_lost(&mut self, at: Micros, id: &TaskId, gone: &Task) {
+        let branch = self.branch.get(id);
+        let lost: Vec<String> = gone
+            .history()
+            .iter()
+            .filter(|op| self.was_told(op) && !branch.is_some_and(|task| task.has_op(op)))
+            .map(|op| format!("{} {} by {}", op.action.verb(), op.id, op.by))
+            .collect();
+        if !lost.is_empty() {
+            let text = format!("{id}: the lease ref went before the branch had {}", lost.join(", "));
+            self.broken(4, at, text);
+        }
+    }
+
+    /// Whether the shared repository shows an operation of a task.
+    fn shows(&self, id: &TaskId, op: OpId) -> bool {
+        let holds = |task: &Task| task.history().iter().any(|one| one.id == op);
+        self.branch.get(id).is_some_and(holds) || self.leases.get(id).is_some_and(holds)
+    }
+
+    /// A claim was told to a session. `process` is the number of the process that stands for it.
+    pub fn claimed(
+        &mut self,
+        at: Micros,
+        task: &Task,
+        epoch: u64,
+        session: &str,
+        machine: usize,
+        repeated: bool,
+    ) {
+        let key = (task.id().clone(), epoch);
+        self.claims += u64::from(!repeated);
+        if let Some(other) = self.holders.get(&key)
+            && (other.session != session || other.machine != machine)
+        {
+            let text = format!(
+                "{}: epoch {epoch} was given to {} on m{} and to {session} on m{machine}",
+                task.id(),
+                other.session,
+                other.machine
+            );
+            self.broken(1, at, text);
+        }
+        let newest = self.holders.keys().filter(|(id, _)| id == task.id()).map(|(_, epoch)| *epoch).max();
+        if !repeated && newest.is_some_and(|newest| newest >= epoch) {
+            let text = format!("{}: epoch {epoch} was told after epoch {newest:?}", task.id());
+            self.broken(1, at, text);
+        }
+        let claim = task
+            .history()
+            .iter()
+            .find(|op| matches!(op.action, Action::Claim { epoch: e, .. } if e == epoch));
+        if let Some(op) = claim {
+            if !self.shows(task.id(), op.id) {
+                let text =
+                    format!("{}: the claim of {session} was told and is not in the register", task.id());
+                self.broken(2, at, text);
+            }
+            self.told.push(Told {
+                task: task.id().clone(),
+                op: op.id,
+                verb: "claim",
+                machine,
+                published: true,
+            });
+        }
+        if let Some(lease) = task.lease() {
+            self.confirmed.insert(key.clone(), (at, lease.ttl.as_micros() as u64));
+        }
+        self.holders.insert(key, Holder { session: session.to_owned(), machine });
+    }
+
+    /// A renewal was told to its holder.
+    pub fn renewed(&mut self, at: Micros, id: &TaskId, epoch: u64, ttl: Micros) {
+        self.confirmed.insert((id.clone(), epoch), (at, ttl));
+    }
+
+    /// A process has ended.
+    pub fn process_ended(&mut self, machine: usize, pid: u32) {
+        self.dead.insert((machine, pid));
+    }
+
+    /// A process has started.
+    pub fn process_started(&mut self, machine: usize, pid: u32) {
+        self.dead.remove(&(machine, pid));
+    }
+
+    /// An act was acknowledged: the task after it, as it was told.
+    pub fn acted(
+        &mut self,
+        at: Micros,
+        begun: Micros,
+        task: &Task,
+        session: &str,
+        machine: usize,
+        published: bool,
+    ) {
+        self.acknowledged += 1;
+        let Some(op) = task.history().iter().rev().find(|op| op.by == session) else { return };
+        let told = Told { task: task.id().clone(), op: op.id, verb: op.action.verb(), machine, published };
+        if published && !self.shows(task.id(), op.id) {
+            let text = format!("{}: {} by {session} was told as published and is not", task.id(), told.verb);
+            self.broken(4, at, text);
+        }
+        if let Some(epoch) = op.action.based_on().filter(|_| op.action.is_holders() && !published)
+            && let Some((confirmed, ttl)) = self.confirmed.get(&(task.id().clone(), epoch)).copied()
+            && begun > confirmed + ttl + ttl / 5
+        {
+            let text = format!(
+                "{}: {} by {session} was kept {:.0} s after its last renewal, although its lease lasts {:.0} s",
+                task.id(),
+                told.verb,
+                (begun - confirmed) as f64 / 1e6,
+                ttl as f64 / 1e6
+            );
+            self.broken(10, at, text);
+        }
+        self.told.push(told);
+    }
+
+    /// At the end: everything acknowledged stands on the branch, or was kept as rejected where it was made.
+    /// `rejected` holds the texts of those, by machine; `gone` are machines that never came back.
+    pub fn nothing_acknowledged_is_lost(&mut self, at: Micros, rejected: &[String], gone: &[bool]) {
+        let ops: BTreeSet<OpId> =
+            self.branch.values().flat_map(|task| task.history().iter().map(|op| op.id)).collect();
+        let lost: Vec<String> = self
+            .told
+            .iter()
+            .filter(|told| !ops.contains(&told.op) && (told.published || !gone[told.machine]))
+            .filter(|told| !(told.verb == "heartbeat"))
+            .filter(|told| told.published || !rejected[told.machine].contains(&told.op.to_string()))
+            .map(|told| format!("{}: {} {} on m{}", told.task, told.verb, told.op, told.machine))
+            .collect();
+        if let Some(first) = lost.first() {
+            self.broken(4, at, format!("{} acknowledged operations are gone, {first} first", lost.len()));
+        }
+    }
+
+    /// Tasks of the branch.
+    #[must_use]
+    pub fn tasks(&self) -> &BTreeMap<TaskId, Task> {
+        &self.branch
+    }
+
+    /// Lease refs that exist.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.leases.len()
+    }
+}
+
+/// Acts of holders by their place in the history alone: each names the epoch of the last claim before it, and was
+/// made by whoever made that claim. Written without the transition function, which it judges.
+fn by_position(task: &Task) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut holder: Option<(u64, &str, &str)> = None;
+    let mut done = false;
+    for op in task.history() {
+        if done && !matches!(op.action, Action::Note { .. }) {
+            found.push(format!("{} {} comes after done", op.action.verb(), op.id));
+        }
+        match &op.action {
+            Action::Claim { epoch, .. } => {
+                if holder.is_some_and(|(before, _, _)| before >= *epoch) {
+                    found.push(format!("claim {} does not raise the epoch", op.id));
+                }
+                holder = Some((*epoch, &op.by, &op.machine));
+            }
+            Action::Checkpoint { epoch, .. }
+            | Action::Done { epoch, .. }
+            | Action::Fail { epoch, .. }
+            | Action::Release { epoch, .. } => {
+                if holder != Some((*epoch, op.by.as_str(), op.machine.as_str())) {
+                    found.push(format!("{} {} is not by the holder {holder:?}", op.action.verb(), op.id));
+                }
+                done |= matches!(op.action, Action::Done { .. }) && task.status() == Status::Done;
+            }
+            _ => {}
+        }
+    }
+    found
+}

@@ -1,0 +1,185 @@
+//! A run as data, drawn from its seed: sizes, clocks, faults and how often the larger accidents happen.
+
+use std::time::Duration;
+
+use orch::store::settings::Settings;
+use serde::Serialize;
+
+use super::dice::Dice;
+use super::faults::{Broken, Knobs};
+use super::kernel::{MINUTE, Micros, SECOND};
+
+/// What kind of run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Two virtual hours, four machines.
+    Short,
+    /// Three virtual days, eight machines with four agents each.
+    Long,
+    /// Half an hour, two machines, nothing goes wrong.
+    Calm,
+}
+
+impl Profile {
+    /// Reads its name.
+    ///
+    /// # Errors
+    /// The names there are.
+    pub fn parse(text: &str) -> Result<Profile, String> {
+        match text {
+            "short" => Ok(Profile::Short),
+            "long" => Ok(Profile::Long),
+            "calm" => Ok(Profile::Calm),
+            _ => Err("short, long or calm".to_owned()),
+        }
+    }
+}
+
+/// Larger accidents, each as its mean number in an hour, for the whole fleet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Accidents {
+    /// Power losses of a machine.
+    pub power: f64,
+    /// Suspensions of a machine, up to three leases long.
+    pub suspend: f64,
+    /// A process that is stopped, up to three leases long.
+    pub stop: f64,
+    /// A process that is killed.
+    pub kill: f64,
+    /// Steps of a wall clock, up to five minutes, sometimes days.
+    pub clock: f64,
+    /// A machine cut off, in one direction or both.
+    pub cut: f64,
+    /// The remote away for everybody.
+    pub outage: f64,
+    /// A full disk.
+    pub full: f64,
+    /// `git gc` in a clone.
+    pub collect: f64,
+    /// Edits by hand, a third of them broken.
+    pub hand: f64,
+    /// Task files that vanish.
+    pub vanish: f64,
+}
+
+impl Accidents {
+    fn none() -> Self {
+        Accidents {
+            power: 0.0,
+            suspend: 0.0,
+            stop: 0.0,
+            kill: 0.0,
+            clock: 0.0,
+            cut: 0.0,
+            outage: 0.0,
+            full: 0.0,
+            collect: 0.0,
+            hand: 0.0,
+            vanish: 0.0,
+        }
+    }
+
+    fn swarm(dice: &mut Dice) -> Self {
+        let mut some = |most: f64| if dice.chance(0.5) { dice.unit() * most } else { 0.0 };
+        Accidents {
+            power: some(4.0),
+            suspend: some(4.0),
+            stop: some(6.0),
+            kill: some(12.0),
+            clock: some(6.0),
+            cut: some(6.0),
+            outage: some(2.0),
+            full: some(3.0),
+            collect: some(4.0),
+            hand: some(10.0),
+            vanish: some(4.0),
+        }
+    }
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// Where everything else comes from.
+    pub seed: u64,
+    /// What kind of run.
+    pub profile: Profile,
+    /// Machines.
+    pub machines: usize,
+    /// Agents on each machine.
+    pub agents: usize,
+    /// Tasks at the beginning.
+    pub tasks: usize,
+    /// Length of the phase with faults.
+    pub length: Micros,
+    /// Time to live of leases.
+    pub ttl: Micros,
+    /// Mean time that an agent works on a task.
+    pub work: Micros,
+    /// Chance that an agent vanishes in the middle of a task.
+    pub vanish: f64,
+    /// Mean pause between acts of operators of the whole fleet.
+    pub operators: Micros,
+    /// What goes wrong at ports.
+    pub knobs: Knobs,
+    /// Larger accidents.
+    pub accidents: Accidents,
+    /// Seconds of each machine's clock per true second.
+    pub rates: Vec<f64>,
+    /// Offset of each machine's wall clock, milliseconds.
+    pub offsets_ms: Vec<i64>,
+    /// Machines that come back after the phase with faults; the others stay away for ever.
+    pub core: Vec<bool>,
+    /// The guard that is taken away, if any.
+    pub broken: Option<Broken>,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn draw(seed: u64, profile: Profile, broken: Option<Broken>) -> Plan {
+        let dice = &mut Dice::new(seed).fork("plan");
+        let (machines, agents, hours) = match profile {
+            Profile::Short => (dice.between(2, 4) as usize, dice.between(1, 3) as usize, 2.0),
+            Profile::Long => (8, 4, 72.0),
+            Profile::Calm => (2, 2, 0.5),
+        };
+        let calm = profile == Profile::Calm;
+        let ttl = *dice.pick(&[MINUTE, 5 * MINUTE, 15 * MINUTE]);
+        let mut core: Vec<bool> = (0..machines).map(|_| calm || dice.chance(0.7)).collect();
+        let certain = dice.below(machines as u64) as usize;
+        core[certain] = true;
+        Plan {
+            seed,
+            profile,
+            machines,
+            agents,
+            tasks: dice.between(3, 12) as usize * machines / 2,
+            length: (hours * 3600.0) as Micros * SECOND,
+            ttl,
+            work: *dice.pick(&[MINUTE, 5 * MINUTE, 20 * MINUTE]),
+            vanish: if calm { 0.0 } else { dice.unit() * 0.3 },
+            operators: *dice.pick(&[MINUTE, 3 * MINUTE, 10 * MINUTE])
+                * if profile == Profile::Long { 3 } else { 1 },
+            knobs: if calm { Knobs::calm() } else { Knobs::swarm(dice) },
+            accidents: if calm { Accidents::none() } else { Accidents::swarm(dice) },
+            rates: (0..machines).map(|_| if calm { 1.0 } else { 0.95 + dice.unit() * 0.1 }).collect(),
+            offsets_ms: (0..machines)
+                .map(|_| if calm { 0 } else { dice.between(0, 7_200_000) as i64 - 3_600_000 })
+                .collect(),
+            core,
+            broken,
+        }
+    }
+
+    /// The settings that all machines share.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let mut settings =
+            Settings { remote: Some("/simulated/remote.git".to_owned()), ..Settings::default() };
+        settings.lease.ttl = Duration::from_micros(self.ttl);
+        settings.sync.timeout = Duration::from_secs(10);
+        settings
+    }
+}

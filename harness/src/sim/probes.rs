@@ -1,0 +1,72 @@
+//! "This branch was taken": what the simulation has to reach at least once to be worth anything.
+
+use std::collections::BTreeMap;
+
+/// Every probe by name. A nightly run in which one is missing has stopped testing something.
+pub const ALL: [&str; 34] = [
+    "a claim was told",
+    "a claim was repeated",
+    "a claim lost its race",
+    "a claim of a task that is not ready was refused",
+    "a task was picked",
+    "nothing was ready",
+    "a heartbeat was accepted",
+    "a heartbeat stayed here",
+    "a holder was fenced",
+    "a holder finished",
+    "a finish stayed here",
+    "a task failed and waits",
+    "a task was given back",
+    "an operator cancelled",
+    "an operator retried",
+    "an operator was refused",
+    "a watchdog recovered",
+    "a dead process was noticed",
+    "a task was edited",
+    "a hand edit was made",
+    "a broken hand edit was made",
+    "a damaged file was reported",
+    "a vanished file was restored",
+    "an id was taken twice",
+    "a process was killed",
+    "the power failed",
+    "a machine was suspended",
+    "a clock stepped",
+    "an answer was lost",
+    "a push was lost",
+    "a late push arrived",
+    "a late push was refused",
+    "the disk was full",
+    "a command met a remote out of reach",
+];
+
+/// How often each was hit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Probes(BTreeMap<&'static str, u64>);
+
+impl Probes {
+    /// Counts one.
+    pub fn hit(&mut self, name: &'static str) {
+        debug_assert!(ALL.contains(&name), "{name} is not listed");
+        *self.0.entry(name).or_default() += 1;
+    }
+
+    /// Adds those of another run.
+    pub fn join(&mut self, other: &Probes) {
+        for (name, count) in &other.0 {
+            *self.0.entry(name).or_default() += count;
+        }
+    }
+
+    /// How often one was hit.
+    #[must_use]
+    pub fn count(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+
+    /// Those that were never hit.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        ALL.into_iter().filter(|name| self.count(name) == 0).collect()
+    }
+}
