@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::data::moment;
+use crate::protocol::id::TaskId;
 use crate::protocol::time::format_span;
 use crate::protocol::transition::status_word;
 use crate::store::json::to_json;
@@ -62,6 +63,7 @@ pub fn status(report: &Report) -> Value {
         report.counts.iter().map(|(status, n)| (status_word(*status).to_owned(), json!(n))).collect();
     json!({
         "counts": counts,
+        "archived": report.archived,
         "total": report.counts.iter().map(|(_, n)| n).sum::<u64>(),
         "ready": report.ready,
         "oldest_ready": report.oldest_ready.map(moment),
@@ -196,6 +198,7 @@ pub fn collected(report: &Collected, dry_run: bool) -> Value {
         "temps": report.temps,
         "observations": report.observations,
         "ended": report.ended,
+        "archived": report.archived.iter().map(TaskId::as_str).collect::<Vec<_>>(),
         "left": report.left,
     })
 }

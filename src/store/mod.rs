@@ -15,6 +15,7 @@ pub mod layout;
 pub mod memory;
 pub mod nearest;
 pub mod parse;
+pub mod place;
 mod prescan;
 pub mod queries;
 mod scalar;

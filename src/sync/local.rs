@@ -10,11 +10,11 @@ use crate::protocol::merge::missing;
 use crate::protocol::op::Op;
 use crate::protocol::task::Task;
 use crate::store::codec;
-use crate::store::layout;
 use crate::store::task_lock::Named;
 use crate::store::tasks::FileState;
 use crate::world::{NewCommit, Oid};
 
+use super::archive;
 use super::context::{Cx, SyncError};
 use super::files;
 use super::message;
@@ -60,7 +60,7 @@ fn commit_once(cx: &Cx<'_>) -> Result<(usize, Vec<TaskId>), SyncError> {
         ops.extend(new_ops(cx, head, &task)?.into_iter().map(|op| (id.to_string(), op)));
         // What counts as committed is the file as it is, also where another program wrote it in other words.
         committed.push((id.clone(), oid));
-        changes.push((layout::tree_path(id), Some(codec::encode(&task))));
+        changes.extend(archive::changes(cx, head, &task)?);
     }
     if changes.is_empty() {
         return Ok((0, ids));
@@ -81,10 +81,10 @@ fn commit_once(cx: &Cx<'_>) -> Result<(usize, Vec<TaskId>), SyncError> {
 
 fn new_ops(cx: &Cx<'_>, head: Option<Oid>, task: &Task) -> Result<Vec<Op>, SyncError> {
     let known = match head {
-        Some(head) => cx.world.objects.entry(head, &layout::tree_path(task.id()))?,
+        Some(head) => archive::find(cx, head, task.id())?,
         None => None,
     };
-    let Some(entry) = known else { return Ok(task.history().to_vec()) };
+    let Some((_, entry)) = known else { return Ok(task.history().to_vec()) };
     let before = codec::decode(&cx.world.objects.blob(entry.oid)?).ok();
     Ok(match before {
         Some(before) => missing(&before.task, task).cloned().collect(),

@@ -4,6 +4,7 @@
 
 pub mod absorb;
 pub mod alarm;
+pub mod archive;
 pub mod chain;
 pub mod context;
 pub mod fetch;

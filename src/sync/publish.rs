@@ -11,14 +11,14 @@ use crate::protocol::merge::{missing, rebase_acts, same_task};
 use crate::protocol::op::Op;
 use crate::protocol::task::Task;
 use crate::protocol::transition::next;
-use crate::store::codec;
-use crate::store::layout;
 use crate::store::tasks::FileState;
 use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate};
 
 use super::absorb;
+use super::archive;
 use super::context::{Cx, SyncError};
 use super::fetch::{self, Fetched};
+use super::files::FileChange;
 use super::group_push;
 use super::message;
 use super::names::TRACKING_BRANCH;
@@ -108,11 +108,10 @@ impl Plan {
                 draft.fold(cx, &id)?;
             }
         }
-        let mut changes: Vec<(String, Option<Vec<u8>>)> = draft
-            .files
-            .values()
-            .map(|task| (layout::tree_path(task.id()), Some(codec::encode(task))))
-            .collect();
+        let mut changes: Vec<FileChange> = Vec::new();
+        for task in draft.files.values() {
+            changes.extend(archive::changes(cx, base, task)?);
+        }
         changes.extend(super::files::waiting(cx, base)?);
         let branch = (!changes.is_empty())
             .then(|| {

@@ -29,7 +29,20 @@ pub fn show(q: &mut Queue, id: &TaskId) -> Result<Task> {
         return Err(Error::new(Kind::Damaged, "damaged", problem)
             .hint("mend the file in an editor, or let `orch doctor --repair` restore it from git"));
     }
-    q.load(id)
+    let task = q.load(id)?;
+    if let Some(path) = archived(q, id)? {
+        q.warn(format!("{id} is archived: {path}"));
+    }
+    Ok(task)
+}
+
+/// Where the file of a task lies in the archive, relative to the state directory; `None` if it is not there.
+///
+/// # Errors
+/// The index cannot be read.
+pub fn archived(q: &Queue, id: &TaskId) -> Result<Option<String>> {
+    let place = q.store.place(id).map_err(|e| Error::from_store(&e))?;
+    Ok(place.month().map(|_| place.tree_path(id)))
 }
 
 /// Why a task can be claimed or not.
