@@ -108,6 +108,13 @@ pub fn sessions(sessions: &[Session]) -> Value {
             "last_act": s.last_act,
             "operations": s.operations,
             "held": s.held,
+            "holds": s.holds.iter().map(|(id, epoch)| json!({"task": id.as_str(), "epoch": epoch})).collect::<Vec<_>>(),
+            "checkpoint": s.checkpoint.as_ref().map(|left| json!({
+                "task": left.task.as_str(),
+                "epoch": left.epoch,
+                "at": moment(left.at),
+                "note": left.note,
+            })),
             "claimed": s.claimed,
             "done": s.done,
             "failed": s.failed,

@@ -126,6 +126,28 @@ pub fn resume(q: &mut Queue, id: &TaskId) -> Result<Context> {
     Ok(context(task))
 }
 
+/// The task that whoever asks holds: what a session that was started again goes on with.
+///
+/// # Errors
+/// Nothing (6) when it holds none, usage (2) when it holds several.
+pub fn held_by_me(q: &Queue) -> Result<TaskId> {
+    let running = q.store.in_progress().map_err(|e| Error::from_store(&e))?;
+    let mine = |task: &&Task| {
+        task.lease().is_some_and(|lease| lease.session == q.session && lease.machine == q.machine)
+    };
+    let held: Vec<&TaskId> = running.iter().filter(mine).map(Task::id).collect();
+    match held.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => Err(Error::new(Kind::Nothing, "holds_nothing", format!("{} holds no task", q.session))
+            .hint("`orch sessions` shows what it did before, `orch pick` claims the next task")),
+        many => {
+            let names: Vec<&str> = many.iter().map(|id| id.as_str()).collect();
+            let message = format!("{} holds {}", q.session, names.join(", "));
+            Err(Error::new(Kind::Usage, "usage", message).hint("name the one that you want to go on with"))
+        }
+    }
+}
+
 /// The context that a task's history holds.
 #[must_use]
 pub fn context(task: Task) -> Context {

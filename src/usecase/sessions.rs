@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::protocol::id::TaskId;
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::Task;
 use crate::protocol::time::Timestamp;
@@ -28,6 +29,10 @@ pub struct Session {
     pub operations: u64,
     /// Tasks that it holds now.
     pub held: u64,
+    /// Those tasks, with their epochs.
+    pub holds: Vec<(TaskId, u64)>,
+    /// The last checkpoint that it left, on whatever task.
+    pub checkpoint: Option<Left>,
     /// Claims.
     pub claimed: u64,
     /// Tasks that it finished.
@@ -36,6 +41,19 @@ pub struct Session {
     pub failed: u64,
     /// Attempts that were taken from it because it had vanished.
     pub lost: u64,
+}
+
+/// A checkpoint that a session left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// On which task.
+    pub task: TaskId,
+    /// In which epoch.
+    pub epoch: u64,
+    /// When, by its own clock.
+    pub at: Timestamp,
+    /// What it said.
+    pub note: String,
 }
 
 /// Every session that ever acted, the one that acted last first. Reads every task.
@@ -63,6 +81,12 @@ impl Known {
         let mut holder: Option<(String, String)> = None;
         for op in task.history() {
             let session = self.acted(op);
+            if let Action::Checkpoint { epoch, note, .. } = &op.action
+                && session.checkpoint.as_ref().is_none_or(|last| last.at <= op.at)
+            {
+                let (task, note) = (task.id().clone(), note.clone());
+                session.checkpoint = Some(Left { task, epoch: *epoch, at: op.at, note });
+            }
             match op.action {
                 Action::Claim { .. } => session.claimed += 1,
                 Action::Done { .. } => session.done += 1,
@@ -80,6 +104,7 @@ impl Known {
         let Some(lease) = task.lease() else { return };
         if let Some(session) = self.0.get_mut(&(lease.session.clone(), lease.machine.clone())) {
             session.held += 1;
+            session.holds.push((task.id().clone(), lease.epoch));
             if lease.renewed_at > session.last_at {
                 session.last_at = lease.renewed_at;
                 session.last_act = "heartbeat";
@@ -106,6 +131,8 @@ impl Known {
             last_act: op.action.verb(),
             operations: 0,
             held: 0,
+            holds: Vec::new(),
+            checkpoint: None,
             claimed: 0,
             done: 0,
             failed: 0,
@@ -125,7 +152,7 @@ impl Known {
 mod tests {
     use super::*;
     use crate::protocol::task::Reason;
-    use crate::usecase::holder::{self, Failure};
+    use crate::usecase::holder::{self, Checkpoint, Failure};
     use crate::usecase::testing::{Yard, add, claim, finish, id};
 
     #[test]
@@ -138,6 +165,8 @@ mod tests {
         q.set_session("worker:1");
         finish(&mut q, "A");
         claim(&mut q, "B");
+        let note = Checkpoint { note: "half of it".to_owned(), percent: None, file: None };
+        holder::checkpoint(&mut q, &id("B"), None, &note).unwrap();
         claim(&mut q, "C");
         let how = Failure {
             notes: "no".to_owned(),
@@ -153,7 +182,10 @@ mod tests {
         let one = |name: &str| found.iter().find(|s| s.session == name).unwrap();
         let worker = one("worker:1");
         assert_eq!((worker.claimed, worker.done, worker.failed, worker.held), (3, 1, 1, 1));
-        assert_eq!((worker.operations, worker.lost, worker.last_act), (5, 0, "fail"));
+        assert_eq!((worker.operations, worker.lost, worker.last_act), (6, 0, "fail"));
+        assert_eq!(worker.holds, [(id("B"), 1)]);
+        let left = worker.checkpoint.as_ref().unwrap();
+        assert_eq!((&left.task, left.epoch, left.note.as_str()), (&id("B"), 1, "half of it"));
         assert_eq!((one("agent:a").operations, one("agent:a").last_act), (3, "add"));
         assert_eq!(found[0].session, "worker:1");
     }
