@@ -204,6 +204,7 @@ pub fn collected(report: &Collected, dry_run: bool) -> Value {
         "bytes": report.bundles.iter().map(|b| b.bytes).sum::<u64>(),
         "temps": report.temps,
         "observations": report.observations,
+        "sessions": report.sessions,
         "ended": report.ended,
         "archived": report.archived.iter().map(TaskId::as_str).collect::<Vec<_>>(),
         "left": report.left,

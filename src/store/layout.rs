@@ -168,12 +168,6 @@ impl Layout {
         self.state.join("sessions")
     }
 
-    /// `sessions/<name>.yaml`, the name encoded by [`session_stem`].
-    #[must_use]
-    pub fn session(&self, name: &str) -> PathBuf {
-        self.sessions().join(session_stem(name) + YAML)
-    }
-
     /// `events/`.
     #[must_use]
     pub fn events(&self) -> PathBuf {

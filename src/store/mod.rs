@@ -21,6 +21,7 @@ pub mod queries;
 mod scalar;
 pub mod scan;
 pub mod seal;
+pub mod session_file;
 pub mod settings;
 pub mod settings_edit;
 pub mod settings_keys;

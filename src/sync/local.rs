@@ -18,6 +18,7 @@ use super::archive;
 use super::context::{Cx, SyncError};
 use super::files;
 use super::message;
+use super::sessions;
 
 /// Rounds in which the same tasks may keep waiting (others change them meanwhile) before the next command
 /// goes on.
@@ -65,6 +66,8 @@ fn commit_once(cx: &Cx<'_>) -> Result<(usize, Vec<TaskId>), SyncError> {
     if changes.is_empty() {
         return Ok((0, ids));
     }
+    let sessions = sessions::waiting(cx, head)?;
+    changes.extend(sessions.changes);
     let commit = cx.world.objects.commit(&NewCommit {
         base: head,
         changes: &changes,
@@ -75,6 +78,7 @@ fn commit_once(cx: &Cx<'_>) -> Result<(usize, Vec<TaskId>), SyncError> {
     })?;
     cx.world.objects.swap_ref(&cx.names.branch, head, Some(commit))?;
     cx.store.mark_committed(&committed)?;
+    cx.store.forget_sessions(&sessions.marks)?;
     files::published(cx, commit)?;
     Ok((changes.len(), ids))
 }

@@ -20,5 +20,6 @@ pub mod register;
 pub mod rejected;
 pub mod rename;
 pub mod repair;
+pub mod sessions;
 pub mod shared;
 pub mod whole;

@@ -45,6 +45,8 @@ pub struct Collected {
     pub temps: usize,
     /// Observations of leases of tasks that have ended.
     pub observations: usize,
+    /// Files of sessions of this machine that have left what they name, longer than `retention.runs` ago.
+    pub sessions: usize,
     /// How many tasks were done or cancelled longer ago than `retention.done` and not archived before.
     pub ended: usize,
     /// Those of them that moved to the archive.
@@ -62,11 +64,31 @@ pub fn gc(q: &mut Queue, dry_run: bool) -> Result<Collected> {
     bundles(q, dry_run, &mut report)?;
     temps(q, dry_run, &mut report);
     observations(q, dry_run, &mut report)?;
+    sessions(q, dry_run, &mut report)?;
     archive(q, dry_run, &mut report)?;
     if !dry_run {
         super::sync::tidy(q)?;
     }
     Ok(report)
+}
+
+/// A session that ended its attempt has removed its file; one that vanished comes back soon or never.
+fn sessions(q: &Queue, dry_run: bool, report: &mut Collected) -> Result<()> {
+    let store = |e| Error::from_store(&e);
+    for name in q.store.list_local(&q.world, &q.store.layout.sessions()).map_err(store)? {
+        let Some(file) = q.store.session_named(&q.world, &name) else { continue };
+        let holds = q.store.summary(&file.task).map_err(store)?.is_some_and(|task| {
+            task.lease().is_some_and(|lease| lease.session == file.session && lease.epoch == file.epoch)
+        });
+        if file.machine != q.machine || holds || q.now().since(file.at) <= q.settings.retention.runs {
+            continue;
+        }
+        if !dry_run {
+            q.store.remove_session(&q.world, &name).map_err(store)?;
+        }
+        report.sessions += 1;
+    }
+    Ok(())
 }
 
 /// Moves tasks that ended long ago to the archive, a bounded number with each commit.

@@ -126,11 +126,12 @@ pub fn resume(q: &mut Queue, id: &TaskId) -> Result<Context> {
     Ok(context(task))
 }
 
-/// The task that whoever asks holds: what a session that was started again goes on with.
+/// The task that whoever asks holds, or else was in the middle of at its last checkpoint: what a session that was
+/// started again goes on with.
 ///
 /// # Errors
-/// Nothing (6) when it holds none, usage (2) when it holds several.
-pub fn held_by_me(q: &Queue) -> Result<TaskId> {
+/// Nothing (6) when there is none, usage (2) when it holds several.
+pub fn held_by_me(q: &mut Queue) -> Result<TaskId> {
     let running = q.store.in_progress().map_err(|e| Error::from_store(&e))?;
     let mine = |task: &&Task| {
         task.lease().is_some_and(|lease| lease.session == q.session && lease.machine == q.machine)
@@ -138,6 +139,14 @@ pub fn held_by_me(q: &Queue) -> Result<TaskId> {
     let held: Vec<&TaskId> = running.iter().filter(mine).map(Task::id).collect();
     match held.as_slice() {
         [one] => Ok((*one).clone()),
+        [] if let Some(left) = q.store.session(&q.world, &q.session, &q.machine) => {
+            let (id, epoch) = (left.task, left.epoch);
+            q.warn(format!(
+                "{} no longer holds {id}; it left a checkpoint there in epoch {epoch}",
+                q.session
+            ));
+            Ok(id)
+        }
         [] => Err(Error::new(Kind::Nothing, "holds_nothing", format!("{} holds no task", q.session))
             .hint("`orch sessions` shows what it did before, `orch pick` claims the next task")),
         many => {

@@ -154,6 +154,74 @@ mod tests {
     use crate::protocol::task::Reason;
     use crate::usecase::holder::{self, Checkpoint, Failure};
     use crate::usecase::testing::{Yard, add, claim, finish, id};
+    use crate::usecase::{gc, read, sync};
+
+    /// What a session is in the middle of is shared with the next commit, by itself only, until it has ended that.
+    #[test]
+    fn a_session_leaves_its_checkpoint_for_itself() {
+        let yard = Yard::shared();
+        let (mut a, mut b) = (yard.queue("a"), yard.queue("b"));
+        let note = |text: &str| Checkpoint { note: text.to_owned(), percent: None, file: None };
+        add(&mut a, "A", &[]);
+        add(&mut a, "B", &[]);
+        assert_eq!(read::held_by_me(&mut a).unwrap_err().code, "holds_nothing");
+        claim(&mut a, "A");
+        assert_eq!(read::held_by_me(&mut a).unwrap(), id("A"));
+        holder::checkpoint(&mut a, &id("A"), None, &note("half of it")).unwrap();
+        let mine = |q: &Queue| q.store.session(&q.world, &a_session(), &a_machine(&yard));
+        let files = |q: &Queue| q.store.list_local(&q.world, &q.store.layout.sessions()).unwrap().len();
+        sync::sync(&mut b).unwrap();
+        assert_eq!((mine(&a).map(|file| file.note), files(&b)), (Some("half of it".to_owned()), 0));
+        add(&mut a, "C", &[]);
+        sync::sync(&mut b).unwrap();
+        assert_eq!((mine(&b), files(&b)), (mine(&a), 1));
+        let told = mine(&b).unwrap();
+        assert_eq!((told.task, told.epoch), (id("A"), 1));
+        // The other machine does not write it, also not when it has another version.
+        b.set_session(a_session());
+        claim(&mut b, "B");
+        holder::checkpoint(&mut b, &id("B"), None, &note("somebody else")).unwrap();
+        finish(&mut b, "C");
+        sync::sync(&mut b).unwrap();
+        sync::sync(&mut a).unwrap();
+        assert_eq!((mine(&a).unwrap().note.as_str(), files(&a)), ("half of it", 2));
+        holder::release(&mut a, &id("A"), None, None, None).unwrap();
+        add(&mut a, "D", &[]);
+        for q in [&mut b, &mut a] {
+            sync::sync(q).unwrap();
+            assert_eq!((mine(q), files(q)), (None, 1));
+        }
+    }
+
+    /// The lease of a session was taken from it while it was away: it still finds what it was in the middle of, until
+    /// that is long ago.
+    #[test]
+    fn a_session_finds_what_it_has_lost() {
+        let yard = Yard::local();
+        let mut q = yard.queue("a");
+        add(&mut q, "A", &[]);
+        claim(&mut q, "A");
+        let note = Checkpoint { note: "half of it".to_owned(), percent: None, file: None };
+        holder::checkpoint(&mut q, &id("A"), None, &note).unwrap();
+        crate::usecase::operator::block(&mut q, &id("A"), "wait").unwrap();
+        assert_eq!(read::held_by_me(&mut q).unwrap(), id("A"));
+        assert!(q.notices().iter().any(|notice| notice.contains("no longer holds A")));
+        assert_eq!(gc::gc(&mut q, false).unwrap().sessions, 0);
+        q.settings.retention.runs = std::time::Duration::ZERO;
+        while q.store.session(&q.world, &q.session, &q.machine).is_some() {
+            gc::gc(&mut q, false).unwrap();
+        }
+        assert!(read::held_by_me(&mut q).is_err());
+    }
+
+    fn a_session() -> String {
+        "agent:a".to_owned()
+    }
+
+    fn a_machine(yard: &Yard) -> String {
+        let text = std::fs::read_to_string(yard.state("a").join(".git/orch/machine")).unwrap();
+        text.trim().to_owned()
+    }
 
     #[test]
     fn sessions_are_told_by_what_the_histories_hold() {

@@ -12,7 +12,8 @@ use crate::usecase::gc::{self, Collected};
 ///
 /// Tasks that were done or cancelled longer ago than `retention.done` move from `tasks/` to `archive/`, for all
 /// machines; `show` and `log` still find them, and `retry` brings a cancelled one back. Removed are bundles older than
-/// `retention.runs`, temporary files of crashed processes, and observations of leases that have ended.
+/// `retention.runs`, temporary files of crashed processes, observations of leases that have ended, and files of sessions that
+/// vanished that long ago.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -48,11 +49,12 @@ fn shown(report: &Collected, dry_run: bool) -> String {
     out.push_str(&format!("{did}: {} tasks\n", report.archived.len()));
     let did = if dry_run { "to remove" } else { "removed" };
     out.push_str(&format!(
-        "{did}: {} bundles ({} bytes), {} temporary files, {} observations\n",
+        "{did}: {} bundles ({} bytes), {} temporary files, {} observations, {} sessions\n",
         report.bundles.len(),
         report.bundles.iter().map(|bundle| bundle.bytes).sum::<u64>(),
         report.temps,
-        report.observations
+        report.observations,
+        report.sessions
     ));
     out
 }

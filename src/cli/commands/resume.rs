@@ -23,7 +23,7 @@ Examples:
   orch resume
   orch resume ORCH-010 --json | jq .data.checkpoints")]
 pub struct Resume {
-    /// The task; without it the one that this session holds
+    /// The task; without it the one that this session holds, or last left a checkpoint on
     #[arg(value_name = "ID", value_parser = values::id)]
     pub id: Option<TaskId>,
 }
