@@ -9,6 +9,8 @@ mod rig;
 #[cfg(test)]
 mod test_add_list_show;
 #[cfg(test)]
+mod test_archive;
+#[cfg(test)]
 mod test_both_gits;
 #[cfg(test)]
 mod test_claim;

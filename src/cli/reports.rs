@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::data::moment;
+use crate::protocol::id::TaskId;
 use crate::protocol::time::format_span;
 use crate::protocol::transition::status_word;
 use crate::store::json::to_json;
@@ -62,6 +63,7 @@ pub fn status(report: &Report) -> Value {
         report.counts.iter().map(|(status, n)| (status_word(*status).to_owned(), json!(n))).collect();
     json!({
         "counts": counts,
+        "archived": report.archived,
         "total": report.counts.iter().map(|(_, n)| n).sum::<u64>(),
         "ready": report.ready,
         "oldest_ready": report.oldest_ready.map(moment),
@@ -106,6 +108,13 @@ pub fn sessions(sessions: &[Session]) -> Value {
             "last_act": s.last_act,
             "operations": s.operations,
             "held": s.held,
+            "holds": s.holds.iter().map(|(id, epoch)| json!({"task": id.as_str(), "epoch": epoch})).collect::<Vec<_>>(),
+            "checkpoint": s.checkpoint.as_ref().map(|left| json!({
+                "task": left.task.as_str(),
+                "epoch": left.epoch,
+                "at": moment(left.at),
+                "note": left.note,
+            })),
             "claimed": s.claimed,
             "done": s.done,
             "failed": s.failed,
@@ -195,7 +204,9 @@ pub fn collected(report: &Collected, dry_run: bool) -> Value {
         "bytes": report.bundles.iter().map(|b| b.bytes).sum::<u64>(),
         "temps": report.temps,
         "observations": report.observations,
+        "sessions": report.sessions,
         "ended": report.ended,
+        "archived": report.archived.iter().map(TaskId::as_str).collect::<Vec<_>>(),
         "left": report.left,
     })
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::place::{self, Month, Place};
 use crate::protocol::id::TaskId;
 
 /// First component of the tree path of every task.
@@ -66,11 +67,19 @@ pub fn tree_path(id: &TaskId) -> String {
     format!("{TASKS}/{:02x}/{id}{YAML}", shard_of(id))
 }
 
+/// The task whose file this tree path is, in `tasks/` or in the archive; `None` for all other paths.
+///
+/// # Errors
+/// As [`place::parse`].
+pub fn parse_tree_path(path: &str) -> Option<Result<TaskId, Misnamed>> {
+    Some(place::parse(path)?.map(|(id, _)| id))
+}
+
 /// The task whose file this tree path is; `None` for paths outside `tasks/`.
 ///
 /// # Errors
 /// [`Misnamed`] for an entry below `tasks/` that is not exactly what [`tree_path`] gives for its id.
-pub fn parse_tree_path(path: &str) -> Option<Result<TaskId, Misnamed>> {
+pub(super) fn parse_task_path(path: &str) -> Option<Result<TaskId, Misnamed>> {
     let rest = path.strip_prefix(TASKS)?.strip_prefix('/')?;
     Some(match rest.split_once('/') {
         Some((shard, name)) => parse_entry(shard, name),
@@ -96,7 +105,7 @@ pub fn parse_entry(shard: &str, name: &str) -> Result<TaskId, Misnamed> {
     }
 }
 
-fn misnamed(path: &str, reason: &str) -> Misnamed {
+pub(super) fn misnamed(path: &str, reason: &str) -> Misnamed {
     let path = path.chars().take(200).map(|c| if c.is_control() { '?' } else { c }).collect();
     Misnamed { path, reason: reason.to_owned() }
 }
@@ -159,12 +168,6 @@ impl Layout {
         self.state.join("sessions")
     }
 
-    /// `sessions/<name>.yaml`, the name encoded by [`session_stem`].
-    #[must_use]
-    pub fn session(&self, name: &str) -> PathBuf {
-        self.sessions().join(session_stem(name) + YAML)
-    }
-
     /// `events/`.
     #[must_use]
     pub fn events(&self) -> PathBuf {
@@ -180,13 +183,19 @@ impl Layout {
     /// `archive/`.
     #[must_use]
     pub fn archive(&self) -> PathBuf {
-        self.state.join("archive")
+        self.state.join(place::ARCHIVE)
     }
 
-    /// `archive/<yyyy-mm>/<id>.yaml` for a task that ended in this month.
+    /// `archive/<yyyy-mm>/`.
     #[must_use]
-    pub fn archived(&self, year: u16, month: u8, id: &TaskId) -> PathBuf {
-        self.archive().join(format!("{year:04}-{month:02}")).join(format!("{id}{YAML}"))
+    pub fn month(&self, month: Month) -> PathBuf {
+        self.archive().join(month.to_string())
+    }
+
+    /// The file of a task, where it lies at this place.
+    #[must_use]
+    pub fn file(&self, id: &TaskId, place: Place) -> PathBuf {
+        self.state.join(place.tree_path(id))
     }
 
     /// `prompts/`.

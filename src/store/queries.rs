@@ -9,6 +9,7 @@ use crate::world::World;
 
 use super::error::StoreError;
 use super::index::{self, Pick};
+use super::place::Month;
 use super::tasks::{BATCH, Store, from_doc};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -53,6 +54,14 @@ impl Store {
     /// The index does not answer.
     pub fn counts(&self) -> Result<index::Counts> {
         self.with(|index| index.counts())
+    }
+
+    /// The months of which the archive holds files, oldest first.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn months(&self) -> Result<Vec<Month>> {
+        self.with(|index| index.months())
     }
 
     /// Every known id, sorted.

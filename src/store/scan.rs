@@ -3,13 +3,17 @@
 //! Our own writes put the stat of the file into the index, so a file whose stat is another one was touched
 //! by somebody else. A small queue is looked at as a whole. In a large one the directories show what was
 //! added, removed or replaced (every careful editor replaces), and a slice of the files is looked at in
-//! turn for edits in place. What cannot be looked at is unknown, never absent.
+//! turn for edits in place. What cannot be looked at is unknown, never absent. The archive is compared month by
+//! month, and only where a folder changed.
+
+mod archive;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::index::{DirStamp, Index, IndexError, Known};
+use super::index::{Dir, DirStamp, Index, IndexError, Known};
 use super::layout::{Layout, parse_entry, shard_name, shard_of};
+use super::place::Place;
 use crate::protocol::id::TaskId;
 use crate::protocol::time::Timestamp;
 use crate::world::{Disk, FileKind, Stat};
@@ -39,13 +43,15 @@ pub enum Scope<'a> {
     Full,
 }
 
-/// Something below `tasks/` that is not as the index knows it.
+/// Something below `tasks/` or `archive/` that is not as the index knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspect {
     /// Where.
     pub path: PathBuf,
     /// Whose file it is or claims to be.
     pub id: Option<TaskId>,
+    /// Where the file of a task would lie that has this path.
+    pub place: Place,
     /// What was noticed.
     pub what: What,
 }
@@ -69,7 +75,7 @@ pub enum What {
     Temporary,
 }
 
-/// Compares the files below `tasks/` with the index. `now` is the wall clock, compared only with the times of
+/// Compares the files below `tasks/` and `archive/` with the index. `now` is the wall clock, compared only with the times of
 /// directories. The caller puts what it finds about each suspect into the index.
 ///
 /// # Errors
@@ -99,7 +105,7 @@ pub fn scan(
         let shard = shard as u8;
         let Look::At(stat) = stat else { continue };
         let stamp = stat.map(DirStamp::from);
-        let changed = matches!(scope, Scope::Full) || differs(&recorded, Some(shard), stamp);
+        let changed = matches!(scope, Scope::Full) || differs(&recorded, Dir::Shard(shard), stamp);
         let files = match (everything, changed || slice.contains(&shard)) {
             (true, _) => known.remove(&shard).unwrap_or_default(),
             (false, true) => scan.index.known_in(shard)?,
@@ -117,10 +123,11 @@ pub fn scan(
         // Recorded only when nothing was found: the next scan must find it again if we die before the
         // caller has dealt with it, and what stays wrong is reported by every command.
         if !strange.contains(shard) && !is_racy(stamp, now) {
-            clean.push((Some(*shard), *stamp));
+            clean.push((Dir::Shard(*shard), *stamp));
         }
     }
     scan.root(&recorded, now, matches!(scope, Scope::Full), &mut clean);
+    scan.archive(&recorded, now, matches!(scope, Scope::Full), &mut clean)?;
     if let Scope::Usual { named, .. } = scope
         && !everything
     {
@@ -278,17 +285,17 @@ impl Scan<'_> {
     /// Looks for entries of `tasks/` that are none of the 256 directories.
     fn root(
         &mut self,
-        recorded: &HashMap<Option<u8>, DirStamp>,
+        recorded: &HashMap<Dir, DirStamp>,
         now: Timestamp,
         full: bool,
-        clean: &mut Vec<(Option<u8>, DirStamp)>,
+        clean: &mut Vec<(Dir, DirStamp)>,
     ) {
         let root = self.layout.tasks();
         let stamp = match self.disk.stat(&root) {
             Ok(stat) => stat.map(DirStamp::from),
             Err(e) => return self.note(root, None, What::Unreadable(e.to_string())),
         };
-        let Some(stamp) = stamp.filter(|stamp| full || differs(recorded, None, Some(*stamp))) else {
+        let Some(stamp) = stamp.filter(|stamp| full || differs(recorded, Dir::Tasks, Some(*stamp))) else {
             return;
         };
         let entries = match self.disk.list(&root) {
@@ -299,7 +306,7 @@ impl Scan<'_> {
         let strange: Vec<_> =
             entries.into_iter().filter(|(name, _)| !is_shard(name) && !is_private(name)).collect();
         if strange.is_empty() && !is_racy(&stamp, now) {
-            clean.push((None, stamp));
+            clean.push((Dir::Tasks, stamp));
         }
         for (name, _) in strange {
             let reason = "tasks lie in `tasks/<xx>/<id>.yaml`".to_owned();
@@ -312,10 +319,12 @@ impl Scan<'_> {
         let known = self.index.known_of(ids)?;
         let inside: Vec<(u8, &Known)> = known
             .iter()
+            .filter(|file| file.place == Place::Tasks)
             .map(|file| (shard_of(&file.id), file))
             .filter(|(shard, _)| self.is_directory_or_absent(*shard))
             .collect();
         self.files(inside.into_iter());
+        self.archived_files(&known);
         Ok(())
     }
 
@@ -325,11 +334,11 @@ impl Scan<'_> {
     }
 
     fn note(&mut self, path: PathBuf, id: Option<TaskId>, what: What) {
-        self.found.push(Suspect { path, id, what });
+        self.found.push(Suspect { path, id, place: Place::Tasks, what });
     }
 }
 
-fn differs(recorded: &HashMap<Option<u8>, DirStamp>, dir: Option<u8>, now: Option<DirStamp>) -> bool {
+fn differs(recorded: &HashMap<Dir, DirStamp>, dir: Dir, now: Option<DirStamp>) -> bool {
     recorded.get(&dir).copied() != now
 }
 

@@ -38,7 +38,15 @@ fn written(layout: &Layout, name: &str) -> Row {
     let path = layout.task(&id(name));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let stat = atomic::write_fast(&TestDisk, &path, name.as_bytes()).unwrap();
-    Row { id: id(name), stat, oid: Oid::default(), base: None, facts: None, problem: None }
+    Row {
+        id: id(name),
+        stat,
+        oid: Oid::default(),
+        base: None,
+        place: Place::Tasks,
+        facts: None,
+        problem: None,
+    }
 }
 
 impl Rig {
@@ -161,7 +169,8 @@ fn a_directory_that_has_just_changed_is_not_recorded() {
     let mut rig = rig(ALWAYS + 1);
     let stamp = DirStamp::from(TestDisk.stat(&rig.layout.shard(200)).unwrap().unwrap());
     let at = |ns: i64| Timestamp((stamp.ctime_ns + ns) / 1_000_000);
-    let recorded = |rig: &Rig| rig.index.dir_stamps().unwrap().iter().any(|(shard, _)| *shard == Some(200));
+    let recorded =
+        |rig: &Rig| rig.index.dir_stamps().unwrap().iter().any(|(shard, _)| *shard == Dir::Shard(200));
     rig.scan_at(at(RACY_NS / 2), Scope::Usual { named: &[], turn: 0 });
     assert!(!recorded(&rig));
     rig.scan_at(at(2 * RACY_NS), Scope::Usual { named: &[], turn: 0 });
@@ -238,4 +247,39 @@ fn what_cannot_be_looked_at_is_unreadable_and_never_vanished() {
         let gone = found.iter().filter(|s| s.what == What::Vanished).count();
         assert_eq!(gone, usize::from(blind != "tasks"), "{blind}");
     }
+}
+
+/// The archive costs an ordinary command one look per folder, and hides nothing that was added or removed.
+#[test]
+fn the_archive_is_compared_by_folder() {
+    let mut rig = rig(1);
+    let place = Place::Archive(crate::store::place::Month::from_code(202_602).unwrap());
+    let put = |rig: &mut Rig, name: &str| {
+        let path = rig.layout.file(&id(name), place);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let stat = atomic::write_fast(&TestDisk, &path, name.as_bytes()).unwrap();
+        let row = Row { stat, place, ..written(&rig.layout, name) };
+        fs::remove_file(rig.layout.task(&id(name))).unwrap();
+        rig.index.put(&[row]).unwrap();
+        path
+    };
+    let (first, second) = (put(&mut rig, "OLD-1"), put(&mut rig, "OLD-2"));
+    assert_eq!(rig.index.months().unwrap(), [place.month().unwrap()]);
+    assert_eq!(rig.usual(), []);
+    fs::write(&first, "edited in place").unwrap();
+    assert_eq!(rig.usual(), [], "the folder is as it was");
+    let changed = ("OLD-1.yaml".to_owned(), What::Changed);
+    for scope in [Scope::Named(&[id("OLD-1")]), Scope::Full] {
+        assert_eq!(rig.scan_at(LATER, scope), std::slice::from_ref(&changed));
+    }
+    fs::rename(&second, second.with_file_name("OLD-3.yaml")).unwrap();
+    fs::create_dir(rig.layout.archive().join("later")).unwrap();
+    let found = rig.usual();
+    let names = |found: &[(String, What)]| found.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&found), ["OLD-1.yaml", "OLD-2.yaml", "OLD-3.yaml", "later"]);
+    assert_eq!((&found[0], &found[1].1, &found[2].1), (&changed, &What::Vanished, &What::New));
+    assert!(matches!(found[3].1, What::Misnamed(_)));
+    assert_eq!(rig.usual(), found, "until it is dealt with");
+    fs::remove_dir_all(rig.layout.archive()).unwrap();
+    assert_eq!(names(&rig.usual()), ["OLD-1.yaml", "OLD-2.yaml"]);
 }

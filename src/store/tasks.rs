@@ -1,7 +1,7 @@
 //! Task files and what is known about them: the door to the state directory for everybody above.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::id::TaskId;
@@ -16,6 +16,7 @@ use super::codec;
 use super::error::StoreError;
 use super::index::{self, Facts, Index, Row};
 use super::layout::Layout;
+use super::place::Place;
 use super::scan::{self, Scope, Suspect};
 use super::seal::Seal;
 use super::task_lock::{self, LockError, Named, NamedLock, TaskLock};
@@ -128,12 +129,52 @@ impl Store {
         }
     }
 
-    /// Reads a task's file.
+    /// Where a task's file lies, as far as the index knows.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn place(&self, id: &TaskId) -> Result<Place> {
+        self.with(|index| index.place(id))
+    }
+
+    /// Where a task's file lies: among the tasks if there is one, else where the index knows it.
+    fn found_at(&self, world: &World, id: &TaskId) -> Result<Place> {
+        match self.place(id)? {
+            Place::Archive(_) if matches!(world.disk.stat(&self.layout.task(id)), Ok(Some(_))) => {
+                Ok(Place::Tasks)
+            }
+            place => Ok(place),
+        }
+    }
+
+    /// The file of a task, wherever it lies.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn file(&self, world: &World, id: &TaskId) -> Result<PathBuf> {
+        Ok(self.layout.file(id, self.found_at(world, id)?))
+    }
+
+    /// Reads a task's file, wherever it lies.
     ///
     /// # Errors
     /// The disk says no; what is wrong inside the file is a [`FileState`].
     pub fn read(&self, world: &World, id: &TaskId) -> Result<FileState> {
-        let path = self.layout.task(id);
+        match self.read_at(world, id, Place::Tasks)? {
+            FileState::Absent => match self.place(id)? {
+                Place::Tasks => Ok(FileState::Absent),
+                place => self.read_at(world, id, place),
+            },
+            state => Ok(state),
+        }
+    }
+
+    /// Reads the file of a task that lies at a place.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn read_at(&self, world: &World, id: &TaskId, place: Place) -> Result<FileState> {
+        let path = self.layout.file(id, place);
         let read = match atomic::read(&*world.disk, &path, FILE_MAX) {
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
@@ -148,7 +189,7 @@ impl Store {
         };
         if decoded.task.id() != id {
             let text = format!("the file is named {id} but holds {}", decoded.task.id());
-            return Ok(FileState::Problem(Self::place(&bytes, "id", &text)));
+            return Ok(FileState::Problem(Self::pointed(&bytes, "id", &text)));
         }
         let task = Box::new(decoded.task);
         match decoded.seal {
@@ -157,7 +198,8 @@ impl Store {
         }
     }
 
-    /// Replaces a task's file durably, and tells the index. The lock shows that nobody else is doing so.
+    /// Replaces a task's file durably, and tells the index. The lock shows that nobody else is doing so. A file
+    /// in the archive gives way to the one among the tasks.
     ///
     /// # Errors
     /// The disk says no; the file is whole then, the old version or the new one.
@@ -167,8 +209,30 @@ impl Store {
         if !codec::fits(&bytes) {
             return Err(StoreError::TooLarge { id: task.id().to_string(), limit: FILE_MAX });
         }
+        let before = self.place(task.id())?;
         let stat = atomic::write(&*world.disk, &self.layout.task(task.id()), &bytes)?;
-        self.put(task, stat, world.objects.hash_blob(&bytes), publish)
+        self.put(task, stat, world.objects.hash_blob(&bytes), Place::Tasks, publish)?;
+        if before != Place::Tasks {
+            self.remove_local(world, &self.layout.file(task.id(), before))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the file of a published task that has ended to its place in the archive, tells the index, and
+    /// removes the one among the tasks. A death in between leaves two files, of which the next scan removes one.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_archived(&self, world: &World, lock: &TaskLock, task: &Task, place: Place) -> Result<()> {
+        debug_assert_eq!(lock.id().folded(), task.id().folded(), "the lock is that of the task");
+        let bytes = codec::encode(task);
+        let before = self.found_at(world, task.id())?;
+        let stat = atomic::write(&*world.disk, &self.layout.file(task.id(), place), &bytes)?;
+        self.put(task, stat, world.objects.hash_blob(&bytes), place, Publish::Published)?;
+        if before != place {
+            self.remove_local(world, &self.layout.file(task.id(), before))?;
+        }
+        Ok(())
     }
 
     /// Tells the index about a valid file that somebody else wrote.
@@ -176,18 +240,26 @@ impl Store {
     /// # Errors
     /// The file cannot be read, or the index does not answer.
     pub fn admit(&self, world: &World, task: &Task, publish: Publish) -> Result<()> {
-        match self.read(world, task.id())? {
-            FileState::Task { task, stat, oid } => self.put(&task, stat, oid, publish),
+        self.admit_at(world, task, self.found_at(world, task.id())?, publish)
+    }
+
+    /// The same for the file at a place.
+    ///
+    /// # Errors
+    /// As [`Store::admit`].
+    pub fn admit_at(&self, world: &World, task: &Task, place: Place, publish: Publish) -> Result<()> {
+        match self.read_at(world, task.id(), place)? {
+            FileState::Task { task, stat, oid } => self.put(&task, stat, oid, place, publish),
             _ => Ok(()),
         }
     }
 
-    fn put(&self, task: &Task, stat: Stat, oid: Oid, publish: Publish) -> Result<()> {
+    fn put(&self, task: &Task, stat: Stat, oid: Oid, place: Place, publish: Publish) -> Result<()> {
         let known = match publish {
             Publish::AsBefore | Publish::Waiting => self.with(|index| index.get(task.id()))?,
             Publish::Published => None,
         };
-        let row = row(task, stat, oid, publish, known);
+        let row = Row { place, ..row(task, stat, oid, publish, known) };
         self.with(|index| index.put(&[row]))
     }
 
@@ -252,13 +324,22 @@ impl Store {
     /// # Errors
     /// The index does not answer.
     pub fn quarantine(&self, world: &World, id: &TaskId, problem: &Problem) -> Result<()> {
-        let stat = world.disk.stat(&self.layout.task(id)).ok().flatten().unwrap_or_default();
+        self.quarantine_at(world, id, self.found_at(world, id)?, problem)
+    }
+
+    /// The same for the file at a place.
+    ///
+    /// # Errors
+    /// As [`Store::quarantine`].
+    pub fn quarantine_at(&self, world: &World, id: &TaskId, place: Place, problem: &Problem) -> Result<()> {
+        let stat = world.disk.stat(&self.layout.file(id, place)).ok().flatten().unwrap_or_default();
         let known = self.with(|index| index.get(id))?;
         let row = Row {
             id: id.clone(),
             stat,
             oid: known.as_ref().map_or(Oid::default(), |row| row.oid),
             base: known.as_ref().and_then(|row| row.base),
+            place,
             facts: None,
             problem: Some(problem.clone()),
         };
@@ -289,7 +370,7 @@ impl Store {
     /// The index does not answer.
     pub fn problem_of(&self, id: &TaskId) -> Result<Option<String>> {
         let row = self.with(|index| index.get(id))?;
-        Ok(row.and_then(|row| row.problem.map(|problem| Self::show(&row.id, &problem))))
+        Ok(row.and_then(|row| row.problem.map(|problem| Self::show(&row.id, row.place, &problem))))
     }
 
     /// Every quarantined file, with its path, place and reason.
@@ -301,14 +382,14 @@ impl Store {
         Ok(rows
             .into_iter()
             .filter_map(|row| {
-                let text = Self::show(&row.id, row.problem.as_ref()?);
+                let text = Self::show(&row.id, row.place, row.problem.as_ref()?);
                 Some((row.id, text))
             })
             .collect())
     }
 
-    fn show(id: &TaskId, problem: &Problem) -> String {
-        let path = super::layout::tree_path(id);
+    fn show(id: &TaskId, place: Place, problem: &Problem) -> String {
+        let path = place.tree_path(id);
         match (problem.line, problem.column) {
             (Some(line), Some(column)) => format!("{path}:{line}:{column}: {}", problem.text),
             (Some(line), None) => format!("{path}:{line}: {}", problem.text),
@@ -319,13 +400,14 @@ impl Store {
     /// A problem at a key of a task's file, with its line and column.
     #[must_use]
     pub fn point_at(&self, world: &World, id: &TaskId, key: &str, text: &str) -> Problem {
-        match world.disk.read(&self.layout.task(id), FILE_MAX) {
-            Ok(bytes) => Self::place(&bytes, key, text),
-            Err(_) => Problem::plain(text),
+        let read = self.file(world, id).map(|path| world.disk.read(&path, FILE_MAX));
+        match read {
+            Ok(Ok(bytes)) => Self::pointed(&bytes, key, text),
+            _ => Problem::plain(text),
         }
     }
 
-    fn place(bytes: &[u8], key: &str, text: &str) -> Problem {
+    fn pointed(bytes: &[u8], key: &str, text: &str) -> Problem {
         let file = String::from_utf8_lossy(bytes);
         let (line, column) = super::parse::locate(&file, &[super::parse::Step::Key(key.to_owned())]);
         Problem { text: text.to_owned(), line: u32::try_from(line).ok(), column: u32::try_from(column).ok() }
@@ -368,6 +450,7 @@ impl Store {
     }
 }
 
+/// The row of a file among the tasks.
 pub(super) fn row(task: &Task, stat: Stat, oid: Oid, publish: Publish, known: Option<Row>) -> Row {
     let base = match publish {
         Publish::Published => Some(oid),
@@ -378,7 +461,8 @@ pub(super) fn row(task: &Task, stat: Stat, oid: Oid, publish: Publish, known: Op
             None => None,
         },
     };
-    Row { id: task.id().clone(), stat, oid, base, facts: Some(Facts::of(task, to_doc(task))), problem: None }
+    let (id, facts) = (task.id().clone(), Some(Facts::of(task, to_doc(task))));
+    Row { id, stat, oid, base, place: Place::Tasks, facts, problem: None }
 }
 
 /// The task without its history: what lists show, and what is left of a file when it is damaged.

@@ -8,6 +8,7 @@ use crate::protocol::merge::{Merged, last_claim, missing, rebase, rebase_without
 use crate::protocol::task::Task;
 use crate::store::tasks::{FileState, Problem, Publish};
 
+use super::archive;
 use super::context::{Cx, SyncError};
 use super::fetch::Fetched;
 use super::rejected;
@@ -47,7 +48,11 @@ pub fn absorb_all(cx: &Cx<'_>, ids: &[TaskId], fetched: &mut Fetched) -> Result<
 /// As [`absorb`].
 pub(super) fn into_files(cx: &Cx<'_>, ids: &[TaskId], fetched: &mut Fetched) -> Result<(), SyncError> {
     for some in ids.chunks(TOGETHER) {
-        let known = if some.len() > 1 { new_files(cx, some)? } else { BTreeSet::new() };
+        let mut known = BTreeSet::new();
+        if some.len() > 1 {
+            known.extend(new_files(cx, some)?);
+            known.extend(archive::settle_many(cx, some)?);
+        }
         for id in some.iter().filter(|id| !known.contains(*id)) {
             into_file(cx, id, fetched)?;
         }
@@ -59,7 +64,7 @@ pub(super) fn into_files(cx: &Cx<'_>, ids: &[TaskId], fetched: &mut Fetched) -> 
 /// left to [`into_file`].
 fn new_files(cx: &Cx<'_>, ids: &[TaskId]) -> Result<BTreeSet<TaskId>, SyncError> {
     let absent = |id: &&TaskId| {
-        matches!(cx.world.disk.stat(&cx.store.layout.task(id)), Ok(None))
+        matches!(cx.store.file(cx.world, id).map(|path| cx.world.disk.stat(&path)), Ok(Ok(None)))
             && matches!(cx.store.taken(cx.world, id), Ok(taken) if taken.as_ref().is_none_or(|taken| taken == *id))
     };
     let mut ids: Vec<TaskId> = ids.iter().filter(absent).cloned().collect();
@@ -72,12 +77,13 @@ fn new_files(cx: &Cx<'_>, ids: &[TaskId]) -> Result<BTreeSet<TaskId>, SyncError>
         if let Ok(shared) = shared::read(cx, id)
             && let Some(view) = shared.view()
         {
-            files.push((view.task, Publish::Published));
+            let place = archive::place_of(cx, &view.task)?;
+            files.push((view.task, place, Publish::Published));
         }
     }
     cx.store.write_many(cx.world, &files)?;
     drop(guards);
-    Ok(files.into_iter().map(|(task, _)| task.id().clone()).collect())
+    Ok(files.into_iter().map(|(task, ..)| task.id().clone()).collect())
 }
 
 fn into_file(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), SyncError> {
@@ -107,12 +113,12 @@ fn into_file(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), Sync
     match local {
         Some(local) if !same_task(&view, &local) => {
             let new_id = super::rename::give_new_id(cx, &local)?;
-            cx.store.write(cx.world, &guard, &view, Publish::Published)?;
+            archive::put(cx, &guard, &view, Publish::Published)?;
             fetched.renamed.push((id.clone(), new_id));
             Ok(())
         }
         Some(local) => merge_in(cx, &guard, &view, &local, fetched),
-        None => Ok(cx.store.write(cx.world, &guard, &view, Publish::Published)?),
+        None => archive::put(cx, &guard, &view, Publish::Published),
     }
 }
 
@@ -139,9 +145,10 @@ fn merge_in(
     let waiting = missing(view, &merged.task).next().is_some() || merged.task.lease() != view.lease();
     let publish = if waiting { Publish::Waiting } else { Publish::Published };
     if merged.task == *local {
-        return Ok(cx.store.mark(cx.world, local, publish)?);
+        cx.store.mark(cx.world, local, publish)?;
+        return if waiting { Ok(()) } else { archive::settle(cx, guard, local) };
     }
-    Ok(cx.store.write(cx.world, guard, &merged.task, publish)?)
+    archive::put(cx, guard, &merged.task, publish)
 }
 
 /// This machine's file on top of what all machines share.

@@ -45,7 +45,7 @@ pub fn common(objects: &dyn Objects, a: Oid, b: Oid) -> Result<Option<Oid>, Obje
 /// Whether a path may stand on the state branch.
 #[must_use]
 pub fn is_ours(path: &str) -> bool {
-    let below = ["sessions/", "events/", "archive/"].iter().any(|dir| path.starts_with(dir));
+    let below = ["sessions/", "events/"].iter().any(|dir| path.starts_with(dir));
     below || files::is_shared(path) || matches!(layout::parse_tree_path(path), Some(Ok(_)))
 }
 

@@ -45,7 +45,7 @@ pub fn absorb(
     for change in cx.world.objects.diff(old, new)? {
         if let Some(Ok(id)) = layout::parse_tree_path(&change.path) {
             tasks.insert(id);
-        } else if is_shared(&change.path) {
+        } else if !super::sessions::absorb(cx, &change, problems)? && is_shared(&change.path) {
             problems.extend(take_over(cx, &change.path, change.old, change.new)?);
         }
     }

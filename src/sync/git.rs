@@ -164,6 +164,22 @@ impl Objects for GitObjects {
         }
     }
 
+    fn list(&self, commit: Oid, path: &str) -> Result<Vec<(String, TreeEntry)>, ObjectsError> {
+        let tree = self.tree_of(commit)?;
+        let entry = match tree.get_path(Path::new(path)) {
+            Ok(entry) if entry.kind() == Some(ObjectType::Tree) => entry,
+            Ok(_) => return Ok(Vec::new()),
+            Err(error) if is_absence(&error, ErrorClass::Tree) => return Ok(Vec::new()),
+            Err(error) => return Err(missing_somewhere(error)),
+        };
+        let below = self.repository.find_tree(entry.id()).map_err(about(ours(entry.id())))?;
+        // A name that is no text cannot be one of ours; a diff reports it.
+        Ok(below
+            .iter()
+            .filter_map(|entry| Some((entry.name().ok()?.to_owned(), diff::leaf(&entry))))
+            .collect())
+    }
+
     fn diff(&self, old: Option<Oid>, new: Option<Oid>) -> Result<Vec<TreeChange>, ObjectsError> {
         if old == new {
             return Ok(Vec::new());

@@ -2,7 +2,6 @@
 
 use crate::protocol::id::TaskId;
 use crate::protocol::task::Task;
-use crate::store::layout;
 
 use super::context::{Cx, SyncError};
 use super::shared;
@@ -16,8 +15,5 @@ pub fn newest(cx: &Cx<'_>, id: &TaskId) -> Result<Option<Task>, SyncError> {
         return Ok(shared::read(cx, id)?.view().map(|merged| merged.task));
     }
     let Some(head) = cx.world.objects.get_ref(&cx.names.branch)? else { return Ok(None) };
-    match cx.world.objects.entry(head, &layout::tree_path(id))? {
-        Some(entry) => shared::task_at(cx, entry, id).map(Some),
-        None => Ok(None),
-    }
+    shared::on_branch(cx, head, id)
 }

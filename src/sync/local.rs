@@ -10,14 +10,15 @@ use crate::protocol::merge::missing;
 use crate::protocol::op::Op;
 use crate::protocol::task::Task;
 use crate::store::codec;
-use crate::store::layout;
 use crate::store::task_lock::Named;
 use crate::store::tasks::FileState;
 use crate::world::{NewCommit, Oid};
 
+use super::archive;
 use super::context::{Cx, SyncError};
 use super::files;
 use super::message;
+use super::sessions;
 
 /// Rounds in which the same tasks may keep waiting (others change them meanwhile) before the next command
 /// goes on.
@@ -60,11 +61,13 @@ fn commit_once(cx: &Cx<'_>) -> Result<(usize, Vec<TaskId>), SyncError> {
         ops.extend(new_ops(cx, head, &task)?.into_iter().map(|op| (id.to_string(), op)));
         // What counts as committed is the file as it is, also where another program wrote it in other words.
         committed.push((id.clone(), oid));
-        changes.push((layout::tree_path(id), Some(codec::encode(&task))));
+        changes.extend(archive::changes(cx, head, &task)?);
     }
     if changes.is_empty() {
         return Ok((0, ids));
     }
+    let sessions = sessions::waiting(cx, head)?;
+    changes.extend(sessions.changes);
     let commit = cx.world.objects.commit(&NewCommit {
         base: head,
         changes: &changes,
@@ -75,16 +78,17 @@ fn commit_once(cx: &Cx<'_>) -> Result<(usize, Vec<TaskId>), SyncError> {
     })?;
     cx.world.objects.swap_ref(&cx.names.branch, head, Some(commit))?;
     cx.store.mark_committed(&committed)?;
+    cx.store.forget_sessions(&sessions.marks)?;
     files::published(cx, commit)?;
     Ok((changes.len(), ids))
 }
 
 fn new_ops(cx: &Cx<'_>, head: Option<Oid>, task: &Task) -> Result<Vec<Op>, SyncError> {
     let known = match head {
-        Some(head) => cx.world.objects.entry(head, &layout::tree_path(task.id()))?,
+        Some(head) => archive::find(cx, head, task.id())?,
         None => None,
     };
-    let Some(entry) = known else { return Ok(task.history().to_vec()) };
+    let Some((_, entry)) = known else { return Ok(task.history().to_vec()) };
     let before = codec::decode(&cx.world.objects.blob(entry.oid)?).ok();
     Ok(match before {
         Some(before) => missing(&before.task, task).cloned().collect(),

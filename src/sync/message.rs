@@ -1,5 +1,6 @@
 //! Commit messages: one line for people, trailers for `git log --format` and for the audit.
 
+use crate::protocol::id::TaskId;
 use crate::protocol::op::{Op, Role};
 use crate::protocol::task::Task;
 
@@ -37,6 +38,18 @@ pub fn for_branch(ops: &[(String, Op)]) -> String {
         text.push_str(&trailers(op));
     }
     text
+}
+
+/// Message of a commit that moves ended tasks to the archive. The dice tell it from the commit of another machine
+/// that does the same in the same second.
+#[must_use]
+pub fn for_archive(ids: &[TaskId], dice: [u8; 16]) -> String {
+    let subject = match ids {
+        [id] => format!("archive {id}"),
+        many => format!("archive {} tasks", many.len()),
+    };
+    let token: String = dice.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{subject} [skip ci]\n\nOrch-Archive: {token}\n")
 }
 
 fn trailers(op: &Op) -> String {

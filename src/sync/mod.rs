@@ -4,6 +4,7 @@
 
 pub mod absorb;
 pub mod alarm;
+pub mod archive;
 pub mod chain;
 pub mod context;
 pub mod fetch;
@@ -19,5 +20,6 @@ pub mod register;
 pub mod rejected;
 pub mod rename;
 pub mod repair;
+pub mod sessions;
 pub mod shared;
 pub mod whole;

@@ -11,18 +11,19 @@ use crate::protocol::merge::{missing, rebase_acts, same_task};
 use crate::protocol::op::Op;
 use crate::protocol::task::Task;
 use crate::protocol::transition::next;
-use crate::store::codec;
-use crate::store::layout;
 use crate::store::tasks::FileState;
 use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate};
 
 use super::absorb;
+use super::archive;
 use super::context::{Cx, SyncError};
 use super::fetch::{self, Fetched};
+use super::files::FileChange;
 use super::group_push;
 use super::message;
 use super::names::TRACKING_BRANCH;
 use super::register::{self, Proposal};
+use super::sessions;
 use super::shared::{self, Shared, known_leases};
 
 /// Rounds of fetch and push before the rest is left for the next sync.
@@ -90,6 +91,8 @@ struct Plan {
     /// Lease refs that hold nothing that the branch lacks.
     void: Vec<(TaskId, Oid)>,
     ids: Vec<TaskId>,
+    /// Files of sessions that are in the commit of the branch.
+    sessions: Vec<(String, String)>,
 }
 
 impl Plan {
@@ -108,12 +111,18 @@ impl Plan {
                 draft.fold(cx, &id)?;
             }
         }
-        let mut changes: Vec<(String, Option<Vec<u8>>)> = draft
-            .files
-            .values()
-            .map(|task| (layout::tree_path(task.id()), Some(codec::encode(task))))
-            .collect();
+        let mut changes: Vec<FileChange> = Vec::new();
+        for task in draft.files.values() {
+            changes.extend(archive::changes(cx, base, task)?);
+        }
         changes.extend(super::files::waiting(cx, base)?);
+        // What sessions left waits for a commit that is made anyway.
+        let mut marks = Vec::new();
+        if !changes.is_empty() {
+            let sessions = sessions::waiting(cx, base)?;
+            changes.extend(sessions.changes);
+            marks = sessions.marks;
+        }
         let branch = (!changes.is_empty())
             .then(|| {
                 cx.world.objects.commit(&NewCommit {
@@ -127,7 +136,8 @@ impl Plan {
             })
             .transpose()?;
         let ids = draft.files.keys().cloned().chain(draft.leases.iter().map(|p| p.id.clone())).collect();
-        Ok(Plan { base, branch, leases: draft.leases, folds: draft.folds, void: draft.void, ids })
+        let Draft { leases, folds, void, .. } = draft;
+        Ok(Plan { base, branch, leases, folds, void, ids, sessions: marks })
     }
 }
 
@@ -290,6 +300,7 @@ fn branch_accepted(cx: &Cx<'_>, plan: &Plan, commit: Oid, report: &mut Published
     cx.store.remember_unabsorbed(&plan.ids)?;
     fetch::move_tracking(cx, plan.base, Some(commit))?;
     super::files::published(cx, commit)?;
+    cx.store.forget_sessions(&plan.sessions)?;
     absorb::absorb_all(cx, &plan.ids, &mut report.fetched)?;
     report.folded += plan.folds.len();
     let deletions: Vec<RefUpdate> = plan.folds.iter().map(|(id, oid)| deletion(cx, id, *oid)).collect();

@@ -74,7 +74,7 @@ pub fn make_room(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<bool
         return Ok(false);
     }
     let new_id = give_new_id(cx, &local)?;
-    cx.store.remove_local(cx.world, &cx.store.layout.task(&other))?;
+    cx.store.remove_local(cx.world, &cx.store.file(cx.world, &other)?)?;
     fetched.renamed.push((other, new_id));
     Ok(true)
 }

@@ -12,13 +12,12 @@ use crate::protocol::merge::{missing, overlay, same_task};
 use crate::protocol::op::Op;
 use crate::protocol::task::Task;
 use crate::store::tasks::FileState;
-use crate::store::{codec, layout};
 use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate};
 
 use super::context::{Cx, SyncError};
 use super::names::TRACKING_BRANCH;
 use super::shared::{known_leases, read_at};
-use super::{alarm, chain, fetch, files, group_push, message, rejected};
+use super::{alarm, archive, chain, fetch, files, group_push, message, rejected};
 
 /// Rounds against machines that push at the same time.
 const ROUNDS: u32 = 8;
@@ -172,7 +171,7 @@ impl Plan {
             }
         };
         draft.ops.extend(added.into_iter().map(|op| (id.to_string(), op)));
-        draft.files.push((layout::tree_path(id), Some(codec::encode(&after))));
+        draft.files.extend(archive::changes(cx, now, &after)?);
         self.tasks.insert(id.clone());
         Ok(())
     }

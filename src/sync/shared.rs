@@ -6,9 +6,11 @@ use crate::protocol::merge::{Merged, overlay};
 use crate::protocol::task::{Status, Task};
 use crate::store::codec;
 use crate::store::layout;
+use crate::store::place::Place;
 use crate::store::seal::Seal;
 use crate::world::{ObjectsError, Oid, TreeEntry};
 
+use super::archive;
 use super::context::{Cx, SyncError};
 use super::names::{TRACKING_BRANCH, TRACKING_LEASES, tracking_lease};
 
@@ -77,7 +79,7 @@ pub fn read_at(
     lease: Option<Oid>,
     id: &TaskId,
 ) -> Result<Shared, SyncError> {
-    let branch = branch.map(|commit| task_in(cx, commit, id)).transpose()?.flatten();
+    let branch = branch.map(|commit| on_branch(cx, commit, id)).transpose()?.flatten();
     let tip = match lease {
         None => None,
         Some(oid) => {
@@ -120,6 +122,21 @@ pub fn known_leases(cx: &Cx<'_>) -> Result<Vec<(TaskId, Oid)>, SyncError> {
         .into_iter()
         .filter_map(|(name, oid)| Some((TaskId::parse(name.strip_prefix(TRACKING_LEASES)?).ok()?, oid)))
         .collect())
+}
+
+/// The task in a commit of the branch, wherever its file lies there.
+///
+/// # Errors
+/// As [`read_at`].
+pub(super) fn on_branch(cx: &Cx<'_>, commit: Oid, id: &TaskId) -> Result<Option<Task>, SyncError> {
+    let Some((place, entry)) = archive::find(cx, commit, id)? else { return Ok(None) };
+    let task = task_at(cx, entry, id)?;
+    if place != Place::Tasks && Place::in_archive(&task) != Some(place) {
+        let problem =
+            format!("on the state branch it lies at {}, where it does not belong", place.tree_path(id));
+        return Err(SyncError::Quarantined { id: id.clone(), problem });
+    }
+    Ok(Some(task))
 }
 
 fn task_in(cx: &Cx<'_>, commit: Oid, id: &TaskId) -> Result<Option<Task>, SyncError> {

@@ -6,6 +6,7 @@ use crate::protocol::id::TaskId;
 use crate::protocol::op::Action;
 use crate::protocol::task::{Definition, Task};
 use crate::protocol::transition::{DEFAULT_MAX_ATTEMPTS, next};
+use crate::store::place::Place;
 use crate::store::tasks::{FileState, Publish};
 
 use super::error::{Error, Kind, Result};
@@ -136,10 +137,10 @@ fn write(q: &Queue, batch: &mut Vec<Task>) -> Result<()> {
             );
             break;
         }
-        free.push((task, Publish::Waiting));
+        free.push((task, Place::Tasks, Publish::Waiting));
     }
     match (free.as_slice(), guards.as_slice()) {
-        ([(task, publish)], [guard]) => q.store.write(&q.world, guard, task, *publish).map_err(store)?,
+        ([(task, _, publish)], [guard]) => q.store.write(&q.world, guard, task, *publish).map_err(store)?,
         _ => q.store.write_many(&q.world, &free).map_err(store)?,
     }
     fault.map_or(Ok(()), Err)

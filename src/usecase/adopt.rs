@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use crate::protocol::id::TaskId;
 use crate::store::bulk::{self, Fit, Raw};
 use crate::store::layout;
+use crate::store::place::{self, Place};
 use crate::store::tasks::Publish;
 use crate::sync::names::TRACKING_BRANCH;
 use crate::sync::shared;
@@ -25,13 +26,13 @@ const CHUNK: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct Left {
     /// Files to be looked at one by one.
-    pub(super) ids: Vec<TaskId>,
+    pub(super) ids: Vec<(TaskId, Place)>,
     /// Whether something that was taken over waits to be published.
     pub(super) waiting: bool,
 }
 
 /// Takes over new files as far as that is plain.
-pub(super) fn take_over(q: &Queue, ids: Vec<TaskId>) -> Result<Left> {
+pub(super) fn take_over(q: &Queue, ids: Vec<(TaskId, Place)>) -> Result<Left> {
     if ids.len() < MANY {
         return Ok(Left { ids, waiting: false });
     }
@@ -50,13 +51,13 @@ pub(super) fn take_over(q: &Queue, ids: Vec<TaskId>) -> Result<Left> {
         let (fits, others) = std::thread::scope(|scope| {
             let judging = scope.spawn(move || bulk::judge(files));
             q.store.admit_new(&judged).map_err(|e| Error::from_store(&e))?;
-            for id in chunk.unwrap_or_default() {
-                match known.classify(q, id) {
+            for (id, place) in chunk.unwrap_or_default() {
+                match known.classify(q, id, *place) {
                     Some((raw, publish)) => {
                         left.waiting |= publish == Publish::Waiting;
                         read.push((raw, publish));
                     }
-                    None => left.ids.push(id.clone()),
+                    None => left.ids.push((id.clone(), *place)),
                 }
             }
             judging.join().map_err(|_| Error::failure("the thread that reads files has stopped"))
@@ -70,6 +71,7 @@ pub(super) fn take_over(q: &Queue, ids: Vec<TaskId>) -> Result<Left> {
 struct Known {
     blobs: HashMap<String, Oid>,
     leased: HashSet<TaskId>,
+    archived: HashSet<TaskId>,
 }
 
 impl Known {
@@ -79,27 +81,35 @@ impl Known {
         let head = q.world.objects.get_ref(branch).map_err(failed)?;
         let entries = q.world.objects.diff(None, head).map_err(failed)?;
         // What is no plain file gets an id that no bytes have: such a task is looked at by itself.
-        let blobs = entries
+        let blobs: HashMap<String, Oid> = entries
             .into_iter()
             .filter_map(|change| Some((change.path, change.new?)))
             .map(|(path, entry)| (path, if entry.is_file { entry.oid } else { Oid::default() }))
             .collect();
+        let in_archive = |path: &String| match place::parse(path)?.ok()? {
+            (id, Place::Archive(_)) => Some(id),
+            (_, Place::Tasks) => None,
+        };
+        let archived = blobs.keys().filter_map(in_archive).collect();
         let leases = if q.is_shared() {
             shared::known_leases(&q.cx()).map_err(|e| Error::from_sync(&e))?
         } else {
             Vec::new()
         };
-        Ok(Known { blobs, leased: leases.into_iter().map(|(id, _)| id).collect() })
+        Ok(Known { blobs, archived, leased: leases.into_iter().map(|(id, _)| id).collect() })
     }
 
     /// Reads a file and says whether it waits to be published; `None` if that takes a closer look.
-    fn classify(&self, q: &Queue, id: &TaskId) -> Option<(Raw, Publish)> {
-        if self.leased.contains(id) {
+    fn classify(&self, q: &Queue, id: &TaskId, place: Place) -> Option<(Raw, Publish)> {
+        if self.leased.contains(id) || (place == Place::Tasks && self.archived.contains(id)) {
             return None;
         }
-        let raw = q.store.read_raw(&q.world, id)?;
-        match self.blobs.get(&layout::tree_path(id)) {
+        let raw = q.store.read_raw(&q.world, id, place)?;
+        match self.blobs.get(&place.tree_path(id)) {
+            None if place != Place::Tasks => None,
             None => Some((raw, Publish::Waiting)),
+            // A file in both places, here or on the branch, is looked at with care.
+            Some(_) if place != Place::Tasks && self.blobs.contains_key(&layout::tree_path(id)) => None,
             Some(oid) if *oid == raw.oid => Some((raw, Publish::Published)),
             Some(_) => None,
         }

@@ -1,6 +1,8 @@
-//! Removing what retention no longer wants on this machine: old bundles, left-over temporary files, and
-//! what was observed of leases that have ended. Tasks and their histories are never removed.
+//! What retention wants: tasks that ended long ago move to the archive, for all machines; old bundles, left-over
+//! temporary files, and what was observed of leases that have ended are removed on this one. Tasks and their
+//! histories are never removed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +10,9 @@ use crate::protocol::id::TaskId;
 use crate::protocol::task::Status;
 use crate::protocol::time::Timestamp;
 use crate::store::atomic::{self, TEMP_PREFIX};
+use crate::store::place::{Month, Place};
+use crate::sync::archive as sync_archive;
+use crate::sync::shared::known_leases;
 use crate::world::FileKind;
 
 use super::error::{Error, Result};
@@ -17,6 +22,8 @@ use super::queue::Queue;
 const TEMP_AGE: Duration = Duration::from_secs(3600);
 /// Deepest folder inside a bundle that is looked into.
 const DEPTH_MAX: usize = 32;
+/// Tasks that one commit moves to the archive.
+const ARCHIVE_BATCH: usize = 4_096;
 
 /// A bundle that is older than retention.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +45,17 @@ pub struct Collected {
     pub temps: usize,
     /// Observations of leases of tasks that have ended.
     pub observations: usize,
-    /// Ended tasks older than `retention.done`. They stay where they are.
+    /// Files of sessions of this machine that have left what they name, longer than `retention.runs` ago.
+    pub sessions: usize,
+    /// How many tasks were done or cancelled longer ago than `retention.done` and not archived before.
     pub ended: usize,
-    /// What could not be removed, and why.
+    /// Those of them that moved to the archive.
+    pub archived: Vec<TaskId>,
+    /// What could not be removed or moved, and why.
     pub left: Vec<String>,
 }
 
-/// Removes what is older than retention; with `dry_run` only tells what that is.
+/// Moves and removes what is older than retention; with `dry_run` only tells what that is.
 ///
 /// # Errors
 /// Local files or the index cannot be read.
@@ -53,21 +64,91 @@ pub fn gc(q: &mut Queue, dry_run: bool) -> Result<Collected> {
     bundles(q, dry_run, &mut report)?;
     temps(q, dry_run, &mut report);
     observations(q, dry_run, &mut report)?;
-    report.ended = ended(q)?;
+    sessions(q, dry_run, &mut report)?;
+    archive(q, dry_run, &mut report)?;
     if !dry_run {
         super::sync::tidy(q)?;
     }
     Ok(report)
 }
 
-fn ended(q: &Queue) -> Result<usize> {
+/// A session that ended its attempt has removed its file; one that vanished comes back soon or never.
+fn sessions(q: &Queue, dry_run: bool, report: &mut Collected) -> Result<()> {
+    let store = |e| Error::from_store(&e);
+    for name in q.store.list_local(&q.world, &q.store.layout.sessions()).map_err(store)? {
+        let Some(file) = q.store.session_named(&q.world, &name) else { continue };
+        let holds = q.store.summary(&file.task).map_err(store)?.is_some_and(|task| {
+            task.lease().is_some_and(|lease| lease.session == file.session && lease.epoch == file.epoch)
+        });
+        if file.machine != q.machine || holds || q.now().since(file.at) <= q.settings.retention.runs {
+            continue;
+        }
+        if !dry_run {
+            q.store.remove_session(&q.world, &name).map_err(store)?;
+        }
+        report.sessions += 1;
+    }
+    Ok(())
+}
+
+/// Moves tasks that ended long ago to the archive, a bounded number with each commit.
+fn archive(q: &mut Queue, dry_run: bool, report: &mut Collected) -> Result<()> {
+    let ended = ended(q)?;
+    report.ended = ended.len();
+    if dry_run {
+        report.archived = ended;
+        return Ok(());
+    }
+    if ended.is_empty() {
+        return Ok(());
+    }
+    if q.is_shared() && q.no_sync {
+        report.left.push(format!("{} ended tasks stay: --no-sync forbids asking the remote", ended.len()));
+        return Ok(());
+    }
+    for some in ended.chunks(ARCHIVE_BATCH) {
+        let before = q.start_budget();
+        let result = sync_archive::archive(&q.cx(), some);
+        q.deadline = before;
+        match result {
+            Ok(done) => {
+                q.say(&done.fetched);
+                report.archived.extend(done.moved);
+            }
+            // What else was collected is worth reporting, and the next run goes on from here.
+            Err(error) => {
+                report.left.push(format!("ended tasks stay for now: {error}"));
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tasks that were done or cancelled longer ago than retention, and that nothing waits or goes on about. A failed
+/// task stays: it may stop the queue (`stop_on_failure`), and waits for a person who tries again or cancels it.
+fn ended(q: &Queue) -> Result<Vec<TaskId>> {
     let oldest = q.settings.retention.done;
     let now = q.now();
     let briefs = q.store.briefs().map_err(|e| Error::from_store(&e))?;
-    let old = |b: &crate::store::survey::Brief| {
-        b.status.is_some_and(Status::is_terminal) && now.since(b.updated_at) > oldest
+    let leased: BTreeSet<TaskId> = if q.is_shared() {
+        let known = known_leases(&q.cx()).map_err(|e| Error::from_sync(&e))?;
+        known.into_iter().map(|(id, _)| id).collect()
+    } else {
+        BTreeSet::new()
     };
-    Ok(briefs.iter().filter(|brief| old(brief)).count())
+    let old = |b: &crate::store::survey::Brief| {
+        matches!(b.status, Some(Status::Done | Status::Cancelled))
+            && now.since(b.updated_at) > oldest
+            && Month::of(b.updated_at).is_some()
+            && b.place == Place::Tasks
+            && b.settled
+            && !b.quarantined
+            && !leased.contains(&b.id)
+    };
+    let mut ids: Vec<TaskId> = briefs.into_iter().filter(old).map(|brief| brief.id).collect();
+    ids.sort();
+    Ok(ids)
 }
 
 fn bundles(q: &Queue, dry_run: bool, report: &mut Collected) -> Result<()> {
@@ -175,6 +256,7 @@ fn temps(q: &Queue, dry_run: bool, report: &mut Collected) {
     let layout = &q.store.layout;
     let mut dirs: Vec<PathBuf> = (0..=u8::MAX).map(|shard| layout.shard(shard)).collect();
     dirs.extend([layout.state().to_owned(), layout.prompts(), layout.sessions()]);
+    dirs.extend(q.store.months().unwrap_or_default().into_iter().map(|month| layout.month(month)));
     dirs.extend([layout.own(), layout.observations(), layout.rejected(), layout.outbox()]);
     let alive = |pid: u32| q.world.process.identify(pid).is_some();
     for dir in dirs {

@@ -6,6 +6,7 @@ use crate::protocol::dag::{Edges, cycle_through};
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{Priority, Status};
 use crate::protocol::transition::status_word;
+use crate::store::place::Place;
 
 use super::error::{Error, Result};
 use super::queue::Queue;
@@ -34,15 +35,20 @@ pub struct Graph {
     pub cycles: Vec<Vec<TaskId>>,
 }
 
-/// The graph of all tasks, or of what is connected to one.
+/// The graph of all tasks, or of what is connected to one. Of the archive only what others need is in the graph of
+/// all.
 ///
 /// # Errors
 /// Not found (3) for a task that is not known; the index cannot be read.
 pub fn graph(q: &mut Queue, around: Option<&TaskId>) -> Result<Graph> {
     let mut nodes: BTreeMap<TaskId, Node> = BTreeMap::new();
     let mut edges = Edges::new();
+    let mut archived = BTreeSet::new();
     for brief in q.store.briefs().map_err(|e| Error::from_store(&e))? {
-        if !brief.needs.is_empty() {
+        let hidden = around.is_none() && brief.place != Place::Tasks;
+        if hidden {
+            archived.insert(brief.id.clone());
+        } else if !brief.needs.is_empty() {
             edges.insert(brief.id.clone(), brief.needs.clone());
         }
         let node =
@@ -57,6 +63,8 @@ pub fn graph(q: &mut Queue, around: Option<&TaskId>) -> Result<Graph> {
             priority: Priority::default(),
         });
     }
+    let needed: BTreeSet<&TaskId> = edges.values().flatten().collect();
+    nodes.retain(|id, _| needed.contains(id) || !archived.contains(id));
     if let Some(id) = around {
         if !nodes.contains_key(id) {
             return Err(Error::no_task(id));

@@ -7,6 +7,8 @@ use crate::protocol::op::Action;
 use crate::protocol::task::{Progress, Reason, Task};
 use crate::protocol::time::Timestamp;
 
+use crate::store::session_file::{SessionFile, name_of};
+
 use super::change::{self, Actor, Changed, Decision};
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
@@ -62,14 +64,41 @@ pub struct Checkpoint {
 /// As [`heartbeat`].
 pub fn checkpoint(q: &mut Queue, id: &TaskId, epoch: Option<u64>, what: &Checkpoint) -> Result<Changed> {
     check_percent(what.percent)?;
-    act(q, id, epoch, "checkpoint", &mut |_, epoch| {
+    let changed = act(q, id, epoch, "checkpoint", &mut |_, epoch| {
         Ok(Action::Checkpoint {
             epoch,
             note: what.note.clone(),
             percent: what.percent,
             file: what.file.clone(),
         })
-    })
+    })?;
+    let file = SessionFile {
+        session: q.session.clone(),
+        machine: q.machine.clone(),
+        task: id.clone(),
+        epoch: changed.task.epoch(),
+        at: q.now(),
+        note: what.note.clone(),
+    };
+    // The checkpoint itself is in the history; this only helps to find it.
+    let _ = q.store.write_session(&q.world, &file);
+    Ok(changed)
+}
+
+/// Acts as [`act`] on a task that its holder leaves: what it was in the middle of is over.
+fn leave(
+    q: &mut Queue,
+    id: &TaskId,
+    epoch: Option<u64>,
+    verb: &'static str,
+    action: &mut dyn FnMut(&Queue, u64) -> Result<Action>,
+) -> Result<Changed> {
+    let changed = act(q, id, epoch, verb, action)?;
+    if let Some(file) = q.store.session(&q.world, &q.session, &q.machine).filter(|file| file.task == *id) {
+        // Left in place it would only name a task that has ended; `gc` looks after it.
+        let _ = q.store.remove_session(&q.world, &name_of(&file.session, &file.machine));
+    }
+    Ok(changed)
 }
 
 /// How a task was finished.
@@ -88,7 +117,7 @@ pub struct Finish {
 /// # Errors
 /// As [`heartbeat`].
 pub fn done(q: &mut Queue, id: &TaskId, epoch: Option<u64>, how: &Finish) -> Result<Changed> {
-    act(q, id, epoch, "done", &mut |_, epoch| {
+    leave(q, id, epoch, "done", &mut |_, epoch| {
         Ok(Action::Done {
             epoch,
             notes: how.notes.clone(),
@@ -121,7 +150,7 @@ pub fn fail(q: &mut Queue, id: &TaskId, epoch: Option<u64>, how: &Failure) -> Re
     if how.reason == Reason::Success {
         return Err(Error::new(Kind::Usage, "usage", "a failure cannot have the reason `success`"));
     }
-    let changed = act(q, id, epoch, "fail", &mut |q, epoch| {
+    let changed = leave(q, id, epoch, "fail", &mut |q, epoch| {
         let task = q.load(id)?;
         let retry_at = match how.retry_after {
             Some(span) => q.now().after(span),
@@ -151,7 +180,7 @@ pub fn release(
     reason: Option<Reason>,
     notes: Option<&str>,
 ) -> Result<Changed> {
-    act(q, id, epoch, "release", &mut |_, epoch| {
+    leave(q, id, epoch, "release", &mut |_, epoch| {
         Ok(Action::Release { epoch, reason, notes: notes.map(str::to_owned) })
     })
 }

@@ -16,6 +16,7 @@ use crate::protocol::dag::{Edges, show_cycle};
 use crate::protocol::id::TaskId;
 use crate::protocol::op::Role;
 use crate::protocol::task::Task;
+use crate::store::place::Place;
 use crate::store::tasks::{FileState, Publish};
 use crate::sync::whole;
 
@@ -211,7 +212,7 @@ fn write_batch(q: &mut Queue, batch: &[Task], report: &mut Imported) -> Result<(
             matches!(q.store.read(&q.world, id).map_err(|e| Error::from_store(&e))?, FileState::Absent);
         if absent {
             report.imported.push(id.clone());
-            files.push((task.clone(), Publish::Waiting));
+            files.push((task.clone(), Place::Tasks, Publish::Waiting));
         } else {
             report.skipped.push(id.clone());
         }

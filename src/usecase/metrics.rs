@@ -48,6 +48,11 @@ fn of(report: &Report, oldest_ready_s: f64) -> Vec<Metric> {
                 .map(|(status, n)| (Some(("status", status_word(*status).to_owned())), *n as f64))
                 .collect(),
         },
+        gauge(
+            "orch_archived",
+            "Ended tasks in the archive; they are not among orch_tasks.",
+            report.archived as f64,
+        ),
         gauge("orch_ready", "Tasks that wait for nothing but a claim.", report.ready as f64),
         gauge("orch_oldest_ready_age_seconds", "Time since the oldest ready task was added.", oldest_ready_s),
         Metric {
@@ -66,7 +71,11 @@ fn of(report: &Report, oldest_ready_s: f64) -> Vec<Metric> {
             report.unpublished as f64,
         ),
         gauge("orch_quarantined", "Task files that cannot be used.", report.quarantined as f64),
-        gauge("orch_stray_files", "Files below tasks/ that belong to no task.", report.strays as f64),
+        gauge(
+            "orch_stray_files",
+            "Files below tasks/ or archive/ that belong to no task.",
+            report.strays as f64,
+        ),
         Metric {
             name: "orch_rejected_total",
             help: "Operations of this machine that the register refused.",

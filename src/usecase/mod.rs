@@ -2,6 +2,7 @@
 
 pub mod add;
 mod adopt;
+mod archived;
 mod around;
 pub mod audit;
 pub mod change;

@@ -8,14 +8,15 @@ use crate::protocol::merge::{missing, overlay};
 use crate::protocol::op::Action;
 use crate::protocol::task::Task;
 use crate::protocol::transition::next;
+use crate::store::place::Place;
 use crate::store::scan::{Scope, Suspect, What};
 use crate::store::tasks::{FileState, Problem, Publish};
 use crate::sync::context::SyncError;
-use crate::sync::{history, rejected};
+use crate::sync::{archive, history, rejected};
 
 use super::error::{Error, Result};
 use super::queue::Queue;
-use super::{adopt, around, edit};
+use super::{adopt, archived, around, edit};
 
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Opening a queue looks at all files; the use case that follows at once only has to look at its own.
@@ -60,11 +61,14 @@ fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
     if !matches!(scope, Scope::Named(_)) {
         q.strays.clear();
     }
-    let new = |s: &Suspect| (s.what == What::New).then(|| s.id.clone()).flatten();
+    let new = |s: &Suspect| Some((s.id.clone().filter(|_| s.what == What::New)?, s.place));
     let left = adopt::take_over(q, suspects.iter().filter_map(new).collect())?;
     adopted |= left.waiting;
-    for id in &left.ids {
-        adopted |= adopt_one(q, id)?;
+    for (id, place) in &left.ids {
+        adopted |= match place {
+            Place::Tasks => adopt_new(q, id)?,
+            place => archived::arrived(q, id, *place)?,
+        };
     }
     for suspect in suspects.into_iter().filter(|s| new(s).is_none()) {
         match (&suspect.id, &suspect.what) {
@@ -102,8 +106,8 @@ fn sweep(q: &Queue, suspect: &Suspect) {
     }
 }
 
-/// Something below `tasks/` that is no task's file: reported by every command, left alone.
-fn stray(q: &mut Queue, suspect: &Suspect) {
+/// Something below `tasks/` or `archive/` that is no task's file: reported by every command, left alone.
+pub(super) fn stray(q: &mut Queue, suspect: &Suspect) {
     let why = match &suspect.what {
         What::Misnamed(why) | What::Unreadable(why) => why.as_str(),
         What::NotAFile => "it is not a plain file; orch never follows links or opens devices",
@@ -114,8 +118,18 @@ fn stray(q: &mut Queue, suspect: &Suspect) {
     q.strays.push(text);
 }
 
+/// Takes over a new file among the tasks, unless its id is that of an archived task in another case.
+fn adopt_new(q: &mut Queue, id: &TaskId) -> Result<bool> {
+    let taken = q.store.taken(&q.world, id).map_err(|e| Error::from_store(&e))?;
+    let Some(other) = taken.filter(|other| other != id) else { return adopt_one(q, id) };
+    let what = What::Misnamed(format!("it differs from the task {other} in case only"));
+    let path = q.store.layout.task(id);
+    stray(q, &Suspect { path, id: Some(id.clone()), place: Place::Tasks, what });
+    Ok(false)
+}
+
 /// Takes over a file that somebody else wrote; says whether it holds something new to publish.
-fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
+pub(super) fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
     let guard = q.store.lock_task(&q.world, id, LOCK_WAIT).map_err(|e| Error::from_store(&e))?;
     let state = q.store.read(&q.world, id).map_err(|e| Error::from_store(&e))?;
     let known = known(q, id)?;
@@ -135,6 +149,9 @@ fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
                     q.store.admit(&q.world, &whole, publish).map_err(store)?;
                 } else {
                     q.store.write(&q.world, &guard, &whole, publish).map_err(store)?;
+                }
+                if publish == Publish::Published {
+                    archive::settle(&q.cx(), &guard, &whole).map_err(|e| Error::from_sync(&e))?;
                 }
                 Ok(publish == Publish::Waiting)
             }
@@ -211,7 +228,7 @@ fn with_known(q: &Queue, told: Task, known: Option<&Task>) -> Result<Task> {
 }
 
 /// The newest version that git knows.
-fn known(q: &Queue, id: &TaskId) -> Result<Option<Task>> {
+pub(super) fn known(q: &Queue, id: &TaskId) -> Result<Option<Task>> {
     match history::newest(&q.cx(), id) {
         Ok(known) => Ok(known),
         Err(SyncError::Quarantined { .. }) => Ok(None),
@@ -233,7 +250,7 @@ fn restore(q: &mut Queue, id: &TaskId) -> Result<()> {
     };
     match known {
         Some(task) => {
-            q.store.write(&q.world, &guard, &task, Publish::Published).map_err(|e| Error::from_store(&e))?;
+            archive::put(&q.cx(), &guard, &task, Publish::Published).map_err(|e| Error::from_sync(&e))?;
             q.warn(format!("{id}: its file had vanished and was restored; to end a task use `orch cancel`"));
         }
         None => {

@@ -29,7 +29,20 @@ pub fn show(q: &mut Queue, id: &TaskId) -> Result<Task> {
         return Err(Error::new(Kind::Damaged, "damaged", problem)
             .hint("mend the file in an editor, or let `orch doctor --repair` restore it from git"));
     }
-    q.load(id)
+    let task = q.load(id)?;
+    if let Some(path) = archived(q, id)? {
+        q.warn(format!("{id} is archived: {path}"));
+    }
+    Ok(task)
+}
+
+/// Where the file of a task lies in the archive, relative to the state directory; `None` if it is not there.
+///
+/// # Errors
+/// The index cannot be read.
+pub fn archived(q: &Queue, id: &TaskId) -> Result<Option<String>> {
+    let place = q.store.place(id).map_err(|e| Error::from_store(&e))?;
+    Ok(place.month().map(|_| place.tree_path(id)))
 }
 
 /// Why a task can be claimed or not.
@@ -111,6 +124,37 @@ pub struct Context {
 pub fn resume(q: &mut Queue, id: &TaskId) -> Result<Context> {
     let task = show(q, id)?;
     Ok(context(task))
+}
+
+/// The task that whoever asks holds, or else was in the middle of at its last checkpoint: what a session that was
+/// started again goes on with.
+///
+/// # Errors
+/// Nothing (6) when there is none, usage (2) when it holds several.
+pub fn held_by_me(q: &mut Queue) -> Result<TaskId> {
+    let running = q.store.in_progress().map_err(|e| Error::from_store(&e))?;
+    let mine = |task: &&Task| {
+        task.lease().is_some_and(|lease| lease.session == q.session && lease.machine == q.machine)
+    };
+    let held: Vec<&TaskId> = running.iter().filter(mine).map(Task::id).collect();
+    match held.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] if let Some(left) = q.store.session(&q.world, &q.session, &q.machine) => {
+            let (id, epoch) = (left.task, left.epoch);
+            q.warn(format!(
+                "{} no longer holds {id}; it left a checkpoint there in epoch {epoch}",
+                q.session
+            ));
+            Ok(id)
+        }
+        [] => Err(Error::new(Kind::Nothing, "holds_nothing", format!("{} holds no task", q.session))
+            .hint("`orch sessions` shows what it did before, `orch pick` claims the next task")),
+        many => {
+            let names: Vec<&str> = many.iter().map(|id| id.as_str()).collect();
+            let message = format!("{} holds {}", q.session, names.join(", "));
+            Err(Error::new(Kind::Usage, "usage", message).hint("name the one that you want to go on with"))
+        }
+    }
 }
 
 /// The context that a task's history holds.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::protocol::id::TaskId;
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::Task;
 use crate::protocol::time::Timestamp;
@@ -28,6 +29,10 @@ pub struct Session {
     pub operations: u64,
     /// Tasks that it holds now.
     pub held: u64,
+    /// Those tasks, with their epochs.
+    pub holds: Vec<(TaskId, u64)>,
+    /// The last checkpoint that it left, on whatever task.
+    pub checkpoint: Option<Left>,
     /// Claims.
     pub claimed: u64,
     /// Tasks that it finished.
@@ -36,6 +41,19 @@ pub struct Session {
     pub failed: u64,
     /// Attempts that were taken from it because it had vanished.
     pub lost: u64,
+}
+
+/// A checkpoint that a session left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// On which task.
+    pub task: TaskId,
+    /// In which epoch.
+    pub epoch: u64,
+    /// When, by its own clock.
+    pub at: Timestamp,
+    /// What it said.
+    pub note: String,
 }
 
 /// Every session that ever acted, the one that acted last first. Reads every task.
@@ -63,6 +81,12 @@ impl Known {
         let mut holder: Option<(String, String)> = None;
         for op in task.history() {
             let session = self.acted(op);
+            if let Action::Checkpoint { epoch, note, .. } = &op.action
+                && session.checkpoint.as_ref().is_none_or(|last| last.at <= op.at)
+            {
+                let (task, note) = (task.id().clone(), note.clone());
+                session.checkpoint = Some(Left { task, epoch: *epoch, at: op.at, note });
+            }
             match op.action {
                 Action::Claim { .. } => session.claimed += 1,
                 Action::Done { .. } => session.done += 1,
@@ -80,6 +104,7 @@ impl Known {
         let Some(lease) = task.lease() else { return };
         if let Some(session) = self.0.get_mut(&(lease.session.clone(), lease.machine.clone())) {
             session.held += 1;
+            session.holds.push((task.id().clone(), lease.epoch));
             if lease.renewed_at > session.last_at {
                 session.last_at = lease.renewed_at;
                 session.last_act = "heartbeat";
@@ -106,6 +131,8 @@ impl Known {
             last_act: op.action.verb(),
             operations: 0,
             held: 0,
+            holds: Vec::new(),
+            checkpoint: None,
             claimed: 0,
             done: 0,
             failed: 0,
@@ -125,8 +152,76 @@ impl Known {
 mod tests {
     use super::*;
     use crate::protocol::task::Reason;
-    use crate::usecase::holder::{self, Failure};
+    use crate::usecase::holder::{self, Checkpoint, Failure};
     use crate::usecase::testing::{Yard, add, claim, finish, id};
+    use crate::usecase::{gc, read, sync};
+
+    /// What a session is in the middle of is shared with the next commit, by itself only, until it has ended that.
+    #[test]
+    fn a_session_leaves_its_checkpoint_for_itself() {
+        let yard = Yard::shared();
+        let (mut a, mut b) = (yard.queue("a"), yard.queue("b"));
+        let note = |text: &str| Checkpoint { note: text.to_owned(), percent: None, file: None };
+        add(&mut a, "A", &[]);
+        add(&mut a, "B", &[]);
+        assert_eq!(read::held_by_me(&mut a).unwrap_err().code, "holds_nothing");
+        claim(&mut a, "A");
+        assert_eq!(read::held_by_me(&mut a).unwrap(), id("A"));
+        holder::checkpoint(&mut a, &id("A"), None, &note("half of it")).unwrap();
+        let mine = |q: &Queue| q.store.session(&q.world, &a_session(), &a_machine(&yard));
+        let files = |q: &Queue| q.store.list_local(&q.world, &q.store.layout.sessions()).unwrap().len();
+        sync::sync(&mut b).unwrap();
+        assert_eq!((mine(&a).map(|file| file.note), files(&b)), (Some("half of it".to_owned()), 0));
+        add(&mut a, "C", &[]);
+        sync::sync(&mut b).unwrap();
+        assert_eq!((mine(&b), files(&b)), (mine(&a), 1));
+        let told = mine(&b).unwrap();
+        assert_eq!((told.task, told.epoch), (id("A"), 1));
+        // The other machine does not write it, also not when it has another version.
+        b.set_session(a_session());
+        claim(&mut b, "B");
+        holder::checkpoint(&mut b, &id("B"), None, &note("somebody else")).unwrap();
+        finish(&mut b, "C");
+        sync::sync(&mut b).unwrap();
+        sync::sync(&mut a).unwrap();
+        assert_eq!((mine(&a).unwrap().note.as_str(), files(&a)), ("half of it", 2));
+        holder::release(&mut a, &id("A"), None, None, None).unwrap();
+        add(&mut a, "D", &[]);
+        for q in [&mut b, &mut a] {
+            sync::sync(q).unwrap();
+            assert_eq!((mine(q), files(q)), (None, 1));
+        }
+    }
+
+    /// The lease of a session was taken from it while it was away: it still finds what it was in the middle of, until
+    /// that is long ago.
+    #[test]
+    fn a_session_finds_what_it_has_lost() {
+        let yard = Yard::local();
+        let mut q = yard.queue("a");
+        add(&mut q, "A", &[]);
+        claim(&mut q, "A");
+        let note = Checkpoint { note: "half of it".to_owned(), percent: None, file: None };
+        holder::checkpoint(&mut q, &id("A"), None, &note).unwrap();
+        crate::usecase::operator::block(&mut q, &id("A"), "wait").unwrap();
+        assert_eq!(read::held_by_me(&mut q).unwrap(), id("A"));
+        assert!(q.notices().iter().any(|notice| notice.contains("no longer holds A")));
+        assert_eq!(gc::gc(&mut q, false).unwrap().sessions, 0);
+        q.settings.retention.runs = std::time::Duration::ZERO;
+        while q.store.session(&q.world, &q.session, &q.machine).is_some() {
+            gc::gc(&mut q, false).unwrap();
+        }
+        assert!(read::held_by_me(&mut q).is_err());
+    }
+
+    fn a_session() -> String {
+        "agent:a".to_owned()
+    }
+
+    fn a_machine(yard: &Yard) -> String {
+        let text = std::fs::read_to_string(yard.state("a").join(".git/orch/machine")).unwrap();
+        text.trim().to_owned()
+    }
 
     #[test]
     fn sessions_are_told_by_what_the_histories_hold() {
@@ -138,6 +233,8 @@ mod tests {
         q.set_session("worker:1");
         finish(&mut q, "A");
         claim(&mut q, "B");
+        let note = Checkpoint { note: "half of it".to_owned(), percent: None, file: None };
+        holder::checkpoint(&mut q, &id("B"), None, &note).unwrap();
         claim(&mut q, "C");
         let how = Failure {
             notes: "no".to_owned(),
@@ -153,7 +250,10 @@ mod tests {
         let one = |name: &str| found.iter().find(|s| s.session == name).unwrap();
         let worker = one("worker:1");
         assert_eq!((worker.claimed, worker.done, worker.failed, worker.held), (3, 1, 1, 1));
-        assert_eq!((worker.operations, worker.lost, worker.last_act), (5, 0, "fail"));
+        assert_eq!((worker.operations, worker.lost, worker.last_act), (6, 0, "fail"));
+        assert_eq!(worker.holds, [(id("B"), 1)]);
+        let left = worker.checkpoint.as_ref().unwrap();
+        assert_eq!((&left.task, left.epoch, left.note.as_str()), (&id("B"), 1, "half of it"));
         assert_eq!((one("agent:a").operations, one("agent:a").last_act), (3, "add"));
         assert_eq!(found[0].session, "worker:1");
     }

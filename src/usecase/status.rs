@@ -18,11 +18,13 @@ pub struct Report {
     pub counts: Vec<(Status, u64)>,
     /// Tasks that wait for nothing but a claim. While the queue is paused none of them can be claimed.
     pub ready: u64,
+    /// Ended tasks in the archive; they are not among the counts.
+    pub archived: u64,
     /// When the ready task that has waited longest was added.
     pub oldest_ready: Option<Timestamp>,
     /// Quarantined task files.
     pub quarantined: u64,
-    /// Files below `tasks/` that belong to no task.
+    /// Files below `tasks/` or `archive/` that belong to no task.
     pub strays: u64,
     /// Leases, in the order of lists.
     pub leases: Vec<Held>,
@@ -89,6 +91,7 @@ pub fn status(q: &mut Queue) -> Result<Report> {
             .map(|status| (status, counts.by_status.get(&status).copied().unwrap_or(0)))
             .collect(),
         ready: ready.len() as u64,
+        archived: counts.archived,
         oldest_ready: ready.iter().map(|candidate| candidate.created_at).min(),
         quarantined: counts.problems,
         strays: q.strays.len() as u64,

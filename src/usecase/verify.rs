@@ -8,6 +8,7 @@ use crate::protocol::id::TaskId;
 use crate::protocol::invariant::{self, Violation};
 use crate::protocol::task::{Status, Task};
 use crate::store::layout::{self, shard_name, tree_path};
+use crate::store::place::{self, Place};
 use crate::store::tasks::{FileState, Problem};
 use crate::sync::context::SyncError;
 use crate::sync::names::TRACKING_BRANCH;
@@ -67,6 +68,9 @@ pub fn verify(q: &mut Queue, progress: Progress<'_>) -> Result<Verified> {
     let local = each_task(q, progress, &mut report)?;
     together(q, &local, &mut report)?;
     remote(q, &local, &mut report)?;
+    for trouble in report.problems.iter_mut().chain(&mut report.warnings) {
+        in_its_place(q, trouble)?;
+    }
     keep_other_notices(q, &report);
     Ok(report)
 }
@@ -108,6 +112,17 @@ impl Local {
 
 fn in_file(id: &TaskId, what: impl Into<String>) -> Trouble {
     Trouble { task: Some(id.clone()), file: Some(tree_path(id)), what: what.into(), ..Trouble::default() }
+}
+
+/// Names the file in the archive where that is the one.
+fn in_its_place(q: &Queue, trouble: &mut Trouble) -> Result<()> {
+    if let Some(id) = &trouble.task
+        && trouble.file.as_deref() == Some(&tree_path(id))
+    {
+        let place = q.store.place(id).map_err(|e| Error::from_store(&e))?;
+        trouble.file = Some(place.tree_path(id));
+    }
+    Ok(())
 }
 
 fn broken(id: &TaskId, violation: Violation) -> Trouble {
@@ -232,8 +247,13 @@ fn remote(q: &Queue, local: &Local, report: &mut Verified) -> Result<()> {
 
 fn shared_path(q: &Queue, local: &Local, change: &TreeChange, report: &mut Verified) -> Result<()> {
     let on_branch = |what: String| Trouble { file: Some(change.path.clone()), what, ..Trouble::default() };
-    match layout::parse_tree_path(&change.path) {
-        Some(Ok(id)) => {
+    match place::parse(&change.path) {
+        Some(Ok((id, Place::Archive(_)))) if on_branch_as_task(q, &id)? => {
+            let what = format!("on the state branch {} holds the same task, and counts", tree_path(&id));
+            report.problems.push(Trouble { task: Some(id), ..on_branch(what) });
+            Ok(())
+        }
+        Some(Ok((id, _))) => {
             let entry = change.new.map(|entry| entry.oid);
             let same = entry.is_some() && local.oids.get(&id).copied() == entry;
             if same { Ok(()) } else { shared_task(q, local, &id, report) }
@@ -252,6 +272,13 @@ fn shared_path(q: &Queue, local: &Local, change: &TreeChange, report: &mut Verif
             Ok(())
         }
     }
+}
+
+fn on_branch_as_task(q: &Queue, id: &TaskId) -> Result<bool> {
+    let name = if q.is_shared() { TRACKING_BRANCH } else { q.names.branch.as_str() };
+    let repository = |e: crate::world::ObjectsError| Error::from_sync(&e.into());
+    let Some(tip) = q.world.objects.get_ref(name).map_err(repository)? else { return Ok(false) };
+    Ok(q.world.objects.entry(tip, &tree_path(id)).map_err(repository)?.is_some())
 }
 
 /// The shared view of a task against the file here.

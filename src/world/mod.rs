@@ -228,6 +228,8 @@ pub trait Objects {
     fn hash_blob(&self, bytes: &[u8]) -> Oid;
     /// The entry at a path in a commit's tree; a directory is one that is no file.
     fn entry(&self, commit: Oid, path: &str) -> Result<Option<TreeEntry>, ObjectsError>;
+    /// Names and entries of a directory in a commit's tree; none where there is no such directory.
+    fn list(&self, commit: Oid, path: &str) -> Result<Vec<(String, TreeEntry)>, ObjectsError>;
     /// Leaves that differ between two commits (`None` = empty tree), sorted by path. Sub-trees that are
     /// equal are never opened.
     fn diff(&self, old: Option<Oid>, new: Option<Oid>) -> Result<Vec<TreeChange>, ObjectsError>;

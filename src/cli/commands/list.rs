@@ -14,7 +14,8 @@ use crate::usecase::read::{self, Filter};
 
 /// List tasks
 ///
-/// Options of different kinds narrow each other down; several values of one kind widen it.
+/// Options of different kinds narrow each other down; several values of one kind widen it. Tasks in the archive are
+/// shown with --archived only.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -42,6 +43,10 @@ pub struct List {
     /// Only tasks that could be claimed now, first one first
     #[arg(long)]
     pub ready: bool,
+
+    /// Ended tasks that `orch gc` has moved to the archive, instead of those in the queue
+    #[arg(long, conflicts_with = "ready")]
+    pub archived: bool,
 
     /// Only tasks that contain this text
     #[arg(long, value_name = "TEXT")]
@@ -75,6 +80,7 @@ impl List {
             ready,
             search: self.search.clone(),
             limit: self.limit,
+            archived: self.archived,
         }
     }
 }

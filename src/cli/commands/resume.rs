@@ -20,17 +20,21 @@ use crate::usecase::read::{self, Attempt, Context as Handed, Said};
 #[command(after_help = "\
 Examples:
   orch resume ORCH-010
+  orch resume
   orch resume ORCH-010 --json | jq .data.checkpoints")]
 pub struct Resume {
-    /// The task
+    /// The task; without it the one that this session holds, or last left a checkpoint on
     #[arg(value_name = "ID", value_parser = values::id)]
-    pub id: TaskId,
+    pub id: Option<TaskId>,
 }
 
 impl Resume {
     /// Shows it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let handed = context.queue(|queue| read::resume(queue, &self.id))?;
+        let handed = context.queue(|queue| {
+            let id = self.id.map_or_else(|| read::held_by_me(queue), Ok)?;
+            read::resume(queue, &id)
+        })?;
         let now = context.now();
         context.print(|| to_json(&handed), |style| to_text(&handed, now, style))
     }

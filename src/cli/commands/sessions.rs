@@ -5,14 +5,15 @@ use clap::Args;
 use crate::cli::context::Context;
 use crate::cli::progress::Bar;
 use crate::cli::render::table::Table;
-use crate::cli::render::time;
+use crate::cli::render::{text, time};
 use crate::cli::reports;
 use crate::usecase::error::Result;
-use crate::usecase::sessions;
+use crate::usecase::sessions::{self, Session};
 
 /// Show every session that ever acted, and what it did
 ///
-/// As the histories of the tasks tell it: the one that acted last comes first.
+/// As the histories of the tasks tell it: the one that acted last comes first. Below the table stands what the session
+/// that asks holds, and the last checkpoint that it left.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -25,7 +26,10 @@ impl Sessions {
     #[expect(clippy::unused_self, reason = "every command is carried out the same way")]
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let bar = Bar::new(context, "reading");
-        let found = context.queue(|queue| sessions::sessions(queue, &mut |at, of| bar.at(at, of)))?;
+        let (found, me) = context.queue(|queue| {
+            let found = sessions::sessions(queue, &mut |at, of| bar.at(at, of))?;
+            Ok((found, (queue.session().to_owned(), queue.machine().to_owned())))
+        })?;
         drop(bar);
         let now = context.now();
         context.print(
@@ -45,8 +49,24 @@ impl Sessions {
                     row.extend(numbers.map(|n| n.to_string().into()));
                     table.row(row);
                 }
-                if found.is_empty() { String::new() } else { table.render(style) }
+                if found.is_empty() { String::new() } else { table.render(style) + &mine(&found, &me) }
             },
         )
     }
+}
+
+/// What a session that was started again wants to know.
+fn mine(found: &[Session], me: &(String, String)) -> String {
+    let Some(one) = found.iter().find(|one| (&one.session, &one.machine) == (&me.0, &me.1)) else {
+        return String::new();
+    };
+    let mut out = String::new();
+    for (id, epoch) in &one.holds {
+        out.push_str(&format!("you hold {id} in epoch {epoch}; `orch resume {id}` tells where it stands\n"));
+    }
+    if let Some(left) = &one.checkpoint {
+        let (at, note) = (time::moment(left.at), text::line(&left.note));
+        out.push_str(&format!("your last checkpoint, on {} at {at}: {note}\n", left.task));
+    }
+    if out.is_empty() { out } else { format!("\n{out}") }
 }

@@ -24,8 +24,15 @@ pub struct Show {
 impl Show {
     /// Shows it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let task = context.queue(|queue| read::show(queue, &self.id))?;
+        let (task, archived) = context.queue(|queue| {
+            let task = read::show(queue, &self.id)?;
+            Ok((task, read::archived(queue, &self.id)?))
+        })?;
         let now = context.now();
-        context.print(|| data::task(&task), |style| page::page(&task, now, style))
+        let mut json = data::task(&task);
+        if let Some(path) = archived {
+            json["archived"] = path.into();
+        }
+        context.print(|| json, |style| page::page(&task, now, style))
     }
 }

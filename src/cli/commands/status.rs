@@ -41,6 +41,9 @@ fn shown(report: &Report, now: Timestamp, style: Style) -> String {
         .collect();
     let tasks = if counts.is_empty() { "none yet".to_owned() } else { counts.join(", ") };
     line(&mut out, "tasks", &tasks, style);
+    if report.archived > 0 {
+        line(&mut out, "archived", &report.archived.to_string(), style);
+    }
     let oldest = report.oldest_ready.map(|at| format!(", the oldest added {}", time::distance(at, now)));
     line(&mut out, "ready", &format!("{}{}", report.ready, oldest.unwrap_or_default()), style);
     if let Some(why) = &report.paused {
@@ -58,7 +61,11 @@ fn shown(report: &Report, now: Timestamp, style: Style) -> String {
         ("unpublished", report.unpublished, "wait to be published; `orch sync` tries again"),
         ("rejected", report.rejected, "refused by the register; `orch log` marks them"),
         ("quarantined", report.quarantined, "cannot be used; `orch verify` lists them"),
-        ("strays", report.strays, "below tasks/ that belong to no task; `orch verify` lists them"),
+        (
+            "strays",
+            report.strays,
+            "below tasks/ or archive/ that belong to no task; `orch verify` lists them",
+        ),
     ] {
         if count > 0 {
             line(&mut out, name, &format!("{} {what}", style.paint(Tone::Yellow, &count.to_string())), style);

@@ -32,6 +32,8 @@ pub struct Filter {
     pub search: Option<String>,
     /// At most so many.
     pub limit: Option<usize>,
+    /// Tasks in the archive instead of those in the queue.
+    pub archived: bool,
 }
 
 /// One line of a list.
@@ -101,9 +103,11 @@ impl Index {
 }
 
 fn by_status(c: &Connection, m: &Matcher<'_>) -> rusqlite::Result<Vec<Entry>> {
+    let (index, place) =
+        if m.filter.archived { ("archived", "IS NOT NULL") } else { ("by_status", "IS NULL") };
     let text = format!(
-        "{SELECT} INDEXED BY by_status CROSS JOIN doc AS d ON d.key = t.key \
-         WHERE t.status = ?1 AND t.problem IS NULL ORDER BY t.priority, t.due, t.created, t.id"
+        "{SELECT} INDEXED BY {index} CROSS JOIN doc AS d ON d.key = t.key WHERE t.status = ?1 \
+         AND t.problem IS NULL AND t.archived {place} ORDER BY t.priority, t.due, t.created, t.id"
     );
     let mut statement = c.prepare_cached(&text)?;
     let mut found = Vec::new();

@@ -24,7 +24,7 @@ pub use list::{Entry, Filter};
 pub use pick::{Candidate, Pick};
 pub use query::Counts;
 pub use row::{Facts, Holder, Problem, Row};
-pub use stamps::{DirStamp, Known};
+pub use stamps::{Dir, DirStamp, Known};
 pub use survey::Brief;
 
 /// An open index. One process has one; threads open their own.

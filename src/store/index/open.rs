@@ -12,7 +12,7 @@ use crate::store::task_lock::{Named, lock_named};
 use crate::world::Disk;
 
 /// Goes up with every change to [`SCHEMA`] or to what the columns mean.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How often a statement tries again while other processes write; a transaction takes below a millisecond.
 const ROUNDS: i32 = 15_000;
 /// How long setting up a new file may take others.
@@ -20,7 +20,7 @@ const SETUP: Duration = Duration::from_secs(30);
 
 /// `task.key` is [`crate::store::layout::key_of`]; `due` is the largest number where there is none, `asleep`
 /// is 1 until `start` was seen to have passed, `unmet` counts needs that are not satisfied and `doomed`
-/// those of them that have failed. The condition of `ready` is repeated word for word in `pick.rs`.
+/// those of them that have failed, `archived` is the month (yyyymm) of a file in the archive. The condition of `ready` is repeated word for word in `pick.rs`.
 const SCHEMA: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE dir(shard INTEGER PRIMARY KEY, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, inode INTEGER NOT NULL);
@@ -31,10 +31,12 @@ CREATE TABLE task(key INTEGER PRIMARY KEY, id TEXT NOT NULL,
   start INTEGER, asleep INTEGER, epoch INTEGER, top_epoch INTEGER, beat INTEGER, attempt INTEGER,
   session TEXT, machine TEXT, idem TEXT, title TEXT, tags TEXT, needs TEXT, parent TEXT COLLATE NOCASE,
   unmet INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0,
-  problem TEXT, line INTEGER, col INTEGER);
+  problem TEXT, line INTEGER, col INTEGER, archived INTEGER);
 CREATE TABLE doc(key INTEGER PRIMARY KEY, json TEXT NOT NULL);
 CREATE TABLE need(need INTEGER, task INTEGER, PRIMARY KEY(need, task)) WITHOUT ROWID;
-CREATE INDEX by_status ON task(status, priority, due, created, id) WHERE problem IS NULL;
+CREATE INDEX by_status ON task(status, priority, due, created, id) WHERE problem IS NULL AND archived IS NULL;
+CREATE INDEX live ON task(key, id, size, mtime, ctime, inode) WHERE archived IS NULL;
+CREATE INDEX archived ON task(archived, id) WHERE archived IS NOT NULL;
 CREATE INDEX ready ON task(priority, due, created, id, start, idem)
   WHERE status = 0 AND unmet = 0 AND problem IS NULL AND asleep = 0;
 CREATE INDEX dated ON task(priority, created)

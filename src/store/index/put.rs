@@ -10,6 +10,7 @@ use super::{Index, IndexError};
 use crate::protocol::id::TaskId;
 use crate::protocol::task::Status;
 use crate::store::layout::key_of;
+use crate::store::place::Month;
 use crate::world::Oid;
 
 /// How a task counts for those that need it.
@@ -84,7 +85,7 @@ impl Index {
         })
     }
 
-    /// Forgets tasks (archived, or gone from the remote), all or none.
+    /// Forgets tasks whose files are gone for good, all or none.
     ///
     /// # Errors
     /// [`IndexError`]; nothing was changed then.
@@ -149,10 +150,10 @@ fn before(c: &Connection, key: i64) -> rusqlite::Result<Option<Before>> {
 fn put_quarantined(c: &Connection, key: i64, row: &Row) -> rusqlite::Result<()> {
     let problem = row.problem.as_ref();
     c.prepare_cached(
-        "INSERT INTO task(key, id, size, mtime, ctime, inode, oid, base, problem, line, col) \
-         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+        "INSERT INTO task(key, id, size, mtime, ctime, inode, oid, base, problem, line, col, archived) \
+         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
          ON CONFLICT(key) DO UPDATE SET id = ?2, size = ?3, mtime = ?4, ctime = ?5, inode = ?6, oid = ?7, \
-         base = ?8, problem = ?9, line = ?10, col = ?11",
+         base = ?8, problem = ?9, line = ?10, col = ?11, archived = ?12",
     )?
     .execute(params![
         key,
@@ -166,20 +167,22 @@ fn put_quarantined(c: &Connection, key: i64, row: &Row) -> rusqlite::Result<()> 
         problem.map_or("quarantined", |p| p.text.as_str()),
         problem.and_then(|p| p.line),
         problem.and_then(|p| p.column),
+        row.place.month().map(Month::code),
     ])?;
     Ok(())
 }
 
 const PUT: &str = "
 INSERT INTO task(key, id, size, mtime, ctime, inode, oid, base, status, priority, onf, due, created, updated, start,
-  asleep, epoch, top_epoch, beat, attempt, session, machine, idem, title, tags, needs, parent, problem, line, col)
+  asleep, epoch, top_epoch, beat, attempt, session, machine, idem, title, tags, needs, parent, problem, line, col,
+  archived)
 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?15 IS NOT NULL, ?16, ?16, ?17, ?18, ?19,
-  ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)
+  ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)
 ON CONFLICT(key) DO UPDATE SET id = ?2, size = ?3, mtime = ?4, ctime = ?5, inode = ?6, oid = ?7, base = ?8,
   status = ?9, priority = ?10, onf = ?11, due = ?12, created = ?13, updated = ?14, start = ?15,
   asleep = ?15 IS NOT NULL, epoch = ?16, top_epoch = max(?16, ifnull(top_epoch, 0)), beat = ?17, attempt = ?18,
   session = ?19, machine = ?20, idem = ?21, title = ?22, tags = ?23, needs = ?24, parent = ?25, problem = ?26,
-  line = ?27, col = ?28";
+  line = ?27, col = ?28, archived = ?29";
 
 fn put_whole(c: &Connection, key: i64, row: &Row, facts: &Facts) -> rusqlite::Result<()> {
     let (holder, problem) = (facts.holder.as_ref(), row.problem.as_ref());
@@ -212,6 +215,7 @@ fn put_whole(c: &Connection, key: i64, row: &Row, facts: &Facts) -> rusqlite::Re
         problem.map(|p| &p.text),
         problem.and_then(|p| p.line),
         problem.and_then(|p| p.column),
+        row.place.month().map(Month::code),
     ])?;
     Ok(())
 }

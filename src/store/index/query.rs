@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Params, params};
 
-use super::row::{COLUMNS, Row, from_sql, id_at, status_code, status_of};
+use super::row::{COLUMNS, Row, from_sql, id_at, place_at, status_code, status_of};
 use super::{Index, IndexError};
 use crate::protocol::id::TaskId;
 use crate::protocol::task::Status;
 use crate::store::layout::key_of;
+use crate::store::place::Place;
 
 /// How many tasks there are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// By status; statuses without a task are absent.
+    /// By status, without the archive; statuses without a task are absent.
     pub by_status: BTreeMap<Status, u64>,
     /// Quarantined files.
     pub problems: u64,
+    /// Files in the archive.
+    pub archived: u64,
 }
 
 impl Index {
@@ -30,6 +33,19 @@ impl Index {
         let row = self.run(|c| c.prepare_cached(&text)?.query_row([key_of(id)], from_sql).optional())?;
         // Two names with one key would take a search for a collision; then only one of them is known here.
         Ok(row.filter(|row| row.id.folded() == id.folded()))
+    }
+
+    /// Where the file of a task lies; an unknown one would lie among the tasks.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn place(&self, id: &TaskId) -> Result<Place, IndexError> {
+        let place = self.run(|c| {
+            c.prepare_cached("SELECT archived FROM task WHERE key = ?1")?
+                .query_row([key_of(id)], |row| place_at(row, 0))
+                .optional()
+        })?;
+        Ok(place.unwrap_or_default())
     }
 
     /// Rows whose file's bytes are not what the local commit holds, oldest change first, at most `limit`;
@@ -50,7 +66,7 @@ impl Index {
         let status = status_code(Status::InProgress);
         self.rows(
             "by_status",
-            "t.status = ?1 AND t.problem IS NULL ORDER BY t.priority, t.due, t.created, t.id",
+            "t.status = ?1 AND t.problem IS NULL AND t.archived IS NULL ORDER BY t.priority, t.due, t.created, t.id",
             [status],
         )
     }
@@ -86,7 +102,8 @@ impl Index {
     pub fn counts(&self) -> Result<Counts, IndexError> {
         self.run(|c| {
             let mut statement = c.prepare_cached(
-                "SELECT status, count(*) FROM task INDEXED BY by_status WHERE problem IS NULL GROUP BY status",
+                "SELECT status, count(*) FROM task INDEXED BY by_status WHERE problem IS NULL \
+                 AND archived IS NULL GROUP BY status",
             )?;
             let mut counts = Counts::default();
             let mut rows = statement.query([])?;
@@ -97,6 +114,9 @@ impl Index {
             }
             counts.problems = c
                 .prepare_cached("SELECT count(*) FROM task INDEXED BY trouble WHERE problem IS NOT NULL")?
+                .query_row([], |row| row.get(0))?;
+            counts.archived = c
+                .prepare_cached("SELECT count(*) FROM task INDEXED BY archived WHERE archived IS NOT NULL")?
                 .query_row([], |row| row.get(0))?;
             Ok(counts)
         })

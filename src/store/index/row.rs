@@ -5,6 +5,7 @@ use rusqlite::Row as SqlRow;
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{OnNeedFailed, Priority, Status, Task};
 use crate::protocol::time::Timestamp;
+use crate::store::place::{Month, Place};
 use crate::world::{FileKind, Oid, Stat};
 
 /// What the index knows about one task file.
@@ -18,6 +19,8 @@ pub struct Row {
     pub oid: Oid,
     /// Object id that the local commit holds for this task; `None` = not committed yet.
     pub base: Option<Oid>,
+    /// Where the file lies.
+    pub place: Place,
     /// What a valid file says. Beside a problem: what the last valid version said, if one was known here.
     pub facts: Option<Facts>,
     /// Why the file is quarantined.
@@ -119,7 +122,7 @@ const TAG_SEPARATOR: char = '\u{1f}';
 /// Columns of a row in the order of [`from_sql`], for `SELECT`; `t` is the task and `d` its document.
 pub(super) const COLUMNS: &str = "t.id, t.size, t.mtime, t.ctime, t.inode, t.oid, t.base, t.problem, t.line, t.col, \
      t.status, t.priority, t.onf, t.due, t.created, t.updated, t.start, t.epoch, t.beat, t.attempt, \
-     t.session, t.machine, t.idem, t.title, t.tags, t.needs, t.parent, d.json";
+     t.session, t.machine, t.idem, t.title, t.tags, t.needs, t.parent, d.json, t.archived";
 
 /// Numbers of statuses in the file; their order is the order in which lists show them.
 pub(super) fn status_code(status: Status) -> i64 {
@@ -230,6 +233,14 @@ fn oid_at(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<Oid>> {
     blob.try_into().map(|bytes| Some(Oid(bytes))).map_err(|_| bad_value("oid"))
 }
 
+/// Where a file lies, from the column `archived`.
+pub(super) fn place_at(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Place> {
+    match row.get::<_, Option<u32>>(at)? {
+        None => Ok(Place::Tasks),
+        Some(code) => Month::from_code(code).map(Place::Archive).ok_or_else(|| bad_value("archived")),
+    }
+}
+
 /// Reads the columns of [`COLUMNS`].
 pub(super) fn from_sql(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
     let problem: Option<String> = row.get(7)?;
@@ -239,6 +250,7 @@ pub(super) fn from_sql(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         stat: stat_at(row, 1)?,
         oid: oid_at(row, 5)?.ok_or_else(|| bad_value("oid"))?,
         base: oid_at(row, 6)?,
+        place: place_at(row, 28)?,
         facts: facts_at(row)?,
         problem: problem.map(|text| Problem { text, line, column }),
     })

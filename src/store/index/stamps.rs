@@ -2,10 +2,11 @@
 
 use rusqlite::{Connection, params};
 
-use super::row::{id_at, stat_at};
+use super::row::{bad_value, id_at, place_at, stat_at};
 use super::{Index, IndexError};
 use crate::protocol::id::TaskId;
 use crate::store::layout::{key_of, shard_of_key};
+use crate::store::place::{Month, Place};
 use crate::world::Stat;
 
 /// Identity of the entries of a directory: while it is the same, nothing was added, removed or renamed.
@@ -32,50 +33,125 @@ pub struct Known {
     pub id: TaskId,
     /// Its file when it was last read or written.
     pub stat: Stat,
+    /// Where that lies.
+    pub place: Place,
 }
 
-const SELECT: &str = "SELECT id, size, mtime, ctime, inode FROM task";
+/// A directory that is compared as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dir {
+    /// `tasks/`.
+    Tasks,
+    /// `tasks/<xx>/`.
+    Shard(u8),
+    /// `archive/`.
+    Archive,
+    /// `archive/<yyyy-mm>/`.
+    Month(Month),
+}
 
-fn known(row: &rusqlite::Row<'_>) -> rusqlite::Result<Known> {
-    Ok(Known { id: id_at(row, 0)?, stat: stat_at(row, 1)? })
+impl Dir {
+    fn code(self) -> i64 {
+        match self {
+            Dir::Archive => -2,
+            Dir::Tasks => -1,
+            Dir::Shard(shard) => i64::from(shard),
+            Dir::Month(month) => i64::from(month.code()),
+        }
+    }
+
+    fn from_code(code: i64) -> Option<Dir> {
+        match code {
+            -2 => Some(Dir::Archive),
+            -1 => Some(Dir::Tasks),
+            _ => match u8::try_from(code) {
+                Ok(shard) => Some(Dir::Shard(shard)),
+                Err(_) => Month::from_code(u32::try_from(code).ok()?).map(Dir::Month),
+            },
+        }
+    }
+}
+
+/// The columns of the index `live`, which alone is read for them.
+const LIVE: &str =
+    "SELECT id, size, mtime, ctime, inode, key FROM task INDEXED BY live WHERE archived IS NULL";
+
+fn known(row: &rusqlite::Row<'_>, place: Place) -> rusqlite::Result<Known> {
+    Ok(Known { id: id_at(row, 0)?, stat: stat_at(row, 1)?, place })
 }
 
 impl Index {
-    /// Whether more than `count` tasks are known, without counting them all.
+    /// Whether more than `count` tasks outside the archive are known, without counting them all.
     ///
     /// # Errors
     /// [`IndexError`].
     pub fn knows_more_than(&self, count: usize) -> Result<bool, IndexError> {
         let limit = i64::try_from(count).unwrap_or(i64::MAX).saturating_add(1);
         let counted: i64 = self.run(|c| {
-            c.prepare_cached("SELECT count(*) FROM (SELECT 1 FROM task LIMIT ?1)")?
-                .query_row([limit], |row| row.get(0))
+            c.prepare_cached(
+                "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY live WHERE archived IS NULL LIMIT ?1)",
+            )?
+            .query_row([limit], |row| row.get(0))
         })?;
         Ok(counted == limit)
     }
 
-    /// All known files with the directory of each, directory by directory.
+    /// All known files in `tasks/` with the directory of each, directory by directory.
     ///
     /// # Errors
     /// [`IndexError`].
     pub fn all_known(&self) -> Result<Vec<(u8, Known)>, IndexError> {
         self.run(|c| {
-            c.prepare_cached("SELECT id, size, mtime, ctime, inode, key FROM task ORDER BY key")?
-                .query_map([], |row| Ok((shard_of_key(row.get(5)?), known(row)?)))?
+            c.prepare_cached(&format!("{LIVE} ORDER BY key"))?
+                .query_map([], |row| Ok((shard_of_key(row.get(5)?), known(row, Place::Tasks)?)))?
                 .collect()
         })
     }
 
-    /// The known files of one directory, in no particular order.
+    /// The known files of one directory of `tasks/`, in no particular order.
     ///
     /// # Errors
     /// [`IndexError`].
     pub fn known_in(&self, shard: u8) -> Result<Vec<Known>, IndexError> {
         let first = i64::from(shard) << 55;
         self.run(|c| {
-            c.prepare_cached(&format!("{SELECT} WHERE key BETWEEN ?1 AND ?2"))?
-                .query_map([first, first | ((1 << 55) - 1)], known)?
+            c.prepare_cached(&format!("{LIVE} AND key BETWEEN ?1 AND ?2"))?
+                .query_map([first, first | ((1 << 55) - 1)], |row| known(row, Place::Tasks))?
                 .collect()
+        })
+    }
+
+    /// The known files of one month of the archive, in no particular order.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn known_of_month(&self, month: Month) -> Result<Vec<Known>, IndexError> {
+        self.run(|c| {
+            c.prepare_cached(
+                "SELECT id, size, mtime, ctime, inode FROM task INDEXED BY archived WHERE archived = ?1",
+            )?
+            .query_map([month.code()], |row| known(row, Place::Archive(month)))?
+            .collect()
+        })
+    }
+
+    /// The months of which files are known, oldest first.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn months(&self) -> Result<Vec<Month>, IndexError> {
+        self.run(|c| {
+            let mut next =
+                c.prepare_cached("SELECT min(archived) FROM task INDEXED BY archived WHERE archived > ?1")?;
+            let mut found: Vec<Month> = Vec::new();
+            loop {
+                let after = found.last().map_or(0, |month| month.code());
+                let code: Option<u32> = next.query_row([after], |row| row.get(0))?;
+                match code.and_then(Month::from_code) {
+                    Some(month) => found.push(month),
+                    None => return Ok(found),
+                }
+            }
         })
     }
 
@@ -85,10 +161,11 @@ impl Index {
     /// [`IndexError`].
     pub fn known_of(&self, ids: &[TaskId]) -> Result<Vec<Known>, IndexError> {
         self.run(|c| {
-            let mut statement = c.prepare_cached(&format!("{SELECT} WHERE key = ?1"))?;
+            let mut statement =
+                c.prepare_cached("SELECT id, size, mtime, ctime, inode, archived FROM task WHERE key = ?1")?;
             let mut found = Vec::new();
             for id in ids {
-                for row in statement.query_map([key_of(id)], known)? {
+                for row in statement.query_map([key_of(id)], |row| known(row, place_at(row, 5)?))? {
                     found.push(row?);
                 }
             }
@@ -96,11 +173,11 @@ impl Index {
         })
     }
 
-    /// Recorded directories; `None` is `tasks/` itself.
+    /// Recorded directories.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub fn dir_stamps(&self) -> Result<Vec<(Option<u8>, DirStamp)>, IndexError> {
+    pub fn dir_stamps(&self) -> Result<Vec<(Dir, DirStamp)>, IndexError> {
         self.run(|c| {
             c.prepare_cached("SELECT shard, mtime, ctime, inode FROM dir")?
                 .query_map([], |row| {
@@ -109,7 +186,8 @@ impl Index {
                         ctime_ns: row.get(2)?,
                         inode: row.get::<_, i64>(3)?.cast_unsigned(),
                     };
-                    Ok((u8::try_from(row.get::<_, i64>(0)?).ok(), stamp))
+                    let dir = Dir::from_code(row.get(0)?).ok_or_else(|| bad_value("shard"))?;
+                    Ok((dir, stamp))
                 })?
                 .collect()
         })
@@ -119,18 +197,13 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError`].
-    pub fn put_dir_stamps(&mut self, stamps: &[(Option<u8>, DirStamp)]) -> Result<(), IndexError> {
-        self.transact(|c| stamps.iter().try_for_each(|(shard, stamp)| put_stamp(c, *shard, stamp)))
+    pub fn put_dir_stamps(&mut self, stamps: &[(Dir, DirStamp)]) -> Result<(), IndexError> {
+        self.transact(|c| stamps.iter().try_for_each(|(dir, stamp)| put_stamp(c, *dir, stamp)))
     }
 }
 
-fn put_stamp(c: &Connection, shard: Option<u8>, stamp: &DirStamp) -> rusqlite::Result<()> {
+fn put_stamp(c: &Connection, dir: Dir, stamp: &DirStamp) -> rusqlite::Result<()> {
     c.prepare_cached("REPLACE INTO dir(shard, mtime, ctime, inode) VALUES(?1, ?2, ?3, ?4)")?
-        .execute(params![
-            shard.map_or(-1, i64::from),
-            stamp.mtime_ns,
-            stamp.ctime_ns,
-            stamp.inode.cast_signed()
-        ])
+        .execute(params![dir.code(), stamp.mtime_ns, stamp.ctime_ns, stamp.inode.cast_signed()])
         .map(drop)
 }

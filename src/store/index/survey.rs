@@ -1,10 +1,11 @@
 //! Queries over the queue as a whole: for reports, never for decisions.
 
-use super::row::{id_at, priority_of, split_ids, status_of};
+use super::row::{id_at, place_at, priority_of, split_ids, status_of};
 use super::{Index, IndexError};
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{Priority, Status};
 use crate::protocol::time::Timestamp;
+use crate::store::place::Place;
 use crate::world::Oid;
 
 /// A task in one line, as reports about the whole queue need it.
@@ -26,6 +27,10 @@ pub struct Brief {
     pub updated_at: Timestamp,
     /// Whether its file is quarantined.
     pub quarantined: bool,
+    /// Where its file lies.
+    pub place: Place,
+    /// Whether the file holds what was published or committed last.
+    pub settled: bool,
 }
 
 impl Index {
@@ -36,7 +41,8 @@ impl Index {
     pub fn briefs(&self) -> Result<Vec<Brief>, IndexError> {
         self.run(|c| {
             c.prepare_cached(
-                "SELECT id, oid, status, priority, title, needs, updated, problem IS NOT NULL FROM task \
+                "SELECT id, oid, status, priority, title, needs, updated, problem IS NOT NULL, \
+                 archived, base IS oid FROM task \
                  ORDER BY updated DESC, id",
             )?
             .query_map([], |row| {
@@ -50,6 +56,8 @@ impl Index {
                     needs: split_ids(&row.get::<_, Option<String>>(5)?.unwrap_or_default()),
                     updated_at: Timestamp(row.get::<_, Option<i64>>(6)?.unwrap_or(0)),
                     quarantined: row.get(7)?,
+                    place: place_at(row, 8)?,
+                    settled: row.get(9)?,
                 })
             })?
             .collect()

@@ -11,6 +11,7 @@ use crate::protocol::id::TaskId;
 use crate::protocol::task::{OnNeedFailed, Priority, Status};
 use crate::protocol::time::Timestamp;
 use crate::store::layout::Layout;
+use crate::store::place::Place;
 use crate::store::test_disk::TestDisk;
 use crate::world::{Oid, Stat};
 
@@ -42,7 +43,15 @@ fn facts(name: &str) -> Facts {
 
 fn row(name: &str, facts: Facts) -> Row {
     let stat = Stat { size: 5, mtime_ns: 6, ctime_ns: 7, inode: u64::MAX - 8, ..Stat::default() };
-    Row { id: id(name), stat, oid: Oid([3; 20]), base: None, facts: Some(facts), problem: None }
+    Row {
+        id: id(name),
+        stat,
+        oid: Oid([3; 20]),
+        base: None,
+        place: Place::Tasks,
+        facts: Some(facts),
+        problem: None,
+    }
 }
 
 fn memory() -> Index {
@@ -108,7 +117,7 @@ fn a_quarantined_file_keeps_its_last_facts_and_leaves_the_queue() {
     assert_eq!(picked(&mut index, 5_000, 9), Vec::<String>::new());
     assert_eq!(index.list(&Filter::default()).unwrap(), []);
     assert_eq!(index.uncommitted(9).unwrap(), []);
-    assert_eq!(index.counts().unwrap(), Counts { by_status: BTreeMap::new(), problems: 2 });
+    assert_eq!(index.counts().unwrap(), Counts { problems: 2, ..Counts::default() });
     index.put(std::slice::from_ref(&good)).unwrap();
     assert_eq!(picked(&mut index, 5_000, 9), ["A-1"]);
     assert_eq!(index.get(&id("A-1")).unwrap(), Some(good));

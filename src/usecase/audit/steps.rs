@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::protocol::id::{OpId, TaskId};
 use crate::protocol::invariant::{check, check_progress};
 use crate::protocol::task::Task;
-use crate::store::{codec, layout, seal::Seal};
+use crate::store::{codec, layout, place, seal::Seal};
 use crate::sync::chain::{self, Link};
 use crate::sync::shared::known_leases;
 use crate::world::{ObjectsError, Oid, TreeChange, TreeEntry};
@@ -70,11 +70,11 @@ impl Steps {
         found: &mut Found,
     ) -> Result<()> {
         let Some(new) = change.new else {
-            let name = format!("/{id}.yaml");
-            let archived = |other: &TreeChange| {
-                other.new.is_some() && other.path.starts_with("archive/") && other.path.ends_with(&name)
+            // Moved to the archive, or back: the same commit brings the file at its new place.
+            let moved = |other: &TreeChange| {
+                other.new.is_some() && matches!(place::parse(&other.path), Some(Ok((same, _))) if same == *id)
             };
-            if !changes.iter().any(archived) {
+            if !changes.iter().any(moved) {
                 found.problem(4, Some(id), Some(commit), "its file was deleted");
             }
             return Ok(());

@@ -9,11 +9,10 @@ use crate::protocol::id::TaskId;
 use crate::protocol::invariant;
 use crate::protocol::task::Task;
 use crate::store::codec::{self, ProblemKind};
-use crate::store::layout::tree_path;
 use crate::store::seal::Seal;
 use crate::store::tasks::Publish;
 use crate::sync::context::SyncError;
-use crate::sync::{history, shared};
+use crate::sync::{archive, history, shared};
 use crate::usecase::error::{Error, Result};
 use crate::usecase::notice;
 use crate::usecase::queue::Queue;
@@ -41,8 +40,9 @@ impl Diagnosis {
 
 /// Reads a file anew, whatever the index says of it. `None` is a file in which nothing is wrong, or no file.
 pub(super) fn diagnose(q: &Queue, id: &TaskId) -> Result<Option<Diagnosis>> {
-    let path = tree_path(id);
-    let bytes = match q.world.disk.read(&q.store.layout.task(id), codec::FILE_MAX as u64) {
+    let file = q.store.file(&q.world, id).map_err(|e| Error::from_store(&e))?;
+    let path = file.strip_prefix(q.store.layout.state()).unwrap_or(&file).display().to_string();
+    let bytes = match q.world.disk.read(&file, codec::FILE_MAX as u64) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Ok(Some(Diagnosis::Invalid(error.to_string()))),
@@ -127,13 +127,13 @@ fn restore(q: &mut Queue, id: &TaskId) -> Result<Option<String>> {
     let (Some(Diagnosis::Damaged(why)), Some((task, publish))) = (diagnose(q, id)?, newest(q, id)?) else {
         return Ok(None);
     };
-    let path = q.store.layout.task(id);
+    let path = q.store.file(&q.world, id).map_err(store)?;
     let bytes = q.world.disk.read(&path, codec::FILE_MAX as u64);
     let bytes = bytes.map_err(|e| Error::failure(e.to_string()))?;
     let name = format!("damaged-{id}-{}", q.now().0);
     let kept = q.store.layout.rejected().join(&name);
     q.store.write_durable(&q.world, &kept, &bytes).map_err(store)?;
-    q.store.write(&q.world, &guard, &task, publish).map_err(store)?;
+    archive::put(&q.cx(), &guard, &task, publish).map_err(|e| Error::from_sync(&e))?;
     let version = task.history().last().map(|op| op.id.to_string()).unwrap_or_default();
     Ok(Some(format!(
         "{why}; restored from git as of operation {version}, the damaged bytes are kept as .git/orch/rejected/{name}"

@@ -1,8 +1,7 @@
 //! What this machine has and others have not: waiting operations, and those that were refused.
 
-use crate::store::layout;
 use crate::store::tasks::{FileState, Publish};
-use crate::sync::{files, rejected};
+use crate::sync::{archive, files, rejected};
 use crate::usecase::error::{Error, Result};
 use crate::usecase::queue::Queue;
 use crate::usecase::sync;
@@ -98,7 +97,7 @@ fn not_on_branch(q: &Queue) -> Result<Vec<crate::protocol::id::TaskId>> {
             continue;
         }
         let there = match head {
-            Some(head) => q.world.objects.entry(head, &layout::tree_path(&id)).map_err(objects)?.is_some(),
+            Some(head) => archive::find(&q.cx(), head, &id).map_err(|e| Error::from_sync(&e))?.is_some(),
             None => false,
         };
         if !there {

@@ -1,6 +1,7 @@
 //! What went wrong once between processes, between machines, and at death between two steps. Every test
 //! begins with its story.
 
+mod archive;
 mod crashes;
 mod holders;
 mod machines;

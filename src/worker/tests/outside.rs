@@ -107,6 +107,9 @@ impl Objects for Nothing {
     fn entry(&self, _: Oid, _: &str) -> Result<Option<TreeEntry>, ObjectsError> {
         unreachable!("the worker reads no objects")
     }
+    fn list(&self, _: Oid, _: &str) -> Result<Vec<(String, TreeEntry)>, ObjectsError> {
+        unreachable!("the worker reads no objects")
+    }
     fn diff(&self, _: Option<Oid>, _: Option<Oid>) -> Result<Vec<TreeChange>, ObjectsError> {
         unreachable!("the worker reads no objects")
     }
