@@ -33,6 +33,8 @@ mod test_init;
 #[cfg(test)]
 mod test_json;
 #[cfg(test)]
+mod test_lease_places;
+#[cfg(test)]
 mod test_locks_did_nothing;
 #[cfg(test)]
 mod test_lost_answer;
