@@ -116,3 +116,16 @@ fn a_finish_that_comes_too_late_is_kept_and_reported() {
     assert_eq!(kept, 1, "the operation is kept");
     a.verify();
 }
+
+/// Repeating `done` under an epoch that never was answered 0: `--epoch` was compared downwards only.
+#[test]
+fn done_is_repeated_by_its_own_epoch_only() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.add("T-1");
+    a.orch(["claim", "T-1"]).ok();
+    a.orch(["done", "T-1", "--notes", "n", "--epoch", "1"]).ok();
+    a.orch(["done", "T-1", "--notes", "n", "--epoch", "1"]).ok();
+    a.orch(["done", "T-1", "--notes", "n", "--epoch", "0"]).exits(9);
+    a.orch(["done", "T-1", "--notes", "n", "--epoch", "2"]).exits(4).says("epoch 2 does not exist");
+}
