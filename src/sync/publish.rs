@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::protocol::id::TaskId;
 use crate::protocol::merge::{missing, rebase_acts, same_task};
-use crate::protocol::op::Op;
-use crate::protocol::task::Task;
+use crate::protocol::op::{Action, Op};
+use crate::protocol::task::{Status, Task};
 use crate::protocol::transition::next;
 use crate::store::codec;
 use crate::store::layout;
@@ -185,10 +185,18 @@ impl Draft {
         };
         for op in lacking.into_iter().filter(|op| op.action.based_on().is_none()) {
             let base = self.files.get(id).or(shared.branch.as_ref());
-            if let Ok(after) = next(base, id, op) {
-                self.files.insert(id.clone(), after);
-                self.ops.push((id.to_string(), op.clone()));
-            }
+            let (after, first) = match next(base, id, op) {
+                Ok(after) => (after, Vec::new()),
+                // The branch has the task as ended, and the lease ref holds the retry and a claim after it.
+                Err(_) => match reopened(id, shared, base)
+                    .and_then(|(base, first)| Some((next(Some(&base), id, op).ok()?, first)))
+                {
+                    Some(found) => found,
+                    None => continue,
+                },
+            };
+            self.files.insert(id.clone(), after);
+            self.ops.extend(first.into_iter().chain([op.clone()]).map(|op| (id.to_string(), op)));
         }
     }
 
@@ -253,6 +261,19 @@ impl Draft {
         self.folds.push((id.clone(), tip.oid));
         Ok(())
     }
+}
+
+/// What the branch lacks of a task in flight up to the claim that its lease rests on, and the branch's file with
+/// that. The claim itself stays on the lease ref: folded, it would make the ref void.
+fn reopened(id: &TaskId, shared: &Shared, base: Option<&Task>) -> Option<(Task, Vec<Op>)> {
+    let (tip, base) = (shared.live_tip()?, base?);
+    let mut ops: Vec<Op> = missing(base, &tip.task).cloned().collect();
+    if tip.task.status() == Status::InProgress {
+        let claim = ops.iter().rposition(|op| matches!(op.action, Action::Claim { .. }))?;
+        ops.truncate(claim);
+    }
+    let after = ops.iter().try_fold(base.clone(), |task, op| next(Some(&task), id, op).ok())?;
+    Some((after, ops))
 }
 
 /// What became of a push.
