@@ -7,6 +7,8 @@ pub const TRACKING_BRANCH: &str = "refs/orch/remote/branch";
 /// Where the last known lease refs are remembered locally.
 pub const TRACKING_LEASES: &str = "refs/orch/remote/leases/";
 /// Where a fetch puts objects before they were looked at.
+pub const INCOMING: &str = "refs/orch/incoming/";
+/// The branch in there.
 pub const INCOMING_BRANCH: &str = "refs/orch/incoming/branch";
 
 /// The names in use for one queue.
