@@ -27,6 +27,8 @@ mod test_gc_race;
 #[cfg(test)]
 mod test_hand_edits;
 #[cfg(test)]
+mod test_hostile_tree;
+#[cfg(test)]
 mod test_identical_ops;
 #[cfg(test)]
 mod test_init;
