@@ -93,7 +93,9 @@ fn two_that_disagree_and_claim_at_once_do_not_both_win() {
     let (a, b) =
         (env.joined("a", &remote), env.joined("b", &remote).with("ORCH_SYNC_LEASE_REFS", "branches"));
     let ids: Vec<String> = (0..6).map(|n| format!("T-{n}")).collect();
-    ids.iter().for_each(|id| a.add(id));
+    for id in &ids {
+        a.add(id);
+    }
     b.orch(["sync"]).ok();
     for id in &ids {
         let codes = std::thread::scope(|scope| {
