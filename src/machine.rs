@@ -245,10 +245,10 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
     let mut branches = false;
     if ask {
         git_version()?;
-        let found = init::probe(&queue)?;
-        branches = found.branches;
-        notes.extend(found.notes);
+        let mut found = init::probe(&queue)?;
         init::take_over(&mut queue)?;
+        branches = init::settle_place(&open(&options)?, &mut found)?;
+        notes.extend(found.notes);
     }
     init::default_files(&RealDisk, layout, crate::policy::DEFAULT)?;
     if branches {

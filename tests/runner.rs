@@ -29,11 +29,15 @@ mod test_gc_race;
 #[cfg(test)]
 mod test_hand_edits;
 #[cfg(test)]
+mod test_hostile_tree;
+#[cfg(test)]
 mod test_identical_ops;
 #[cfg(test)]
 mod test_init;
 #[cfg(test)]
 mod test_json;
+#[cfg(test)]
+mod test_lease_places;
 #[cfg(test)]
 mod test_locks_did_nothing;
 #[cfg(test)]

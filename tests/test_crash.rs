@@ -172,3 +172,28 @@ fn a_shared_claim_and_finish_are_done_or_not_done() {
     }
     assert!(kills > 3, "only {kills} kills happened");
 }
+
+/// A fetch that was killed leaves the lock of the local ref that it was about to move. Every later command that had
+/// something new to fetch then exited with 75 and called it a lock on the remote, until somebody removed the file.
+#[test]
+fn the_lock_of_a_killed_fetch_stops_nobody() {
+    for git in crate::rig::gits() {
+        let env = TestEnv::with_git(&git);
+        let remote = env.remote();
+        let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+        for (id, name) in [("T-1", "branch"), ("T-2", "leases/T-2")] {
+            a.add(id);
+            b.orch(["sync"]).ok();
+            a.orch(["claim", id]).ok();
+            a.orch(["note", id, "--text", "news"]).ok();
+            let lock = b.state(format!(".git/refs/orch/incoming/{name}.lock"));
+            std::fs::create_dir_all(lock.parent().expect("it has one")).expect("ours");
+            std::fs::write(&lock, "").expect("ours");
+            b.orch(["claim", id]).exits(4);
+            b.orch(["sync"]).ok();
+            assert_eq!(b.read_task(id), a.read_task(id));
+            // `orch doctor` clears it away; no test waits for it to be old enough.
+            std::fs::remove_file(&lock).expect("it stopped nobody");
+        }
+    }
+}

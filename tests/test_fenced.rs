@@ -116,3 +116,33 @@ fn a_finish_that_comes_too_late_is_kept_and_reported() {
     assert_eq!(kept, 1, "the operation is kept");
     a.verify();
 }
+
+/// Repeating `done` under an epoch that never was answered 0: `--epoch` was compared downwards only.
+#[test]
+fn done_is_repeated_by_its_own_epoch_only() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.add("T-1");
+    a.orch(["claim", "T-1"]).ok();
+    a.orch(["done", "T-1", "--notes", "n", "--epoch", "1"]).ok();
+    a.orch(["done", "T-1", "--notes", "n", "--epoch", "1"]).ok();
+    a.orch(["done", "T-1", "--notes", "n", "--epoch", "0"]).exits(9);
+    a.orch(["done", "T-1", "--notes", "n", "--epoch", "2"]).exits(4).says("epoch 2 does not exist");
+}
+
+/// A lease that was recovered because its process had died is lost to its session, also if the watchdog ran under
+/// the very name of that session: that answered 4 as if the session had given the task back itself.
+#[test]
+fn who_was_recovered_by_a_watchdog_of_its_own_name_is_fenced() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.add("T-1");
+    let mut process = env.command("/bin/sleep").arg("1000").spawn().expect("sleep is everywhere");
+    a.orch(["claim", "T-1", "--pid", &process.id().to_string()]).ok();
+    process.kill().expect("ours");
+    process.wait().expect("ours");
+    assert_eq!(a.json(["watchdog", "--once"])["recovered"][0]["id"], "T-1");
+    for act in ACTS {
+        assert_eq!(a.try_json(act.iter().copied()).exits(9).error()["code"], "fenced");
+    }
+}

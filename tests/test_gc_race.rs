@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::rig::{Machine, TestEnv, until};
+use crate::rig::{Machine, Run, TestEnv, gits, until};
 
 /// Runs `git gc` again and again while the work is done; at least once during it.
 fn while_collecting(env: &TestEnv, dirs: &[&Path], prune: &str, work: impl FnOnce()) {
@@ -62,16 +62,16 @@ fn tasks_are_claimed_and_finished_while_the_remote_collects() {
     remote.git(&["fsck", "--strict"]).ok();
 }
 
-/// With `--prune=now` git takes what another process has written and not referenced yet, parents of commits
-/// included, and `git fsck` complains for ever: git's own warning in `git help gc`. orch starts again from such
-/// losses, but promises a clean repository only where young objects are kept, as every default does.
+/// `git gc --prune=now` in a clone used to take what a command had just written and not referenced yet, parents of
+/// lease commits included: work went on, and `git fsck` complained for ever. Now git itself refuses to take anything
+/// there.
 #[test]
 fn tasks_are_claimed_and_finished_while_the_clone_collects() {
     let env = TestEnv::new();
     let remote = env.remote();
     let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
     let (mine, theirs) = (a.state(".git"), b.state(".git"));
-    while_collecting(&env, &[&mine, &theirs], "1.minute.ago", || {
+    while_collecting(&env, &[&mine, &theirs], "now", || {
         for n in 0..10 {
             let id = format!("T-{n}");
             a.add(&id);
@@ -86,6 +86,51 @@ fn tasks_are_claimed_and_finished_while_the_clone_collects() {
     assert_eq!(a.task_files(), b.task_files());
     a.verify();
     b.verify();
+}
+
+/// As many packs make orch pack anew.
+const PACKS: usize = 50;
+
+fn packs(machine: &Machine) -> usize {
+    let names = std::fs::read_dir(machine.state(".git/objects/pack")).expect("it is there").flatten();
+    names.filter(|entry| entry.file_name().to_string_lossy().ends_with(".pack")).count()
+}
+
+/// Writes a file as an object that nothing references; gives its id.
+fn hash(machine: &Machine, file: &str) -> String {
+    let file = machine.state(file).display().to_string();
+    machine.git(&["hash-object", "-w", &file]).ok().stdout.trim().to_owned()
+}
+
+/// The other half of the story: nothing that a person may run in a clone takes an object away, with any git, and
+/// `orch sync` packs all the same and leaves the guard as it was.
+#[test]
+fn only_orch_itself_packs_and_prunes_a_clone() {
+    for git in gits() {
+        let env = TestEnv::with_git(&git);
+        let remote = env.remote();
+        let a = env.joined("a", &remote);
+        let written = hash(&a, "orch.yaml");
+        let loose = a.state(format!(".git/objects/{}/{}", &written[..2], &written[2..]));
+        for taking in [&["gc", "--prune=now"][..], &["prune", "--expire=now"], &["repack", "-a", "-d"]] {
+            // Some say that they refuse, some keep quiet about it.
+            let _ = a.git(taking);
+            assert!(a.git(&["cat-file", "-e", &written]).code == 0, "{taking:?} took it");
+        }
+        assert!(loose.exists(), "nothing was packed either");
+        a.add("T-1");
+        while packs(&a) < PACKS {
+            let name = format!("runs/{}", packs(&a));
+            std::fs::create_dir_all(a.state("runs")).expect("ours");
+            std::fs::write(a.state(&name), &name).expect("ours");
+            let mut pack = env.command(env.path("bin/git"));
+            pack.current_dir(a.state(".git")).args(["pack-objects", "--quiet", "objects/pack/pack"]);
+            Run::fed(&mut pack, Some(format!("{}\n", hash(&a, &name)).as_bytes())).ok();
+        }
+        a.orch(["sync"]).ok().never_says("could not be packed");
+        assert!(packs(&a) < PACKS, "orch did not pack");
+        assert_eq!(a.git(&["config", "extensions.preciousObjects"]).ok().stdout, "true\n");
+    }
 }
 
 /// The repository can be deleted and fetched again without losing an operation that was not published.

@@ -92,3 +92,27 @@ fn what_was_added_offline_on_two_machines_meets_at_the_remote() {
     assert_eq!(a.json(["list"]).as_array().map(Vec::len), Some(8));
     assert_eq!(a.task_files(), b.task_files());
 }
+
+/// A lock that a killed git had left on the remote's state branch made `sync` give up without a word after twelve
+/// pushes and exit 0 with nothing pushed; `add` was silent about it as well.
+#[test]
+fn a_lock_left_behind_on_the_branch_is_reported_as_that() {
+    let (_env, remote, a, b) = shared();
+    let lock = remote.path().join("refs/heads/orch-state.lock");
+    std::fs::write(&lock, "").expect("the remote is ours");
+    let added = a.try_json(["add", "--id", "T-3", "--title", "kept"]);
+    assert_eq!(added.ok().says("lock").data()["published"], false);
+    let refused = a.try_json(["sync"]);
+    let refused = refused.exits(75).error();
+    assert_eq!(
+        (&refused["code"], &refused["retryable"]),
+        (&"remote_locked".into(), &true.into()),
+        "{refused}"
+    );
+    // A claim does not need the branch to move.
+    a.orch(["claim", "T-1"]).ok();
+    std::fs::remove_file(&lock).expect("it is still there");
+    a.orch(["sync"]).ok();
+    b.orch(["sync"]).ok();
+    assert_eq!(b.status("T-3"), "pending");
+}

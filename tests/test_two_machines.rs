@@ -153,3 +153,33 @@ fn drain(machine: &Machine) -> Vec<String> {
         done.push(id);
     }
 }
+
+/// A task was cancelled, and retried and claimed again before the retry was folded: the branch had it as cancelled
+/// while its lease ref had it in progress. An edit that another machine made meanwhile did not fit the branch's
+/// version, was tried again by every sync and never published.
+#[test]
+fn a_task_that_is_back_in_progress_can_be_edited_although_the_branch_has_it_as_cancelled() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    a.add("T-1");
+    a.orch(["cancel", "T-1", "--notes", "n"]).ok();
+    a.orch(["sync"]).ok();
+    a.orch(["retry", "T-1"]).ok();
+    a.orch(["claim", "T-1"]).ok();
+    b.orch(["sync"]).ok();
+    let edited = b.json(["edit", "T-1", "--title", "edited while in progress"]);
+    assert_eq!(edited["published"], true, "{edited:#}");
+    a.orch(["sync"]).ok();
+    assert_eq!(a.show("T-1")["title"], "edited while in progress");
+    assert_eq!(remote.lease_refs(), ["refs/orch/leases/T-1"]);
+    a.orch(["heartbeat", "T-1"]).ok();
+    a.orch(["done", "T-1", "--notes", "n"]).ok();
+    for machine in [&a, &b, &a] {
+        machine.orch(["sync"]).ok();
+    }
+    assert_eq!(a.task_files(), b.task_files());
+    assert_eq!(b.status("T-1"), "done");
+    assert_eq!(b.show("T-1")["title"], "edited while in progress");
+    assert_eq!(remote.lease_refs(), [""; 0]);
+}

@@ -446,10 +446,9 @@ impl Run {
             lost.up = false;
             lost.disk.lose_power(&mut dice);
             lost.locks.clear();
-            let dead: Vec<u32> = lost.processes.keys().copied().collect();
-            lost.processes.clear();
-            for pid in dead {
-                self.yard.oracle.borrow_mut().process_ended(machine, pid);
+            let dead = std::mem::take(&mut lost.processes);
+            for (pid, start) in dead {
+                self.yard.oracle.borrow_mut().process_ended(machine, pid, start);
             }
             kernel.trace.note(at, machine, "the power fails");
         }

@@ -94,6 +94,14 @@ pub enum SyncError {
     /// The state branch on the remote no longer contains what this machine has seen of it.
     #[error("{0}")]
     Rewound(String),
+    /// The task is in flight on machines that have the other setting of `sync.lease_refs`.
+    #[error("{id}: its lease is at {name}, where this machine's `sync.lease_refs` does not look")]
+    Elsewhere {
+        /// Which.
+        id: TaskId,
+        /// Its lease ref there.
+        name: String,
+    },
     /// A task on the remote cannot be read.
     #[error("{id}: {problem}")]
     Quarantined {

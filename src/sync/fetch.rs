@@ -11,7 +11,7 @@ use crate::world::{ObjectsError, Oid};
 use super::absorb;
 use super::alarm;
 use super::context::{Cx, SyncError};
-use super::names::{INCOMING_BRANCH, TRACKING_BRANCH, tracking_lease};
+use super::names::{INCOMING, INCOMING_BRANCH, TRACKING_BRANCH, tracking_lease};
 use super::shared::known_leases;
 
 /// Taking over a handful of small files takes others milliseconds.
@@ -126,7 +126,25 @@ fn ensure_here(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
     if wanted.is_empty() {
         return Ok(());
     }
-    Ok(cx.remote()?.fetch(&wanted, cx.left())?)
+    match cx.remote()?.fetch(&wanted, cx.left()) {
+        // A local ref that it may not move, not the remote: a fetch whose command was killed goes on by itself, or has
+        // left its lock behind. Objects come before refs, so what is wanted is here by now.
+        Err(error) if error.message.contains(INCOMING) => make_way(cx, refs),
+        other => Ok(other?),
+    }
+}
+
+/// After a fetch that brought objects and could not move the refs that they land in.
+fn make_way(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
+    for (_, landing) in wanted(cx, refs) {
+        // Waits for whoever holds its lock, and removes one that nobody holds.
+        let now = cx.world.objects.get_ref(&landing)?;
+        cx.world.objects.swap_ref(&landing, now, None)?;
+    }
+    match wanted(cx, refs).first() {
+        None => Ok(()),
+        Some((name, _)) => Err(ObjectsError::Changed(name.clone()).into()),
+    }
 }
 
 /// Refs whose object is not here, with the local ref that it lands in.
@@ -157,7 +175,7 @@ fn landing(cx: &Cx<'_>, name: &str) -> Option<String> {
     if name == cx.names.branch {
         return Some(INCOMING_BRANCH.to_owned());
     }
-    cx.names.leased(name).map(|id| format!("refs/orch/incoming/leases/{id}"))
+    cx.names.leased(name).map(|id| format!("{INCOMING}leases/{id}"))
 }
 
 /// The branch only ever moves forward; anything else is somebody's force-push, deletion or restore.

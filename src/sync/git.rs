@@ -25,6 +25,10 @@ use crate::world::{
 const LOCK_STEPS: u32 = 40;
 const LOCK_STEP: Duration = Duration::from_millis(2);
 
+/// With this git itself takes no object away, whoever runs `git gc --prune=now` here: it would take what a
+/// command has just written and is about to reference. Every git since 2.7 heeds it in every repository.
+const PRECIOUS: &str = "extensions.preciousObjects";
+
 /// `git gc` packs a million objects in well below a minute.
 const LONGEST_MAINTENANCE: Duration = Duration::from_secs(600);
 
@@ -98,6 +102,7 @@ impl GitObjects {
             config.set_bool("core.logAllRefUpdates", false)?;
             config.set_i32("gc.auto", 0)?;
             config.set_bool("maintenance.auto", false)?;
+            config.set_bool(PRECIOUS, true)?;
             Ok(repository)
         };
         let made = match create() {
@@ -123,6 +128,11 @@ impl GitObjects {
         let found = self.repository.find_commit(raw(commit)).map_err(about(commit))?;
         let tree = found.tree_id();
         self.repository.find_tree(tree).map_err(about(ours(tree)))
+    }
+
+    fn set_precious(&self, precious: bool) -> Result<(), ObjectsError> {
+        let set = || self.repository.config()?.set_bool(PRECIOUS, precious);
+        set().map_err(other)
     }
 
     /// Names in a directory of the repository.
@@ -266,7 +276,10 @@ impl Objects for GitObjects {
     }
 
     fn maintain(&self) -> Result<(), ObjectsError> {
-        (self.outside.collect_garbage)().map_err(ObjectsError::Other)
+        // For this one collection, which spares young objects. Killed here, the next one sets it again.
+        self.set_precious(false)?;
+        let collected = (self.outside.collect_garbage)().map_err(ObjectsError::Other);
+        self.set_precious(true).and(collected)
     }
 }
 

@@ -7,6 +7,8 @@ pub const TRACKING_BRANCH: &str = "refs/orch/remote/branch";
 /// Where the last known lease refs are remembered locally.
 pub const TRACKING_LEASES: &str = "refs/orch/remote/leases/";
 /// Where a fetch puts objects before they were looked at.
+pub const INCOMING: &str = "refs/orch/incoming/";
+/// The branch in there.
 pub const INCOMING_BRANCH: &str = "refs/orch/incoming/branch";
 
 /// The names in use for one queue.
@@ -16,20 +18,35 @@ pub struct Names {
     pub branch: String,
     /// Prefix of lease refs on the remote, ending in `/`.
     pub leases: String,
+    /// Their prefix under the other setting of `sync.lease_refs`.
+    pub leases_elsewhere: String,
 }
+
+const CUSTOM: &str = "refs/orch/leases/";
+const BRANCHES: &str = "refs/heads/orch-leases/";
 
 impl Names {
     /// Names for a branch; `branches` uses `refs/heads/orch-leases/` for hosts that refuse `refs/orch/`.
     #[must_use]
     pub fn new(branch: &str, branches: bool) -> Self {
-        let leases = if branches { "refs/heads/orch-leases/" } else { "refs/orch/leases/" };
-        Names { branch: format!("refs/heads/{branch}"), leases: leases.to_owned() }
+        let (leases, elsewhere) = if branches { (BRANCHES, CUSTOM) } else { (CUSTOM, BRANCHES) };
+        Names {
+            branch: format!("refs/heads/{branch}"),
+            leases: leases.to_owned(),
+            leases_elsewhere: elsewhere.to_owned(),
+        }
     }
 
     /// The lease ref of a task on the remote.
     #[must_use]
     pub fn lease(&self, id: &TaskId) -> String {
         format!("{}{id}", self.leases)
+    }
+
+    /// Where a machine with the other setting has the lease ref of a task.
+    #[must_use]
+    pub fn lease_elsewhere(&self, id: &TaskId) -> String {
+        format!("{}{id}", self.leases_elsewhere)
     }
 
     /// Which task a remote ref is the lease of; `None` for other refs and for names that are no task id.

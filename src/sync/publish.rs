@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use crate::protocol::id::TaskId;
 use crate::protocol::merge::{missing, rebase_acts, same_task};
-use crate::protocol::op::Op;
-use crate::protocol::task::Task;
+use crate::protocol::op::{Action, Op};
+use crate::protocol::task::{Status, Task};
 use crate::protocol::transition::next;
 use crate::store::tasks::FileState;
-use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate};
+use crate::world::remote::passing;
+use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate, RemoteError, RemoteFailure};
 
 use super::absorb;
 use super::archive;
@@ -28,6 +29,9 @@ use super::shared::{self, Shared, known_leases};
 
 /// Rounds of fetch and push before the rest is left for the next sync.
 const ROUNDS: u32 = 12;
+
+/// Pushes in a row that change nothing, although nobody forbids them, before that is reported.
+const STUCK: u32 = 5;
 
 /// What a round of publishing did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,6 +63,7 @@ pub enum Scope {
 /// The remote cannot be reached, or refuses the branch although nobody moved it.
 pub fn publish(cx: &Cx<'_>, scope: Scope) -> Result<Published, SyncError> {
     let mut report = Published::default();
+    let mut stuck = 0;
     for round in 0..ROUNDS {
         if super::alarm::standing(cx).is_some() {
             return Ok(report);
@@ -68,8 +73,17 @@ pub fn publish(cx: &Cx<'_>, scope: Scope) -> Result<Published, SyncError> {
             return Ok(report);
         }
         match push_plan(cx, &plan, &mut report) {
-            Ok(true) => continue,
-            Ok(false) => {}
+            Ok(Pushed::All) => {
+                stuck = 0;
+                continue;
+            }
+            Ok(Pushed::Overtaken) => stuck = 0,
+            Ok(Pushed::Stuck(error)) => {
+                stuck += 1;
+                if stuck >= STUCK {
+                    return Err(error.into());
+                }
+            }
             Err(error) if error.is_passing() => {}
             Err(error) => return Err(error),
         }
@@ -181,10 +195,18 @@ impl Draft {
         };
         for op in lacking.into_iter().filter(|op| op.action.based_on().is_none()) {
             let base = self.files.get(id).or(shared.branch.as_ref());
-            if let Ok(after) = next(base, id, op) {
-                self.files.insert(id.clone(), after);
-                self.ops.push((id.to_string(), op.clone()));
-            }
+            let (after, first) = match next(base, id, op) {
+                Ok(after) => (after, Vec::new()),
+                // The branch has the task as ended, and the lease ref holds the retry and a claim after it.
+                Err(_) => match reopened(id, shared, base)
+                    .and_then(|(base, first)| Some((next(Some(&base), id, op).ok()?, first)))
+                {
+                    Some(found) => found,
+                    None => continue,
+                },
+            };
+            self.files.insert(id.clone(), after);
+            self.ops.extend(first.into_iter().chain([op.clone()]).map(|op| (id.to_string(), op)));
         }
     }
 
@@ -251,8 +273,32 @@ impl Draft {
     }
 }
 
-/// Pushes a plan; false when somebody was faster and everything must be looked at again.
-fn push_plan(cx: &Cx<'_>, plan: &Plan, report: &mut Published) -> Result<bool, SyncError> {
+/// What the branch lacks of a task in flight up to the claim that its lease rests on, and the branch's file with
+/// that. The claim itself stays on the lease ref: folded, it would make the ref void.
+fn reopened(id: &TaskId, shared: &Shared, base: Option<&Task>) -> Option<(Task, Vec<Op>)> {
+    let (tip, base) = (shared.live_tip()?, base?);
+    let mut ops: Vec<Op> = missing(base, &tip.task).cloned().collect();
+    if tip.task.status() == Status::InProgress {
+        let claim = ops.iter().rposition(|op| matches!(op.action, Action::Claim { .. }))?;
+        ops.truncate(claim);
+    }
+    let after = ops.iter().try_fold(base.clone(), |task, op| next(Some(&task), id, op).ok())?;
+    Some((after, ops))
+}
+
+/// What became of a push.
+enum Pushed {
+    /// Everything was accepted.
+    All,
+    /// Somebody was faster: everything must be looked at again.
+    Overtaken,
+    /// Something was not accepted although nobody moved its ref or forbids it: a lock that was left behind on the
+    /// remote, an answer that got lost.
+    Stuck(RemoteError),
+}
+
+/// Pushes a plan.
+fn push_plan(cx: &Cx<'_>, plan: &Plan, report: &mut Published) -> Result<Pushed, SyncError> {
     let mut updates: Vec<RefUpdate> = Vec::new();
     if let Some(commit) = plan.branch {
         updates.push(RefUpdate { name: cx.names.branch.clone(), expected: plan.base, new: Some(commit) });
@@ -260,7 +306,7 @@ fn push_plan(cx: &Cx<'_>, plan: &Plan, report: &mut Published) -> Result<bool, S
     updates.extend(plan.leases.iter().map(|proposal| proposal.update(cx)));
     updates.extend(plan.void.iter().map(|(id, oid)| deletion(cx, id, *oid)));
     let outcomes = group_push::push(cx, &updates)?;
-    let (outcomes, declined) = resolve(cx, &updates, outcomes)?;
+    let Resolved { outcomes, declined, stuck } = resolve(cx, &updates, outcomes)?;
     report.pushed += outcomes.iter().filter(|o| **o == PushOutcome::Accepted).count();
     let mut outcome = outcomes.iter();
     let mut all = true;
@@ -288,7 +334,12 @@ fn push_plan(cx: &Cx<'_>, plan: &Plan, report: &mut Published) -> Result<bool, S
             all = false;
         }
     }
-    declined.map_or(Ok(all), Err)
+    match (declined, stuck) {
+        (Some(error), _) => Err(error),
+        (None, Some(error)) => Ok(Pushed::Stuck(error)),
+        (None, None) if all => Ok(Pushed::All),
+        (None, None) => Ok(Pushed::Overtaken),
+    }
 }
 
 fn deletion(cx: &Cx<'_>, id: &TaskId, oid: Oid) -> RefUpdate {
@@ -313,34 +364,50 @@ fn branch_accepted(cx: &Cx<'_>, plan: &Plan, commit: Oid, report: &mut Published
     Ok(())
 }
 
+/// The outcomes of a push, held against what the remote holds now.
+struct Resolved {
+    outcomes: Vec<PushOutcome>,
+    /// Policy: ends the sync once the others were noted.
+    declined: Option<SyncError>,
+    /// Nobody moved the ref, nobody forbids it, and yet it was not accepted.
+    stuck: Option<RemoteError>,
+}
+
 /// Replaces every outcome that is not plain by what the remote holds now; an unmoved ref that was refused
 /// is policy, and ends the sync with its message once the others were noted.
-fn resolve(
-    cx: &Cx<'_>,
-    updates: &[RefUpdate],
-    outcomes: Vec<PushOutcome>,
-) -> Result<(Vec<PushOutcome>, Option<SyncError>), SyncError> {
+fn resolve(cx: &Cx<'_>, updates: &[RefUpdate], outcomes: Vec<PushOutcome>) -> Result<Resolved, SyncError> {
     if outcomes.iter().all(|outcome| *outcome == PushOutcome::Accepted) {
-        return Ok((outcomes, None));
+        return Ok(Resolved { outcomes, declined: None, stuck: None });
     }
     let names: Vec<&str> = updates.iter().map(|update| update.name.as_str()).collect();
     let refs = cx.remote()?.refs(&names, cx.left())?;
     let now = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let mut resolved = Vec::new();
-    let mut declined = None;
+    let (mut declined, mut stuck) = (None, None);
     for (update, outcome) in updates.iter().zip(outcomes) {
         let actual = now(&update.name);
         resolved.push(match outcome {
             PushOutcome::Accepted => PushOutcome::Accepted,
             _ if actual == update.new => PushOutcome::Accepted,
-            PushOutcome::Refused(message)
-                if actual == update.expected && crate::world::remote::passing(&message).is_none() =>
-            {
-                declined = Some(SyncError::Declined { name: update.name.clone(), message: message.clone() });
+            PushOutcome::Refused(message) if actual == update.expected => {
+                match passing(&message) {
+                    // A concurrent `git gc` over there; the next round writes everything anew.
+                    Some(RemoteFailure::MissingObject) => {}
+                    Some(kind) => stuck = Some(RemoteError { kind, message: message.clone() }),
+                    None => {
+                        let name = update.name.clone();
+                        declined = Some(SyncError::Declined { name, message: message.clone() });
+                    }
+                }
                 PushOutcome::Refused(message)
+            }
+            PushOutcome::Unknown(message) if actual == update.expected => {
+                let kind = passing(&message).unwrap_or(RemoteFailure::Unreachable);
+                stuck = Some(RemoteError { kind, message: message.clone() });
+                PushOutcome::Unknown(message)
             }
             other => other,
         });
     }
-    Ok((resolved, declined))
+    Ok(Resolved { outcomes: resolved, declined, stuck })
 }

@@ -180,14 +180,19 @@ pub fn forget(cx: &Cx<'_>, id: &TaskId) -> Result<(), SyncError> {
 /// Reads the branch and the lease ref again after a swap was accepted, and says whether the operation
 /// stands: a whole claim, finish, fold and deletion fits between our last look and our push.
 ///
+/// It does not while the task has a lease ref where machines with the other setting of `sync.lease_refs` have
+/// theirs: of two such machines that claim at once, at least one sees the other's ref, because both look after
+/// they pushed.
+///
 /// # Errors
-/// The remote cannot be asked; nothing may be told to anybody then.
+/// The remote cannot be asked, or [`SyncError::Elsewhere`]; nothing may be told to anybody then.
 pub fn stands(cx: &Cx<'_>, id: &TaskId, op: &Op) -> Result<Option<Shared>, SyncError> {
     let lease_name = cx.names.lease(id);
     // Read before the listing: what another process learns meanwhile is newer, and no sign of a rewind.
     let known = cx.world.objects.get_ref(super::names::TRACKING_BRANCH)?;
     let known_lease = cx.world.objects.get_ref(&tracking_lease(id))?;
-    let refs = fetch::bring(cx, &[&cx.names.branch, &lease_name])?;
+    let elsewhere = cx.names.lease_elsewhere(id);
+    let refs = fetch::bring(cx, &[&cx.names.branch, &lease_name, &elsewhere])?;
     let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let (branch, lease) = (find(&cx.names.branch), find(&lease_name));
     if let Some(known) = known {
@@ -196,6 +201,9 @@ pub fn stands(cx: &Cx<'_>, id: &TaskId, op: &Op) -> Result<Option<Shared>, SyncE
         if forward != Some(true) {
             return Err(super::alarm::raise(cx, branch));
         }
+    }
+    if find(&elsewhere).is_some() {
+        return Err(SyncError::Elsewhere { id: id.clone(), name: elsewhere });
     }
     remember(cx, id, known_lease, lease)?;
     let shared = read_at(cx, branch, lease, id)?;

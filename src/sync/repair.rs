@@ -236,6 +236,62 @@ fn move_branch(cx: &Cx<'_>, now: Option<Oid>, target: Option<Oid>) -> Result<boo
     }
 }
 
+/// Puts the last version that could be read in the place of what the branch holds of a task and nobody can read: a
+/// link, a directory, a file without its seal. What it was stays in the history of the branch. Gives the tasks.
+///
+/// A file of a newer format is not touched: newer machines read it.
+///
+/// # Errors
+/// The remote cannot be reached, or refuses the branch although nobody moved it.
+pub fn replace_unreadable(cx: &Cx<'_>) -> Result<Vec<TaskId>, SyncError> {
+    for round in 0..ROUNDS {
+        let Some(now) = cx.world.objects.get_ref(TRACKING_BRANCH)? else { break };
+        let mut draft = Draft::default();
+        let mut ids = Vec::new();
+        for (id, _) in cx.store.quarantined()? {
+            let Some(task) = last_readable(cx, now, &id)? else { continue };
+            draft.files.push((layout::tree_path(&id), Some(codec::encode(&task))));
+            ids.push(id);
+        }
+        if ids.is_empty() {
+            break;
+        }
+        let mut plan = Plan { target: None, rewound: false, tasks: BTreeSet::new(), refused: Vec::new() };
+        plan.commit(cx, Some(now), draft)?;
+        if move_branch(cx, Some(now), plan.target)? {
+            cx.store.remember_unabsorbed(&ids)?;
+            fetch::move_tracking(cx, Some(now), plan.target)?;
+            fetch::fetch(cx)?;
+            return Ok(ids);
+        }
+        cx.back_off(round + 1);
+        fetch::fetch(cx)?;
+    }
+    Ok(Vec::new())
+}
+
+/// The newest readable version of a task in the history of the branch, if its tip holds one that is not.
+fn last_readable(cx: &Cx<'_>, tip: Oid, id: &TaskId) -> Result<Option<Task>, SyncError> {
+    let Some(entry) = cx.world.objects.entry(tip, &layout::tree_path(id))? else { return Ok(None) };
+    if entry.is_file
+        && let Err(problem) = codec::decode(&cx.world.objects.blob(entry.oid)?)
+        && problem.kind == codec::ProblemKind::NewerFormat
+    {
+        return Ok(None);
+    }
+    let mut at = Some(tip);
+    while let Some(commit) = at {
+        match read_at(cx, Some(commit), None, id) {
+            Ok(found) if commit == tip || found.branch.is_none() => return Ok(None),
+            Ok(found) => return Ok(found.branch),
+            Err(SyncError::Quarantined { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        at = cx.world.objects.commit_info(commit)?.parents.first().copied();
+    }
+    Ok(None)
+}
+
 /// The remote holds the target: this machine's memory and files follow.
 fn finish(
     cx: &Cx<'_>,

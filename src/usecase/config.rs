@@ -3,15 +3,22 @@
 use std::path::PathBuf;
 
 use crate::store::layout::Layout;
+use crate::store::settings::LeaseRefs;
 use crate::store::settings_load::{self, File, Sources};
 use crate::store::{atomic, settings_edit};
+use crate::sync::shared::known_leases;
 use crate::world::Disk;
 
+use super::change;
 use super::error::{Error, Kind, Result};
+use super::queue::Queue;
 
 const FILE_MAX: u64 = 256 * 1024;
 /// Settings that each machine has for itself: another machine may reach the remote under another name.
 const OWN: [&str; 2] = ["remote", "branch"];
+
+/// Where leases stand: machines that do not agree on it would look for them in two places.
+pub const PLACE: &str = "sync.lease_refs";
 
 /// Which file a setting goes into.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,11 +41,41 @@ pub struct Changed {
     pub changed: bool,
 }
 
+/// Refuses a change that must wait: where leases stand changes only while there are none.
+///
+/// # Errors
+/// Conflict (4) with the tasks in flight; unreachable (75).
+pub fn may_change(q: &mut Queue, key: &str, value: &str) -> Result<()> {
+    let now = if q.settings.sync.lease_refs == LeaseRefs::Branches { "branches" } else { "custom" };
+    if key != PLACE || !q.is_shared() || now == value {
+        return Ok(());
+    }
+    if q.no_sync {
+        let message =
+            format!("{PLACE}: whether tasks are in flight only the remote can tell; --no-sync forbids it");
+        return Err(Error::new(Kind::Refused, "no_sync", message).hint("run the command without --no-sync"));
+    }
+    change::fetch_now(q).map_err(|e| Error::from_sync(&e))?;
+    let leases = known_leases(&q.cx()).map_err(|e| Error::from_sync(&e))?;
+    if leases.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = leases.iter().take(5).map(|(id, _)| id.to_string()).collect();
+    let message =
+        format!("{PLACE} cannot change while {} tasks are in flight: {}", leases.len(), ids.join(", "));
+    Err(Error::new(Kind::Conflict, "in_flight", message)
+        .hint("pause the queue, let them finish, run `orch sync`, and try again"))
+}
+
 /// Writes one setting, unless the settings as a whole would not be valid then.
 ///
 /// # Errors
 /// Configuration (78): the key is unknown, the value does not fit, or the file has to be edited by hand.
 pub fn set(disk: &dyn Disk, layout: &Layout, scope: Scope, key: &str, value: &str) -> Result<Changed> {
+    if scope == Scope::Machine && key == PLACE {
+        let message = format!("{PLACE}: all machines must agree on where leases stand");
+        return Err(Error::new(Kind::Config, "config", message).hint("set it without --machine"));
+    }
     let (shared, own) = (layout.state().join("orch.yaml"), layout.own_config());
     let is_own = scope == Scope::Machine || OWN.contains(&key);
     let path = if is_own { own.clone() } else { shared.clone() };

@@ -89,9 +89,7 @@ pub(crate) fn check(q: &Queue, task: &Task, named: Option<u64>, verb: &'static s
                 return Err(fenced(task, "expired", "the lease ran out before it was renewed".to_owned()));
             }
             if let Some(epoch) = named.filter(|epoch| *epoch > lease.epoch) {
-                let message =
-                    format!("{}: epoch {epoch} does not exist; the task is at {}", task.id(), lease.epoch);
-                return Err(Error::new(Kind::Conflict, "conflict", message));
+                return Err(no_such_epoch(task, epoch));
             }
             Ok(Some(lease.epoch))
         }
@@ -113,8 +111,14 @@ fn ended(q: &Queue, task: &Task, held: u64, named: Option<u64>, verb: &'static s
     let ends =
         |op: &&Op| op.action.based_on() == Some(held) && !matches!(op.action, Action::Checkpoint { .. });
     let end = after_claim.filter(ends).last();
-    let own = end.is_some_and(|op| op.by == q.session && op.machine == q.machine);
+    // A watchdog of the same name does not act for the holder.
+    let own = end.is_some_and(|op| {
+        op.by == q.session && op.machine == q.machine && !matches!(op.action, Action::Recover { .. })
+    });
     let older = named.is_some_and(|epoch| epoch < held) || held < task.epoch();
+    if let Some(epoch) = named.filter(|epoch| *epoch > task.epoch()) {
+        return Err(no_such_epoch(task, epoch));
+    }
     match end {
         Some(op) if own && !older && op.action.verb() == verb && verb == "done" => Ok(None),
         Some(_) if own && !older => Err(Error::new(
@@ -141,6 +145,11 @@ fn dropped(q: &Queue, task: &Task) -> Option<Error> {
         "fenced",
         format!("epoch {} did not last; the task is at epoch {}", held.epoch, task.epoch()),
     ))
+}
+
+fn no_such_epoch(task: &Task, named: u64) -> Error {
+    let message = format!("{}: epoch {named} does not exist; the task is at {}", task.id(), task.epoch());
+    Error::new(Kind::Conflict, "conflict", message)
 }
 
 fn word(task: &Task) -> &'static str {

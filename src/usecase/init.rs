@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::store::layout::Layout;
+use crate::store::settings::LeaseRefs;
 use crate::store::{atomic, settings_edit};
 use crate::sync::{local, publish};
 use crate::world::{Disk, Oid, PushOutcome, Random, RefUpdate, RemoteFailure};
@@ -66,8 +67,10 @@ fn write_new(disk: &dyn Disk, path: &Path, text: &str) -> Result<()> {
 /// What connecting to a remote found out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connected {
-    /// The remote only takes branches: lease refs go below `refs/heads/`.
-    pub branches: bool,
+    /// The remote only takes branches, and says so: lease refs of a new queue go below `refs/heads/`.
+    pub branches: Option<String>,
+    /// Others have set up the queue already.
+    pub joined: bool,
     /// What a person should know.
     pub notes: Vec<String>,
 }
@@ -104,11 +107,9 @@ pub fn probe(q: &Queue) -> Result<Connected> {
                  or use a repository of its own for the queue with --remote URL",
             ));
         }
-        found.branches = true;
-        found.notes.push(format!(
-            "the remote refuses refs/orch/* ({message}); leases go to refs/heads/orch-leases/"
-        ));
+        found.branches = Some(message);
     }
+    found.joined = !refs.is_empty();
     if refs.is_empty() {
         found.notes.push(format!("{} is new on the remote", cx.names.branch));
     }
@@ -151,6 +152,31 @@ fn try_ref(q: &Queue, name: &str, oid: Oid) -> Result<std::result::Result<(), St
         )),
         None => Err(Error::failure("the push of a probe was not answered")),
     }
+}
+
+/// Where the leases of this queue go, if the remote only takes branches: whether the setting is to be written.
+///
+/// A queue that others use keeps its setting: machines that look for leases in two places would both get a task.
+///
+/// # Errors
+/// Refused (5) with the remedy when the others have theirs where this account may not push.
+pub fn settle_place(q: &Queue, found: &mut Connected) -> Result<bool> {
+    let Some(message) = &found.branches else { return Ok(false) };
+    if q.settings.sync.lease_refs == LeaseRefs::Branches {
+        return Ok(false);
+    }
+    if found.joined {
+        let message =
+            format!("this queue has its leases at refs/orch/, which the remote refuses ({message})");
+        return Err(Error::new(Kind::Refused, "declined", message).hint(
+            "allow pushes to refs/orch/* for this account; or, on a machine that may push, while no task is in \
+             progress: `orch config set sync.lease_refs branches`, then `orch sync` on every machine",
+        ));
+    }
+    found
+        .notes
+        .push(format!("the remote refuses refs/orch/* ({message}); leases go to refs/heads/orch-leases/"));
+    Ok(true)
 }
 
 /// Takes over what the remote has.

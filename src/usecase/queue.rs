@@ -330,11 +330,16 @@ impl Error {
                 )
             }
             SyncError::Declined { .. } => Error::new(Kind::Refused, "declined", text).hint(
-                "a hook, ruleset or permission on the remote forbids it; allow this ref there, or use \
-                 `lease_refs: branches` or a repository of its own for the queue",
+                "a hook, ruleset or permission on the remote forbids it; allow this ref there, or use a \
+                 repository of its own for the queue, or, while no task is in progress, set \
+                 `lease_refs: branches`",
             ),
             SyncError::Rewound(_) => Error::new(Kind::Damaged, "rewound", text)
                 .hint("nothing is lost on this machine; look at the remote, then run `orch doctor --repair`"),
+            SyncError::Elsewhere { .. } => Error::new(Kind::Conflict, "lease_elsewhere", text).hint(
+                "all machines need the same setting (`orch config show --origin`); put it back until the \
+                 machines that have tasks in progress have finished them and run `orch sync`",
+            ),
             SyncError::Quarantined { .. } => Error::new(Kind::Damaged, "quarantined", text)
                 .hint("the copy on the remote is not used; `orch doctor` shows what to do"),
             SyncError::Objects(_) => {

@@ -102,9 +102,6 @@ pub fn agent(yard: &Rc<Yard>, fiber: &Rc<Fiber>, name: &str, mut dice: Dice) {
         }
         // A worker stands for its session with its own process; a person at the command line does not.
         let worker = dice.chance(0.3).then(|| Port::new(&yard.kernel, fiber));
-        if let Some(worker) = &worker {
-            yard.oracle.borrow_mut().process_started(fiber.machine, worker.pid());
-        }
         if let Some(claimed) = take(yard, fiber, name, &mut dice, worker.as_ref()) {
             work(yard, fiber, name, &mut dice, &claimed);
         } else {
@@ -112,7 +109,7 @@ pub fn agent(yard: &Rc<Yard>, fiber: &Rc<Fiber>, name: &str, mut dice: Dice) {
         }
         if let Some(worker) = &worker {
             worker.end();
-            yard.oracle.borrow_mut().process_ended(fiber.machine, worker.pid());
+            yard.oracle.borrow_mut().process_ended(fiber.machine, worker.pid(), worker.start());
         }
     }
 }

@@ -68,7 +68,7 @@ pub struct Oracle {
     renewed: HashMap<(TaskId, u64), Renewed>,
     /// When a holder was last told that its lease was renewed, at the latest.
     confirmed: HashMap<(TaskId, u64), (Micros, Micros)>,
-    dead: BTreeSet<(usize, u32)>,
+    dead: BTreeSet<(usize, u32, u64)>,
     /// Claims confirmed.
     pub claims: u64,
     /// Tasks that ended as done on the branch.
@@ -210,7 +210,7 @@ impl Oracle {
         let Some(renewed) = self.renewed.get(&(after.id().clone(), epoch)).copied() else { return };
         let holder = self.holders.get(&(after.id().clone(), epoch));
         let died = was.and_then(|lease| lease.process.as_ref()).is_some_and(|process| {
-            holder.is_some_and(|holder| self.dead.contains(&(holder.machine, process.pid)))
+            holder.is_some_and(|holder| self.dead.contains(&(holder.machine, process.pid, process.start)))
         });
         let again = holder.is_some_and(|holder| holder.session == op.by);
         if at < renewed.landed + renewed.ttl && !died && !again {
@@ -303,13 +303,8 @@ impl Oracle {
     }
 
     /// A process has ended.
-    pub fn process_ended(&mut self, machine: usize, pid: u32) {
-        self.dead.insert((machine, pid));
-    }
-
-    /// A process has started.
-    pub fn process_started(&mut self, machine: usize, pid: u32) {
-        self.dead.remove(&(machine, pid));
+    pub fn process_ended(&mut self, machine: usize, pid: u32, start: u64) {
+        self.dead.insert((machine, pid, start));
     }
 
     /// An act was acknowledged: the task after it, as it was told.

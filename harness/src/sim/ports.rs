@@ -74,6 +74,12 @@ impl Port {
         self.pid
     }
 
+    /// When it was started.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
     /// The process is over.
     pub fn end(&self) {
         self.kernel.borrow_mut().machines[self.machine].processes.remove(&self.pid);
@@ -415,6 +421,10 @@ impl Objects for Port {
 
     fn entry(&self, commit: Oid, path: &str) -> Result<Option<TreeEntry>, ObjectsError> {
         self.repo(|kernel, at| kernel.pool.entry(&kernel.machines[at].repo, commit, path))
+    }
+
+    fn list(&self, commit: Oid, path: &str) -> Result<Vec<(String, TreeEntry)>, ObjectsError> {
+        self.repo(|kernel, at| kernel.pool.list(&kernel.machines[at].repo, commit, path))
     }
 
     fn diff(&self, old: Option<Oid>, new: Option<Oid>) -> Result<Vec<TreeChange>, ObjectsError> {

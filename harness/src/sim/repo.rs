@@ -161,6 +161,31 @@ impl Pool {
         Ok(Some(TreeEntry { oid: at.oid, is_file: !at.is_dir }))
     }
 
+    /// Names and entries of a directory of a commit's tree; none where there is no such directory.
+    ///
+    /// # Errors
+    /// A tree on the way is not here.
+    pub fn list(
+        &self,
+        repo: &Repo,
+        commit: Oid,
+        path: &str,
+    ) -> Result<Vec<(String, TreeEntry)>, ObjectsError> {
+        let oid = if path.is_empty() {
+            self.root(repo, commit)?
+        } else {
+            match self.entry(repo, commit, path)? {
+                Some(entry) if !entry.is_file => entry.oid,
+                _ => return Ok(Vec::new()),
+            }
+        };
+        let entries = self.tree(repo, oid)?;
+        let one = |(name, leaf): (&String, &Leaf)| {
+            (name.clone(), TreeEntry { oid: leaf.oid, is_file: !leaf.is_dir })
+        };
+        Ok(entries.iter().map(one).collect())
+    }
+
     /// Writes blobs, trees and a commit.
     ///
     /// # Errors

@@ -83,6 +83,9 @@ fn show(context: &Context, layout: &Layout, origin: bool) -> Result<i32> {
 }
 
 fn set(context: &mut Context, layout: &Layout, scope: Scope, key: &str, value: &str) -> Result<i32> {
+    if scope == Scope::Usual && key == config::PLACE {
+        context.queue(|queue| config::may_change(queue, key, value))?;
+    }
     let done = config::set(context.disk(), layout, scope, key, value)?;
     if done.shared {
         // Any later command would publish the file; this one does it at once where it can.

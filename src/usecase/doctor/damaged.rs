@@ -12,7 +12,7 @@ use crate::store::codec::{self, ProblemKind};
 use crate::store::seal::Seal;
 use crate::store::tasks::Publish;
 use crate::sync::context::SyncError;
-use crate::sync::{archive, history, shared};
+use crate::sync::{alarm, archive, history, repair, shared};
 use crate::usecase::error::{Error, Result};
 use crate::usecase::notice;
 use crate::usecase::queue::Queue;
@@ -26,6 +26,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 pub(super) enum Diagnosis {
     /// Its bytes are not what anybody wrote: to be restored.
     Damaged(String),
+    /// The file is fine, and what all machines share of the task cannot be read.
+    Unreadable(String),
     /// Somebody's edit that does not fit, or a file that this version does not read: theirs to correct.
     Invalid(String),
 }
@@ -33,7 +35,7 @@ pub(super) enum Diagnosis {
 impl Diagnosis {
     pub(super) fn text(&self) -> &str {
         match self {
-            Diagnosis::Damaged(text) | Diagnosis::Invalid(text) => text,
+            Diagnosis::Damaged(text) | Diagnosis::Unreadable(text) | Diagnosis::Invalid(text) => text,
         }
     }
 }
@@ -65,7 +67,7 @@ pub(super) fn diagnose(q: &Queue, id: &TaskId) -> Result<Option<Diagnosis>> {
     if decoded.seal == Seal::Valid {
         return match invariant::check(&task).first() {
             Some(violation) => damaged(format!("its seal is valid, but {}", violation.what)),
-            None => Ok(known_problem(q, id)?.map(Diagnosis::Invalid)),
+            None => Ok(known_problem(q, id)?.map(Diagnosis::Unreadable)),
         };
     }
     match interpret(&task, newest(q, id)?.as_ref().map(|(known, _)| known)) {
@@ -109,6 +111,7 @@ pub(super) fn mend(q: &mut Queue, visit: &mut Visit) -> Result<()> {
     if !visit.request.repair {
         return Ok(());
     }
+    mend_shared(q, visit)?;
     notice::look_at_all(q)?;
     for id in q.store.ids().map_err(|e| Error::from_store(&e))? {
         if let Some(Diagnosis::Damaged(_)) = diagnose(q, &id)?
@@ -118,6 +121,28 @@ pub(super) fn mend(q: &mut Queue, visit: &mut Visit) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Replaces what the branch holds and nobody can read.
+fn mend_shared(q: &mut Queue, visit: &mut Visit) -> Result<()> {
+    if !q.is_shared() || q.no_sync || alarm::standing(&q.cx()).is_some() {
+        return Ok(());
+    }
+    match repair::replace_unreadable(&q.cx()) {
+        Ok(ids) => {
+            for id in ids {
+                let path = tree_path(&id);
+                visit.repaired(format!(
+                    "{path}: its last readable version was published again; `git log -p -- {path}` in the state \
+                     directory shows what stood in its place"
+                ));
+            }
+            Ok(())
+        }
+        // The check of the remote has said so.
+        Err(error) if error.is_unreachable() => Ok(()),
+        Err(error) => Err(Error::from_sync(&error)),
+    }
 }
 
 /// Under the lock of the task it is looked at again, its bytes are kept, and the known version is written.
