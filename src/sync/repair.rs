@@ -11,6 +11,8 @@ use crate::protocol::id::TaskId;
 use crate::protocol::merge::{missing, overlay, same_task};
 use crate::protocol::op::Op;
 use crate::protocol::task::Task;
+use crate::store::codec;
+use crate::store::place::Place;
 use crate::store::tasks::FileState;
 use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate};
 
@@ -249,8 +251,8 @@ pub fn replace_unreadable(cx: &Cx<'_>) -> Result<Vec<TaskId>, SyncError> {
         let mut draft = Draft::default();
         let mut ids = Vec::new();
         for (id, _) in cx.store.quarantined()? {
-            let Some(task) = last_readable(cx, now, &id)? else { continue };
-            draft.files.push((layout::tree_path(&id), Some(codec::encode(&task))));
+            let Some((place, task)) = last_readable(cx, now, &id)? else { continue };
+            draft.files.push((place.tree_path(&id), Some(codec::encode(&task))));
             ids.push(id);
         }
         if ids.is_empty() {
@@ -271,8 +273,9 @@ pub fn replace_unreadable(cx: &Cx<'_>) -> Result<Vec<TaskId>, SyncError> {
 }
 
 /// The newest readable version of a task in the history of the branch, if its tip holds one that is not.
-fn last_readable(cx: &Cx<'_>, tip: Oid, id: &TaskId) -> Result<Option<Task>, SyncError> {
-    let Some(entry) = cx.world.objects.entry(tip, &layout::tree_path(id))? else { return Ok(None) };
+/// With the place where the tip has it.
+fn last_readable(cx: &Cx<'_>, tip: Oid, id: &TaskId) -> Result<Option<(Place, Task)>, SyncError> {
+    let Some((place, entry)) = archive::find(cx, tip, id)? else { return Ok(None) };
     if entry.is_file
         && let Err(problem) = codec::decode(&cx.world.objects.blob(entry.oid)?)
         && problem.kind == codec::ProblemKind::NewerFormat
@@ -283,7 +286,7 @@ fn last_readable(cx: &Cx<'_>, tip: Oid, id: &TaskId) -> Result<Option<Task>, Syn
     while let Some(commit) = at {
         match read_at(cx, Some(commit), None, id) {
             Ok(found) if commit == tip || found.branch.is_none() => return Ok(None),
-            Ok(found) => return Ok(found.branch),
+            Ok(found) => return Ok(found.branch.map(|task| (place, task))),
             Err(SyncError::Quarantined { .. }) => {}
             Err(error) => return Err(error),
         }

@@ -131,7 +131,7 @@ fn mend_shared(q: &mut Queue, visit: &mut Visit) -> Result<()> {
     match repair::replace_unreadable(&q.cx()) {
         Ok(ids) => {
             for id in ids {
-                let path = tree_path(&id);
+                let path = crate::store::layout::tree_path(&id);
                 visit.repaired(format!(
                     "{path}: its last readable version was published again; `git log -p -- {path}` in the state \
                      directory shows what stood in its place"
