@@ -1,0 +1,49 @@
+//! The contract read sentence by sentence from outside: what a stranger found that did not hold.
+
+use serde_json::Value;
+
+use crate::rig::TestEnv;
+
+/// `--parent` was declared in one type and read in another: clap panicked, and `add --parent ID` ended with SIGABRT.
+/// No test had ever passed the option, so here every option of the two commands is passed once.
+#[test]
+fn every_option_that_describes_a_task_can_be_given() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.add("PARENT");
+    let options = [
+        "--title=t",
+        "--description=d",
+        "--priority=P1",
+        "--success-criteria=c",
+        "--needs=PARENT",
+        "--on-need-failed=run",
+        "--tag=x,y",
+        "--due-at=2099-01-01",
+        "--not-before=2020-01-01",
+        "--idempotency-key=k",
+        "--max-attempts=2",
+        "--review=required",
+        "--agent=coding",
+        "--parent=PARENT",
+    ];
+    a.orch(["add", "--id", "T-1"].iter().chain(&options)).ok();
+    assert_eq!(a.show("T-1")["parent"], "PARENT");
+    a.orch(["edit", "T-1"].iter().chain(&options)).ok();
+    a.orch(["edit", "T-1", "--due-at-kst", "2099-01-01", "--parent", ""]).ok();
+    let task = a.show("T-1");
+    assert_eq!((&task["parent"], &task["due_at"]), (&Value::Null, &"2098-12-31T15:00:00.000Z".into()));
+    a.orch(["add", "--title", "t", "--due-at-kst", "2099-01-01", "--", "true"]).ok();
+}
+
+/// `edit --agent ''` was refused as an agent without a name, so that nothing but an editor could take the work out of
+/// a task again; `--help` says that an empty value empties it.
+#[test]
+fn an_empty_agent_empties_the_work() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.orch(["add", "--id", "T-1", "--title", "t", "--", "true"]).ok();
+    a.orch(["edit", "T-1", "--agent", ""]).ok();
+    assert_eq!(a.show("T-1")["run"], Value::Null);
+    a.verify();
+}
