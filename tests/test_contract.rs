@@ -47,3 +47,21 @@ fn an_empty_agent_empties_the_work() {
     assert_eq!(a.show("T-1")["run"], Value::Null);
     a.verify();
 }
+
+/// SPEC §15: "Policy is checked when the block runs; `add` warns." It did not, and a task for an agent type that no
+/// `agents.yaml` has waited without a word from anybody.
+#[test]
+fn work_that_no_worker_would_do_is_told_when_it_is_added() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.orch(["add", "--title", "t", "--id", "T-1", "--", "sh", "-c", "true"])
+        .ok()
+        .says("the policy would refuse");
+    a.orch(["add", "--title", "t", "--", "true"]).ok().quiet();
+    a.orch(["edit", "T-1", "--", "rm", "-rf", "/"]).ok().says("T-1: the policy would refuse");
+    a.orch(["edit", "T-1", "--title", "u"]).ok().quiet();
+    a.orch(["add", "--title", "t", "--agent", "codign"]).ok().says("no agent type `codign`");
+    std::fs::write(a.state("agents.yaml"), "format: 1\nagents: {coding: {argv: [\"true\"]}}\n")
+        .expect("ours");
+    a.orch(["add", "--title", "t", "--agent", "coding"]).ok().quiet();
+}
