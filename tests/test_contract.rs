@@ -65,3 +65,18 @@ fn work_that_no_worker_would_do_is_told_when_it_is_added() {
         .expect("ours");
     a.orch(["add", "--title", "t", "--agent", "coding"]).ok().quiet();
 }
+
+/// A broken policy or `agents.yaml` stopped every worker (78), and `doctor`, which tests everything that a queue stands
+/// on, found no problem.
+#[test]
+fn the_doctor_reads_what_workers_read() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    std::fs::write(a.state("policy.yaml"), "format: 1\ndefault: maybe\n").expect("ours");
+    a.orch(["work", "--once"]).exits(78);
+    a.orch(["doctor"]).exits(8).prints("policy.yaml: default");
+    std::fs::write(a.state("policy.yaml"), "format: 1\n").expect("ours");
+    a.orch(["doctor"]).ok();
+    std::fs::write(a.state("agents.yaml"), "format: 1\nagent: {}\n").expect("ours");
+    a.orch(["doctor"]).exits(8).prints("did you mean `agents`?");
+}
