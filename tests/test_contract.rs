@@ -80,3 +80,22 @@ fn the_doctor_reads_what_workers_read() {
     std::fs::write(a.state("agents.yaml"), "format: 1\nagent: {}\n").expect("ours");
     a.orch(["doctor"]).exits(8).prints("did you mean `agents`?");
 }
+
+/// A command that changes a task said of an invalid edit "it was edited just now; run the command again", however
+/// often it was run; SPEC §2 promises file, line and column from every command.
+#[test]
+fn an_invalid_edit_is_named_with_its_place_by_commands_that_change_the_task() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.add("T-1");
+    a.edit_task("T-1", |text| text.replace("status: pending", "status: done"));
+    for command in
+        [&["claim", "T-1"][..], &["note", "T-1", "--text", "x"], &["cancel", "T-1", "--notes", "n"]]
+    {
+        let error = a.try_json(command.iter().copied()).exits(8).error();
+        let message = error["message"].as_str().expect("text");
+        assert!(message.contains("T-1.yaml:4:9: `status` cannot be edited by hand"), "{message}");
+    }
+    a.edit_task("T-1", |text| text.replace("status: done", "status: pending"));
+    a.orch(["claim", "T-1"]).ok();
+}

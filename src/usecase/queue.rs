@@ -220,12 +220,15 @@ impl Queue {
 
     /// A task's file, valid and noticed.
     pub(crate) fn load(&self, id: &TaskId) -> Result<Task> {
-        match self.store.read(&self.world, id).map_err(|e| Error::from_store(&e))? {
-            FileState::Task { task, .. } => Ok(*task),
-            FileState::Absent => Err(Error::no_task(id)),
-            FileState::Edited { .. } => Err(damaged(id, "it was edited just now; run the command again")),
-            FileState::Problem(problem) => Err(damaged(id, &problem.text)),
-        }
+        let why = match self.store.read(&self.world, id).map_err(|e| Error::from_store(&e))? {
+            FileState::Task { task, .. } => return Ok(*task),
+            FileState::Absent => return Err(Error::no_task(id)),
+            FileState::Edited { .. } => "it was edited just now; run the command again".to_owned(),
+            FileState::Problem(problem) => problem.text,
+        };
+        // Whoever noticed it has noted the place, and what is wrong with an edit.
+        let noted = self.store.problem_of(id).map_err(|e| Error::from_store(&e))?;
+        Err(quarantined(noted.unwrap_or_else(|| format!("{id}: {why}"))))
     }
 
     /// Publishes what waits here as far as the network allows; says whether everything is out.
@@ -298,9 +301,12 @@ impl Queue {
     }
 }
 
-fn damaged(id: &TaskId, why: &str) -> Error {
-    Error::new(Kind::Damaged, "damaged", format!("{id}: {why}"))
-        .hint("`orch verify` lists every problem; `orch doctor --repair` restores damaged files from git")
+/// The error for a task whose file is damaged or holds an edit that is not valid.
+pub(crate) fn quarantined(problem: String) -> Error {
+    Error::new(Kind::Damaged, "damaged", problem).hint(
+        "mend the file in an editor; if it was damaged rather than edited, `orch doctor --repair` restores it \
+         from git",
+    )
 }
 
 impl Error {

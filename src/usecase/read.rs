@@ -7,15 +7,21 @@ use crate::protocol::task::{Reason, Task};
 use crate::protocol::time::Timestamp;
 pub use crate::store::index::Filter;
 
-use super::error::{Error, Kind, Result};
-use super::queue::Queue;
+use super::error::{Error, Result};
+use super::queue::{Queue, quarantined};
 use super::{around, watch};
 
-/// Tasks that match, in the order of the queue, without their history.
+/// Tasks that match, in the order of the queue, without their history. While the queue is paused none is ready.
 ///
 /// # Errors
 /// The index cannot be read.
 pub fn list(q: &mut Queue, filter: &Filter) -> Result<Vec<Task>> {
+    if filter.ready.is_some()
+        && let Some(why) = around::paused(q)?
+    {
+        q.warn(why);
+        return Ok(Vec::new());
+    }
     q.store.list(filter).map_err(|e| Error::from_store(&e))
 }
 
