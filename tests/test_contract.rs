@@ -99,3 +99,17 @@ fn an_invalid_edit_is_named_with_its_place_by_commands_that_change_the_task() {
     a.edit_task("T-1", |text| text.replace("status: done", "status: pending"));
     a.orch(["claim", "T-1"]).ok();
 }
+
+/// SPEC §4: the holder of a cancelled task learns it at its next heartbeat (9, `cancelled`). One whose session has the
+/// same name as the operator's, as with one `ORCH_SESSION` for a whole shell, was told 4 instead.
+#[test]
+fn a_holder_learns_of_a_cancel_whatever_the_operator_calls_himself() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.add("T-1");
+    a.orch(["claim", "T-1"]).ok();
+    a.orch(["cancel", "T-1", "--notes", "superseded"]).ok();
+    for act in [&["heartbeat", "T-1"][..], &["done", "T-1", "--notes", "n"], &["release", "T-1"]] {
+        assert_eq!(a.try_json(act.iter().copied()).exits(9).error()["code"], "cancelled");
+    }
+}

@@ -113,7 +113,10 @@ fn ended(q: &Queue, task: &Task, held: u64, named: Option<u64>, verb: &'static s
     let ends =
         |op: &&Op| op.action.based_on() == Some(held) && !matches!(op.action, Action::Checkpoint { .. });
     let end = after_claim.filter(ends).last();
-    let own = end.is_some_and(|op| op.by == q.session && op.machine == q.machine);
+    // A cancel is not an act of the holder, whoever gave it: an operator may go by the same name, and the
+    // processes have to stop all the same.
+    let cancel = |op: &Op| matches!(op.action, Action::Cancel { .. });
+    let own = end.is_some_and(|op| op.by == q.session && op.machine == q.machine && !cancel(op));
     let older = named.is_some_and(|epoch| epoch < held) || held < task.epoch();
     match end {
         Some(op) if own && !older && op.action.verb() == verb && verb == "done" => Ok(None),
