@@ -113,3 +113,14 @@ fn a_holder_learns_of_a_cancel_whatever_the_operator_calls_himself() {
         assert_eq!(a.try_json(act.iter().copied()).exits(9).error()["code"], "cancelled");
     }
 }
+
+/// Without a remote heartbeats are not committed, and `audit` took that for a broken promise 7.
+#[test]
+fn an_audit_of_a_local_queue_is_not_alarmed_by_a_heartbeat() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.add("T-1");
+    a.orch(["claim", "T-1"]).ok();
+    a.orch(["heartbeat", "T-1", "--percent", "5"]).ok();
+    a.orch(["audit"]).ok();
+}
