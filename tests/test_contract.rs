@@ -124,3 +124,16 @@ fn an_audit_of_a_local_queue_is_not_alarmed_by_a_heartbeat() {
     a.orch(["heartbeat", "T-1", "--percent", "5"]).ok();
     a.orch(["audit"]).ok();
 }
+
+/// SPEC §4: ready means also that the queue is not paused. `list --ready` named tasks that nobody could claim.
+#[test]
+fn nothing_is_ready_while_the_queue_is_paused() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.add("T-1");
+    let paused = a.with("ORCH_QUEUE_PAUSED", "true");
+    paused.orch(["list", "--ready"]).ok().says("the queue is paused");
+    assert_eq!(paused.json(["list", "--ready"]), serde_json::json!([]));
+    assert_eq!(paused.json(["list"])[0]["id"], "T-1");
+    assert_eq!(a.json(["list", "--ready"])[0]["id"], "T-1");
+}

@@ -31,11 +31,10 @@ pub fn list(q: &mut Queue, filter: &Filter) -> Result<Vec<Task>> {
 /// Not found (3); damaged (8) when its file is quarantined.
 pub fn show(q: &mut Queue, id: &TaskId) -> Result<Task> {
     super::notice::look(q, std::slice::from_ref(id))?;
-    if let Some(problem) = q.store.problem_of(id).map_err(|e| Error::from_store(&e))? {
-        return Err(Error::new(Kind::Damaged, "damaged", problem)
-            .hint("mend the file in an editor, or let `orch doctor --repair` restore it from git"));
+    match q.store.problem_of(id).map_err(|e| Error::from_store(&e))? {
+        Some(problem) => Err(quarantined(problem)),
+        None => q.load(id),
     }
-    q.load(id)
 }
 
 /// Why a task can be claimed or not.
