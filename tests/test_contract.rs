@@ -137,3 +137,16 @@ fn nothing_is_ready_while_the_queue_is_paused() {
     assert_eq!(paused.json(["list"])[0]["id"], "T-1");
     assert_eq!(a.json(["list", "--ready"])[0]["id"], "T-1");
 }
+
+/// A limit of nothing ended every command before it began, as `timeout (exit code 0)`.
+#[test]
+fn a_timeout_of_nothing_is_refused() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    let task =
+        |timeout: &str| format!("title: t\nrun: {{exec: [{{argv: [\"true\"], timeout: {timeout}}}]}}\n");
+    std::fs::write(a.dir().join("task.yaml"), task("0s")).expect("ours");
+    a.orch(["add", "--file", "task.yaml"]).exits(5).says("run.exec[0].timeout");
+    std::fs::write(a.dir().join("task.yaml"), task("1ms")).expect("ours");
+    a.orch(["add", "--file", "task.yaml"]).ok();
+}
