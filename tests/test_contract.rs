@@ -150,3 +150,14 @@ fn a_timeout_of_nothing_is_refused() {
     std::fs::write(a.dir().join("task.yaml"), task("1ms")).expect("ours");
     a.orch(["add", "--file", "task.yaml"]).ok();
 }
+
+/// A misspelt setting is an error with the nearest name in `orch.yaml`, and was silence in the environment and a dead
+/// end in `config set`.
+#[test]
+fn a_misspelt_setting_is_named_wherever_it_stands() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.with("ORCH_LEASE_TTTL", "5m").orch(["list"]).exits(78).says("did you mean `ORCH_LEASE_TTL`?");
+    a.with("ORCH_ANYTHING", "5m").orch(["list"]).ok();
+    a.orch(["config", "set", "lease.tttl", "5m"]).exits(78).says("did you mean `lease.ttl`?");
+}
