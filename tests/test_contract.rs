@@ -161,3 +161,21 @@ fn a_misspelt_setting_is_named_wherever_it_stands() {
     a.with("ORCH_ANYTHING", "5m").orch(["list"]).ok();
     a.orch(["config", "set", "lease.tttl", "5m"]).exits(78).says("did you mean `lease.ttl`?");
 }
+
+/// Every turn through a Markdown table added one more "imported as done" to the notes.
+#[test]
+fn a_table_that_goes_round_stays_as_it_is() {
+    let env = TestEnv::new();
+    let table = "| id | status | task | owner | notes |\n|---|---|---|---|---|\n| A | done | Do a | jq | n |\n\
+                 | B | blocked | Do b | | |\n| C | cancelled | Do \\| c | | x / y |\n| D | doing | Do d | me | |\n";
+    let first = env.local("first");
+    std::fs::write(first.dir().join("q.md"), table).expect("ours");
+    first.orch(["import", "q.md"]).ok();
+    let out = first.orch(["export", "--format", "markdown"]).ok().stdout.clone();
+    let second = env.local("second");
+    std::fs::write(second.dir().join("q.md"), &out).expect("ours");
+    second.orch(["import", "q.md"]).ok();
+    assert_eq!(second.orch(["export", "--format", "markdown"]).ok().stdout, out);
+    assert!(out.contains("imported as done"), "{out}");
+    second.verify();
+}
