@@ -114,6 +114,32 @@ fn a_holder_learns_of_a_cancel_whatever_the_operator_calls_himself() {
     }
 }
 
+/// SPEC §14, promise 3. `block` had no epoch: an agent that had lost its task could put it aside under whoever held it
+/// now, although its worker had told it in which epoch it acts.
+#[test]
+fn an_agent_of_an_earlier_epoch_cannot_block_a_task() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    let agent = |epoch| a.with("ORCH_TASK", "T-1").with("ORCH_EPOCH", epoch);
+    let b = a.session("b");
+    a.add("T-1");
+    a.orch(["claim", "T-1"]).ok();
+    a.orch(["release", "T-1"]).ok();
+    b.orch(["claim", "T-1"]).ok();
+    assert_eq!(agent("1").try_json(["block", "T-1", "--notes", "no key"]).exits(9).error()["code"], "fenced");
+    b.orch(["block", "T-1", "--epoch", "1", "--notes", "no key"]).exits(9);
+    assert_eq!(b.status("T-1"), "in_progress");
+    b.orch(["block", "T-1", "--epoch", "2", "--notes", "no key"]).ok();
+    b.orch(["unblock", "T-1"]).ok();
+    a.orch(["claim", "T-1"]).ok();
+    agent("3").orch(["block", "--notes", "no key"]).ok();
+    a.orch(["unblock", "T-1"]).ok();
+    a.orch(["claim", "T-1"]).ok();
+    // An operator names no epoch.
+    b.orch(["block", "T-1", "--notes", "stop"]).ok();
+    a.verify();
+}
+
 /// Without a remote heartbeats are not committed, and `audit` took that for a broken promise 7.
 #[test]
 fn an_audit_of_a_local_queue_is_not_alarmed_by_a_heartbeat() {

@@ -156,7 +156,7 @@ pub fn release(
     })
 }
 
-fn act(
+pub(super) fn act(
     q: &mut Queue,
     id: &TaskId,
     epoch: Option<u64>,

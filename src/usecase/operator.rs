@@ -5,15 +5,20 @@ use crate::protocol::op::{Action, Role, Verdict};
 
 use super::change::{self, Actor, Changed, Decision};
 use super::error::Result;
-use super::needs;
 use super::queue::Queue;
+use super::{holder, needs};
 
-/// Takes a task out of the queue until a person has looked.
+/// Takes a task out of the queue until a person has looked. Whoever names an epoch acts as its holder.
 ///
 /// # Errors
-/// Conflict (4) when it is neither pending nor in progress, unreachable (75).
-pub fn block(q: &mut Queue, id: &TaskId, notes: &str) -> Result<Changed> {
-    act(q, id, &mut |epoch| Action::Block { epoch, notes: notes.to_owned() })
+/// Conflict (4) when it is neither pending nor in progress, or to a holder's act as in SPEC §15; fenced (9)
+/// when that epoch is over; unreachable (75).
+pub fn block(q: &mut Queue, id: &TaskId, named: Option<u64>, notes: &str) -> Result<Changed> {
+    let action = |epoch| Action::Block { epoch, notes: notes.to_owned() };
+    match named {
+        None => act(q, id, &mut |epoch| action(epoch)),
+        Some(_) => holder::act(q, id, named, "block", &mut |_, epoch| Ok(action(epoch))),
+    }
 }
 
 /// Puts a blocked task back.
