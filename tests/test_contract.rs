@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::rig::TestEnv;
+use crate::rig::{Machine, TestEnv};
 
 /// `--parent` was declared in one type and read in another: clap panicked, and `add --parent ID` ended with SIGABRT.
 /// No test had ever passed the option, so here every option of the two commands is passed once.
@@ -149,6 +149,32 @@ fn an_audit_of_a_local_queue_is_not_alarmed_by_a_heartbeat() {
     a.orch(["claim", "T-1"]).ok();
     a.orch(["heartbeat", "T-1", "--percent", "5"]).ok();
     a.orch(["audit"]).ok();
+}
+
+/// `review.max_rounds` could be set and changed nothing: author and reviewer went round for ever.
+#[test]
+fn the_last_round_of_a_review_asks_for_a_person() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    let round = |a: &Machine, rounds: &str| {
+        a.orch(["snooze", "T-1", "--until", "none"]).ok();
+        a.orch(["claim", "T-1"]).ok();
+        a.orch(["done", "T-1", "--notes", "n"]).ok();
+        let review = a.with("ORCH_REVIEW_MAX_ROUNDS", rounds);
+        review.orch(["review", "T-1", "--verdict", "RETRY", "--notes", "still wrong"]).ok().clone()
+    };
+    a.orch(["add", "--id", "T-1", "--title", "t", "--review", "required", "--max-attempts", "9"]).ok();
+    round(&a, "2").quiet();
+    assert_eq!(a.status("T-1"), "pending");
+    round(&a, "2").says("round 2 of 2").prints("blocked");
+    let result = &a.show("T-1")["result"];
+    assert_eq!(result["reason"], "review_blocked");
+    assert!(result["notes"].as_str().expect("notes").starts_with("still wrong\n"), "{result}");
+    // A person has looked: the count begins anew.
+    a.orch(["unblock", "T-1"]).ok();
+    round(&a, "2").quiet();
+    assert_eq!(a.status("T-1"), "pending");
+    a.verify();
 }
 
 /// SPEC §4: ready means also that the queue is not paused. `list --ready` named tasks that nobody could claim.

@@ -154,7 +154,8 @@ impl Replan {
 
 /// Judge a task that is in review
 ///
-/// PASS makes it done, RETRY makes it pending again, BLOCK puts it aside for a person.
+/// PASS makes it done, RETRY makes it pending again, BLOCK puts it aside for a person. So does RETRY in the last of
+/// `review.max_rounds` rounds.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
