@@ -231,3 +231,68 @@ fn a_table_that_goes_round_stays_as_it_is() {
     assert!(out.contains("imported as done"), "{out}");
     second.verify();
 }
+
+fn note_of(kilobytes: usize) -> String {
+    "n".repeat(kilobytes * 1024)
+}
+
+/// SPEC §2 bounds the size of a file. With a remote, an operation that went beyond it was pushed all the same, and the
+/// task was quarantined on every machine for ever; a note could also take the room that its end would have needed.
+#[test]
+fn a_task_full_of_notes_can_still_end() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    a.add("T-1");
+    a.orch(["claim", "T-1"]).ok();
+    for _ in 0..2 {
+        a.orch(["checkpoint", "T-1", "--note", &note_of(60)]).ok();
+    }
+    let error = a.try_json(["checkpoint", "T-1", "--note", &note_of(60)]).exits(5).error();
+    assert_eq!(error["code"], "too_large");
+    while a.orch(["checkpoint", "T-1", "--note", &note_of(8)]).code == 0 {}
+    a.orch(["note", "T-1", "--text", &note_of(8)]).exits(5);
+    a.orch(["done", "T-1", "--notes", &note_of(60)]).exits(5);
+    a.orch(["heartbeat", "T-1"]).ok();
+    a.orch(["done", "T-1", "--notes", &note_of(8)]).ok();
+    a.orch(["sync"]).ok();
+    b.orch(["sync"]).ok();
+    assert_eq!(b.status("T-1"), "done");
+    a.verify();
+    b.verify();
+}
+
+/// The history repeats what an edit says. A hand edit that fitted by itself and not with its operation made every
+/// command of the queue fail with 1, whatever task it was about.
+#[test]
+fn a_hand_edit_that_is_too_large_blocks_its_own_task_only() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.add("T-1");
+    a.add("T-2");
+    for _ in 0..3 {
+        a.orch(["note", "T-1", "--text", &note_of(50)]).ok();
+    }
+    a.edit_task("T-1", |text| text.replacen("status:", &format!("description: {}\nstatus:", note_of(50)), 1));
+    a.orch(["list"]).ok().prints("T-2").says("larger than a task file may be");
+    a.orch(["claim", "T-2"]).ok();
+    a.orch(["show", "T-1"]).exits(8);
+    a.edit_task("T-1", |text| text.replacen(&note_of(50), &note_of(1), 1));
+    a.orch(["claim", "T-1"]).ok();
+    a.verify();
+}
+
+/// Unknown fields stand in the file twice, too: many small values were accepted, and then had more nodes than a reader
+/// takes.
+#[test]
+fn a_task_that_could_not_be_read_again_is_not_added() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    let list = |count: usize| format!("title: t\nid: T-1\nnumbers: [{}1]\n", "1, ".repeat(count));
+    std::fs::write(a.dir().join("task.yaml"), list(30_000)).expect("ours");
+    assert_eq!(a.try_json(["add", "--file", "task.yaml"]).exits(5).error()["code"], "too_large");
+    std::fs::write(a.dir().join("task.yaml"), list(3_000)).expect("ours");
+    a.orch(["add", "--file", "task.yaml"]).ok();
+    a.orch(["claim", "T-1"]).ok();
+    a.verify();
+}

@@ -5,6 +5,7 @@ use super::seal::{self, Seal};
 use super::wire::{self, FORMAT, Form, Step, WireError};
 use super::{canon, emit, json};
 use crate::protocol::id::TaskId;
+use crate::protocol::op::{Action, Op};
 use crate::protocol::task::{Definition, Task};
 use crate::protocol::value::Value;
 
@@ -61,6 +62,26 @@ pub fn encode(task: &Task) -> Vec<u8> {
 #[must_use]
 pub fn fits(bytes: &[u8]) -> bool {
     bytes.len() <= FILE_MAX
+}
+
+/// Bytes of a file that are kept for what decides a status: a task that is full of notes can still be claimed,
+/// finished and given up.
+const ROOM: usize = 32 * 1024;
+/// Fewer bytes cannot hold more nodes than a file may have.
+const SURELY_READ: usize = 64 * 1024;
+
+/// Whether a task may become this by an operation. Everybody must be able to read the result: an object on a lease
+/// ref that nobody can read is an end of the task that nobody decided.
+#[must_use]
+pub fn has_room(before: Option<&Task>, after: &Task, op: &Op) -> bool {
+    let bytes = encode(after);
+    let talks = op.action.based_on().is_none() || matches!(op.action, Action::Checkpoint { .. });
+    let limit = if talks { FILE_MAX - ROOM } else { FILE_MAX };
+    let grows = || before.is_none_or(|before| bytes.len() > encode(before).len());
+    if !fits(&bytes) || bytes.len() > limit && grows() {
+        return false;
+    }
+    bytes.len() <= SURELY_READ || decode(&bytes).is_ok()
 }
 
 /// Reads a task file.

@@ -109,6 +109,7 @@ fn prepare(q: &mut Queue, batch: &[Task], id: Option<TaskId>, mut def: Definitio
     let op = q.op(Action::Add(Box::new(def)));
     change::check_bounds(&op)?;
     let task = next(None, &id, &op).map_err(|why| Error::rejected(&id, &why))?;
+    change::check_size(None, &task, &op)?;
     Ok(Added { task, created: true, published: false })
 }
 
