@@ -296,3 +296,77 @@ fn a_task_that_could_not_be_read_again_is_not_added() {
     a.orch(["claim", "T-1"]).ok();
     a.verify();
 }
+
+/// The text of a task's file as a later version of orch might write it and seal it.
+fn newer(text: &str, head: &str, operation: &str) -> String {
+    let body = &text[..text.find("seal:").expect("a sealed file")];
+    let mut newer = format!("{}{operation}", body.replacen("format: 1\n", head, 1));
+    orch::store::seal::add(&mut newer);
+    newer
+}
+
+const NEWER_HEAD: &str = "format: 2\nurgency: {score: 7}\n";
+const NEWER_OPERATION: &str =
+    "  - {op: 01M8A71N910JVSEYJR94R3HVCT, at: 2026-11-25T20:41:08.641Z, by: s, do: delegate, to: t}\n";
+
+/// SPEC §2: "A newer `format` is refused for writing and readable when it can be." `show` ended with 8, for a newer
+/// format as for an operation that had come later.
+#[test]
+fn a_task_of_a_newer_version_is_shown_and_left_alone() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.add("T-1");
+    a.add("T-2");
+    let text = a.read_task("T-1");
+    for (head, operation) in
+        [(NEWER_HEAD, NEWER_OPERATION), ("format: 1\n", NEWER_OPERATION), (NEWER_HEAD, "")]
+    {
+        let newer = newer(&text, head, operation);
+        std::fs::write(a.task_path("T-1"), &newer).expect("ours");
+        let shown = a.try_json(["show", "T-1"]).ok().says("upgrade orch").data();
+        assert_eq!((&shown["title"], shown.get("seal")), (&"Task T-1".into(), None));
+        assert_eq!(shown["history"].as_array().map(Vec::len), Some(1 + operation.lines().count()));
+        a.orch(["show", "T-1"]).ok().prints("Task T-1");
+        for change in
+            [&["claim", "T-1"][..], &["edit", "T-1", "--title", "x"], &["cancel", "T-1", "--notes", "n"]]
+        {
+            a.orch(change).exits(8).says("upgrade orch");
+        }
+        a.orch(["doctor", "--repair"]).exits(8);
+        assert_eq!(a.read_task("T-1"), newer, "nobody writes what only a newer version understands");
+    }
+    // What a person writes into the file is no newer version.
+    std::fs::write(a.task_path("T-1"), text.replacen("format: 1", "format: 2", 1)).expect("ours");
+    a.orch(["show", "T-1"]).exits(8);
+    a.orch(["claim", "T-2"]).ok();
+}
+
+/// The same where another machine is newer: its files are never written here, and can be looked at all the same.
+#[test]
+fn a_task_of_a_newer_machine_is_shown() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.machine("b"));
+    a.add("T-1");
+    a.add("T-2");
+    let clone = env.path("clone");
+    let branch = ["clone", "-q", "-b", "orch-state", remote.url()];
+    env.git(b.dir(), &[&branch[..], &[&clone.to_string_lossy()]].concat()).ok();
+    let file = a.task_path("T-1");
+    let file = clone.join(file.strip_prefix(a.state("")).expect("a file of the state"));
+    let newer = newer(&a.read_task("T-1"), NEWER_HEAD, NEWER_OPERATION);
+    std::fs::write(&file, &newer).expect("ours");
+    env.git(&clone, &["commit", "-qam", "newer"]).ok();
+    env.git(&clone, &["push", "-q"]).ok();
+    b.orch(["init", "--remote", remote.url()]).ok();
+    for machine in [&a, &b] {
+        machine.orch(["sync"]).ok().says("upgrade orch");
+        assert_eq!(machine.try_json(["show", "T-1"]).ok().data()["history"][1]["to"], "t");
+        machine.orch(["claim", "T-1"]).exits(8);
+    }
+    b.orch(["claim", "T-2"]).ok();
+    a.orch(["sync"]).ok();
+    let shown = remote.git(&["ls-tree", "-r", "--name-only", "orch-state"]).ok().stdout.clone();
+    let path = shown.lines().find(|line| line.ends_with("T-1.yaml")).expect("its file");
+    assert_eq!(remote.git(&["show", &format!("orch-state:{path}")]).ok().stdout, newer);
+}

@@ -95,8 +95,36 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, Problem> {
     let quick = if sealed.seal == Seal::Valid { canon::read(sealed.body) } else { None };
     let value = quick.map_or_else(|| parse::parse(sealed.body), Ok).map_err(invalid)?;
     check_format(&value, sealed.body)?;
-    let task = wire::task_from_value(&value).map_err(|e| misfit(sealed.body, &e))?;
+    let task = wire::task_from_value(&value).map_err(|e| match unknown_verb(&value) {
+        Some(verb) if sealed.seal == Seal::Valid => Problem {
+            kind: ProblemKind::NewerFormat,
+            message: format!(
+                "`{verb}` is an operation that this version of orch does not know; upgrade orch"
+            ),
+            ..misfit(sealed.body, &e)
+        },
+        _ => misfit(sealed.body, &e),
+    })?;
     Ok(Decoded { task, seal: sealed.seal })
+}
+
+/// An operation of a kind that has come later. Under a valid seal no person wrote it.
+fn unknown_verb(value: &Value) -> Option<&str> {
+    let Some(Value::List(history)) = value.get("history") else { return None };
+    let verbs = history.iter().filter_map(|op| match op.get("do") {
+        Some(Value::Str(verb)) => Some(verb.as_str()),
+        _ => None,
+    });
+    verbs.into_iter().find(|verb| !wire::is_verb(verb))
+}
+
+/// What a file says that a newer version of orch wrote, for people to look at: what it means nobody here knows.
+/// `None` for any other file.
+#[must_use]
+pub fn peek(bytes: &[u8]) -> Option<Value> {
+    let problem = decode(bytes).err().filter(|problem| problem.kind == ProblemKind::NewerFormat);
+    let sealed = problem.and_then(|_| seal::split(text(bytes).ok()?)).filter(|s| s.seal == Seal::Valid)?;
+    parse::parse(sealed.body).ok()
 }
 
 /// Reads the task file of `orch add --file`: no state, no history, no seal; the id if one likes.

@@ -5,9 +5,13 @@ use crate::protocol::id::TaskId;
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::{Reason, Task};
 use crate::protocol::time::Timestamp;
+use crate::protocol::value::Value;
+use crate::store::codec;
 pub use crate::store::index::Filter;
 
-use super::error::{Error, Result};
+use crate::sync::shared;
+
+use super::error::{Error, Kind, Result};
 use super::queue::{Queue, quarantined};
 use super::{around, watch};
 
@@ -35,6 +39,35 @@ pub fn show(q: &mut Queue, id: &TaskId) -> Result<Task> {
         Some(problem) => Err(quarantined(problem)),
         None => q.load(id),
     }
+}
+
+/// What `show` has to show.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shown {
+    /// A task.
+    Task(Box<Task>),
+    /// What a newer version of orch wrote, key by key. This one must not write it.
+    Newer(Value),
+}
+
+/// One task, also when only a newer version of orch knows what it means.
+///
+/// # Errors
+/// As [`show`].
+pub fn shown(q: &mut Queue, id: &TaskId) -> Result<Shown> {
+    let error = match show(q, id) {
+        Ok(task) => return Ok(Shown::Task(Box::new(task))),
+        Err(error) if error.kind == Kind::Damaged => error,
+        Err(error) => return Err(error),
+    };
+    let here = q.world.disk.read(&q.store.layout.task(id), codec::FILE_MAX as u64).ok();
+    let tree = match here.as_deref().and_then(codec::peek) {
+        Some(tree) => Some(tree),
+        None => shared::raw(&q.cx(), id).map_err(|e| Error::from_sync(&e))?.as_deref().and_then(codec::peek),
+    };
+    let tree = tree.ok_or_else(|| error.clone())?;
+    q.warn(error.message);
+    Ok(Shown::Newer(tree))
 }
 
 /// Why a task can be claimed or not.
