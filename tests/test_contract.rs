@@ -370,3 +370,12 @@ fn a_task_of_a_newer_machine_is_shown() {
     let path = shown.lines().find(|line| line.ends_with("T-1.yaml")).expect("its file");
     assert_eq!(remote.git(&["show", &format!("orch-state:{path}")]).ok().stdout, newer);
 }
+
+/// Unknown fields are kept, so a misspelt one of `add --file` was kept as well, without a word.
+#[test]
+fn a_field_that_was_probably_misspelt_is_named() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    std::fs::write(a.dir().join("task.yaml"), "title: t\nprioritie: P0\ncolour: green\n").expect("ours");
+    a.orch(["add", "--file", "task.yaml"]).ok().says("did you mean `priority`?").never_says("colour");
+}

@@ -138,6 +138,12 @@ pub fn decode_definition(bytes: &[u8]) -> Result<(Option<TaskId>, Definition), P
     wire::definition_from_value(&value).map_err(|e| misfit(text, &e))
 }
 
+/// The field that a name which is none was probably meant to be.
+#[must_use]
+pub fn nearest_field(name: &str) -> Option<&'static str> {
+    wire::nearest_field(name)
+}
+
 /// A whole task with its history as one line of JSON, without a line feed.
 #[must_use]
 pub fn task_to_json_line(task: &Task) -> String {
