@@ -371,6 +371,52 @@ fn a_task_of_a_newer_machine_is_shown() {
     assert_eq!(remote.git(&["show", &format!("orch-state:{path}")]).ok().stdout, newer);
 }
 
+/// The same for `orch.yaml`: once somebody had raised its format, no other machine could as much as list its tasks.
+#[test]
+fn a_queue_of_a_newer_version_can_be_looked_at() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.add("T-1");
+    a.add("T-2");
+    a.orch(["claim", "T-2"]).ok();
+    std::fs::write(a.state("orch.yaml"), "shards: 7\nformat: 2\n").expect("ours");
+    let before = a.task_files();
+    for look in [
+        &["list"][..],
+        &["show", "T-1"],
+        &["explain", "T-1"],
+        &["resume", "T-1"],
+        &["log"],
+        &["graph"],
+        &["status"],
+        &["sessions"],
+        &["workers"],
+        &["export"],
+    ] {
+        a.orch(look)
+            .ok()
+            .says("orch.yaml:2:9: format: format 2 was written by a newer version")
+            .prints(if look == ["sessions"] { "a-session" } else { "T-" });
+    }
+    for change in [
+        &["claim", "T-1"][..],
+        &["add", "--title", "t"],
+        &["heartbeat", "T-2"],
+        &["sync"],
+        &["work", "--once"],
+    ] {
+        assert_eq!(a.try_json(change.iter().copied()).exits(78).error()["code"], "newer_format");
+    }
+    a.edit_task("T-1", |text| text.replacen("title: Task T-1", "title: changed meanwhile", 1));
+    a.orch(["list"]).ok();
+    assert!(a.read_task("T-1").contains("changed meanwhile"), "what a person writes waits");
+    assert_eq!(a.task_files().len(), before.len());
+    std::fs::write(a.state("orch.yaml"), "format: 1\n").expect("ours");
+    assert_eq!(a.show("T-1")["title"], "changed meanwhile");
+    a.orch(["heartbeat", "T-2"]).ok();
+    a.verify();
+}
+
 /// Unknown fields are kept, so a misspelt one of `add --file` was kept as well, without a word.
 #[test]
 fn a_field_that_was_probably_misspelt_is_named() {

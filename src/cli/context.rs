@@ -105,7 +105,20 @@ impl Context {
     /// # Errors
     /// Those of opening and of the use case.
     pub fn queue<T>(&mut self, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
-        let mut queue = machine::open(&self.options()?)?;
+        let queue = machine::open(&self.options()?)?;
+        self.with(queue, act)
+    }
+
+    /// The same for a use case that only looks: it also works where a newer version has raised the format.
+    ///
+    /// # Errors
+    /// As [`Context::queue`].
+    pub fn look<T>(&mut self, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
+        let queue = machine::open_to_read(&self.options()?)?;
+        self.with(queue, act)
+    }
+
+    fn with<T>(&mut self, mut queue: Queue, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
         let outcome = act(&mut queue);
         self.notices.extend(queue.notices());
         outcome

@@ -172,6 +172,20 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, SettingsError> {
     Ok(loaded)
 }
 
+/// Why a file of a newer version cannot be used, wherever in it the number stands.
+#[must_use]
+pub fn newer(file: &File<'_>) -> Option<SettingsError> {
+    let text = parse::text(file.bytes).ok()?;
+    let value = parse::parse(text).ok()?;
+    let message = match value.get("format") {
+        Some(number @ Value::Int(2..)) => (key("format")?.read)(&mut Settings::default(), number).err()?,
+        _ => return None,
+    };
+    let (line, column) = parse::locate(text, &[Step::Key("format".to_owned())]);
+    let origin = Origin::File { name: file.name.to_owned(), line, column };
+    Some(SettingsError { origin, message: format!("format: {message}") })
+}
+
 /// The environment variable of a setting: `lease.ttl` is `ORCH_LEASE_TTL`.
 #[must_use]
 pub fn env_name(key: &Key) -> String {

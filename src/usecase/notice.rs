@@ -40,6 +40,9 @@ pub(crate) fn look_at_all(q: &mut Queue) -> Result<()> {
 }
 
 fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
+    if q.read_only {
+        return Ok(());
+    }
     let suspects = q.store.scan(&q.world, scope).map_err(|e| Error::from_store(&e))?;
     let nothing_new = suspects.is_empty();
     let mut adopted = false;

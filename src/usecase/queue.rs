@@ -30,6 +30,8 @@ pub struct Queue {
     pub(crate) machine: String,
     pub(crate) role: Role,
     pub(crate) no_sync: bool,
+    /// Nothing may be written.
+    pub(crate) read_only: bool,
     /// Files that belong to no task, as of the last look.
     pub(crate) strays: Vec<String>,
     /// When the files were last looked at, on the monotonic clock.
@@ -55,6 +57,8 @@ pub struct Opening {
     pub machine: String,
     /// Leave the network alone.
     pub no_sync: bool,
+    /// Why nothing may be written, if so: only use cases that look are for such a queue.
+    pub read_only: Option<String>,
 }
 
 impl Queue {
@@ -63,7 +67,7 @@ impl Queue {
     /// # Errors
     /// A bad session name (usage), or files that cannot be read.
     pub fn open(opening: Opening) -> Result<Queue> {
-        let Opening { world, store, settings, session, machine, no_sync } = opening;
+        let Opening { world, store, settings, session, machine, no_sync, read_only } = opening;
         check_name("session", &session).map_err(|e| Error::new(Kind::Usage, "usage", e.to_string()))?;
         let names = Names::new(&settings.branch, settings.sync.lease_refs == LeaseRefs::Branches);
         let mut queue = Queue {
@@ -75,11 +79,12 @@ impl Queue {
             machine,
             role: Role::Author,
             no_sync,
+            read_only: read_only.is_some(),
             strays: Vec::new(),
             looked: None,
             deadline: None,
             renamed: Vec::new(),
-            notices: Vec::new(),
+            notices: read_only.into_iter().collect(),
         };
         if super::notice::look(&mut queue, &[]).is_err() {
             // A damaged index has been made anew by now, empty: looking again fills it.

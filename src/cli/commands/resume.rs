@@ -30,7 +30,7 @@ pub struct Resume {
 impl Resume {
     /// Shows it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let handed = context.queue(|queue| read::resume(queue, &self.id))?;
+        let handed = context.look(|queue| read::resume(queue, &self.id))?;
         let now = context.now();
         context.print(|| to_json(&handed), |style| to_text(&handed, now, style))
     }

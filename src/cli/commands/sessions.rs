@@ -25,7 +25,7 @@ impl Sessions {
     #[expect(clippy::unused_self, reason = "every command is carried out the same way")]
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let bar = Bar::new(context, "reading");
-        let found = context.queue(|queue| sessions::sessions(queue, &mut |at, of| bar.at(at, of)))?;
+        let found = context.look(|queue| sessions::sessions(queue, &mut |at, of| bar.at(at, of)))?;
         drop(bar);
         let now = context.now();
         context.print(

@@ -27,7 +27,7 @@ pub struct Show {
 impl Show {
     /// Shows it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let shown = context.queue(|queue| read::shown(queue, &self.id))?;
+        let shown = context.look(|queue| read::shown(queue, &self.id))?;
         let now = context.now();
         match shown {
             Shown::Task(task) => context.print(|| data::task(&task), |style| page::page(&task, now, style)),
