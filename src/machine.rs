@@ -31,6 +31,9 @@ const CONFIG_MAX: u64 = 256 * 1024;
 /// `git gc` of a large repository takes seconds; more than this means that it hangs.
 const GC_LIMIT: Duration = Duration::from_secs(300);
 
+/// Code of the error for an `orch.yaml` of a newer format.
+const NEWER: &str = "newer_format";
+
 /// How a queue is to be opened.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -50,9 +53,29 @@ pub struct Options {
 /// Not found (3) where no queue is, configuration (78) for wrong settings, failure (1) for the disk.
 pub fn open(options: &Options) -> Result<Queue> {
     let layout = Layout::new(&options.state);
-    let disk = RealDisk;
-    let machine = machine_id(&disk, &layout)?;
-    let loaded = settings(&disk, &layout)?;
+    let loaded = settings(&RealDisk, &layout)?;
+    open_with(options, layout, loaded, None)
+}
+
+/// Opens the queue for a look. Where a newer version has raised the format of `orch.yaml`, this machine's settings
+/// and the defaults have to do, nothing is written, and nobody outside is asked.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_to_read(options: &Options) -> Result<Queue> {
+    let layout = Layout::new(&options.state);
+    match settings(&RealDisk, &layout) {
+        Ok(loaded) => open_with(options, layout, loaded, None),
+        Err(error) if error.code == NEWER => {
+            let loaded = settings_of(&RealDisk, &layout, None)?;
+            open_with(&Options { no_sync: true, ..options.clone() }, layout, loaded, Some(error.message))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open_with(options: &Options, layout: Layout, loaded: Loaded, read_only: Option<String>) -> Result<Queue> {
+    let machine = machine_id(&RealDisk, &layout)?;
     let remote = remote(&layout, &loaded.settings);
     let world = world(&layout, &loaded.settings.branch, remote, false)?;
     let store = Store::open(&world, layout).map_err(|e| Error::from_store(&e))?;
@@ -64,6 +87,7 @@ pub fn open(options: &Options) -> Result<Queue> {
         machine,
         no_sync: options.no_sync,
         about: options.about.clone(),
+        read_only,
     })
 }
 
@@ -131,10 +155,20 @@ pub fn remote(layout: &Layout, settings: &Settings) -> Option<GitRemote> {
 /// Configuration (78) with file, line and column.
 pub fn settings(disk: &dyn Disk, layout: &Layout) -> Result<Loaded> {
     let shared = read(disk, &layout.state().join("orch.yaml"))?;
+    let file = shared.as_deref().map(|bytes| File { name: "orch.yaml", bytes });
+    settings_of(disk, layout, file).map_err(|error| match file.and_then(|file| settings_load::newer(&file)) {
+        Some(newer) => Error::new(Kind::Config, NEWER, newer.to_string())
+            .hint("`orch list`, `show`, `log` and others that only look still work"),
+        None => error,
+    })
+}
+
+/// The same with this as `orch.yaml`.
+fn settings_of(disk: &dyn Disk, layout: &Layout, shared: Option<File<'_>>) -> Result<Loaded> {
     let own = read(disk, &layout.own_config())?;
     let own_name = layout.own_config().display().to_string();
     let sources = Sources {
-        shared: shared.as_deref().map(|bytes| File { name: "orch.yaml", bytes }),
+        shared,
         machine: own.as_deref().map(|bytes| File { name: &own_name, bytes }),
         env: &env::orch_pairs(),
         options: &[],

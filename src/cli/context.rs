@@ -106,21 +106,30 @@ impl Context {
     /// # Errors
     /// Those of opening and of the use case.
     pub fn queue<T>(&mut self, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
-        let options = self.options()?;
-        self.open(&options, act)
+        let queue = machine::open(&self.options()?)?;
+        self.with(queue, act)
     }
 
     /// The same for an act on one task: where files were looked at a moment ago, only its own is again.
     ///
     /// # Errors
-    /// Those of opening and of the use case.
+    /// As [`Context::queue`].
     pub fn queue_about<T>(&mut self, id: &TaskId, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
         let options = Options { about: vec![id.clone()], ..self.options()? };
-        self.open(&options, act)
+        let queue = machine::open(&options)?;
+        self.with(queue, act)
     }
 
-    fn open<T>(&mut self, options: &Options, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
-        let mut queue = machine::open(options)?;
+    /// The same for a use case that only looks: it also works where a newer version has raised the format.
+    ///
+    /// # Errors
+    /// As [`Context::queue`].
+    pub fn look<T>(&mut self, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
+        let queue = machine::open_to_read(&self.options()?)?;
+        self.with(queue, act)
+    }
+
+    fn with<T>(&mut self, mut queue: Queue, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
         let outcome = act(&mut queue);
         self.notices.extend(queue.notices());
         outcome

@@ -9,6 +9,10 @@ use crate::protocol::op::Patch;
 use crate::protocol::task::{ExecStep, OnNeedFailed, Priority, RetryPolicy, Review, Run};
 use crate::protocol::time::Timestamp;
 
+/// A task, or none. Clap reads a literal `Option<Option<…>>` as an option whose value may be left out, and
+/// then looks for a value of the inner type, which the parser does not give.
+type MaybeId = Option<TaskId>;
+
 /// What a task is.
 #[derive(Args, Debug, Clone, Default)]
 pub struct DefinitionArgs {
@@ -70,8 +74,7 @@ pub struct DefinitionArgs {
 
     /// The task that this one is a part of
     #[arg(long, value_name = "ID", value_parser = values::id_or_nothing)]
-    #[expect(clippy::option_option, reason = "not given, none, and some parent are three different wishes")]
-    pub parent: Option<Option<TaskId>>,
+    pub parent: Option<MaybeId>,
 
     /// A command that does it, after `--`
     #[arg(last = true, value_name = "ARGV")]
@@ -98,13 +101,15 @@ impl DefinitionArgs {
                 .as_ref()
                 .map(|key| Some(key.clone()).filter(|k| !k.is_empty())),
             review: self.review,
-            run: self.run().map(Some),
+            run: self.run(),
             retry: self.max_attempts.map(|max| RetryPolicy { max_attempts: Some(max), ..retry.clone() }),
             ..Patch::default()
         }
     }
 
-    fn run(&self) -> Option<Run> {
+    /// What a worker is to do with it; an empty agent type says that nothing is.
+    #[expect(clippy::option_option, reason = "not given, nothing, and something are three different wishes")]
+    fn run(&self) -> Option<Option<Run>> {
         let step = || ExecStep {
             argv: self.argv.clone(),
             name: None,
@@ -113,8 +118,11 @@ impl DefinitionArgs {
             timeout: None,
             continue_on_error: false,
         };
-        let exec = (!self.argv.is_empty()).then(|| Run::Exec(vec![step()]));
-        exec.or_else(|| self.agent.clone().map(Run::Agent))
+        if !self.argv.is_empty() {
+            return Some(Some(Run::Exec(vec![step()])));
+        }
+        let agent = self.agent.clone()?;
+        Some((!values::is_nothing(&agent)).then_some(Run::Agent(agent)))
     }
 }
 

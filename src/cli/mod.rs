@@ -4,6 +4,7 @@
 //! and opens the queue, `output` writes data, `failure` turns every error into words and a number, `render/`
 //! is what people read. Nothing here decides anything about a task.
 
+mod advice;
 mod app;
 mod commands;
 mod context;

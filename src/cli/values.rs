@@ -62,7 +62,9 @@ fn when_by(text: &str, parse: fn(&str) -> Result<Timestamp, String>) -> Result<W
     }
 }
 
-fn is_nothing(text: &str) -> bool {
+/// Whether a value says that there is to be none.
+#[must_use]
+pub fn is_nothing(text: &str) -> bool {
     text.is_empty() || text.eq_ignore_ascii_case("none")
 }
 

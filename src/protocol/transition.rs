@@ -86,6 +86,9 @@ pub enum Rejected {
     /// A fold refused it before, and applied what came after it.
     #[error("it was refused when the operations after it were applied")]
     RefusedBefore,
+    /// The task's file would be beyond its bounds, and nobody could read it.
+    #[error("its file would be larger than a task file may be")]
+    TooLarge,
     /// A task cannot need or contain itself.
     #[error("a task cannot need itself")]
     NeedsItself,

@@ -5,6 +5,7 @@ use super::seal::{self, Seal};
 use super::wire::{self, FORMAT, Form, Step, WireError};
 use super::{canon, emit, json};
 use crate::protocol::id::TaskId;
+use crate::protocol::op::{Action, Op};
 use crate::protocol::task::{Definition, Task};
 use crate::protocol::value::Value;
 
@@ -63,6 +64,26 @@ pub fn fits(bytes: &[u8]) -> bool {
     bytes.len() <= FILE_MAX
 }
 
+/// Bytes of a file that are kept for what decides a status: a task that is full of notes can still be claimed,
+/// finished and given up.
+const ROOM: usize = 32 * 1024;
+/// Fewer bytes cannot hold more nodes than a file may have.
+const SURELY_READ: usize = 64 * 1024;
+
+/// Whether a task may become this by an operation. Everybody must be able to read the result: an object on a lease
+/// ref that nobody can read is an end of the task that nobody decided.
+#[must_use]
+pub fn has_room(before: Option<&Task>, after: &Task, op: &Op) -> bool {
+    let bytes = encode(after);
+    let talks = op.action.based_on().is_none() || matches!(op.action, Action::Checkpoint { .. });
+    let limit = if talks { FILE_MAX - ROOM } else { FILE_MAX };
+    let grows = || before.is_none_or(|before| bytes.len() > encode(before).len());
+    if !fits(&bytes) || bytes.len() > limit && grows() {
+        return false;
+    }
+    bytes.len() <= SURELY_READ || decode(&bytes).is_ok()
+}
+
 /// Reads a task file.
 ///
 /// # Errors
@@ -74,8 +95,36 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, Problem> {
     let quick = if sealed.seal == Seal::Valid { canon::read(sealed.body) } else { None };
     let value = quick.map_or_else(|| parse::parse(sealed.body), Ok).map_err(invalid)?;
     check_format(&value, sealed.body)?;
-    let task = wire::task_from_value(&value).map_err(|e| misfit(sealed.body, &e))?;
+    let task = wire::task_from_value(&value).map_err(|e| match unknown_verb(&value) {
+        Some(verb) if sealed.seal == Seal::Valid => Problem {
+            kind: ProblemKind::NewerFormat,
+            message: format!(
+                "`{verb}` is an operation that this version of orch does not know; upgrade orch"
+            ),
+            ..misfit(sealed.body, &e)
+        },
+        _ => misfit(sealed.body, &e),
+    })?;
     Ok(Decoded { task, seal: sealed.seal })
+}
+
+/// An operation of a kind that has come later. Under a valid seal no person wrote it.
+fn unknown_verb(value: &Value) -> Option<&str> {
+    let Some(Value::List(history)) = value.get("history") else { return None };
+    let verbs = history.iter().filter_map(|op| match op.get("do") {
+        Some(Value::Str(verb)) => Some(verb.as_str()),
+        _ => None,
+    });
+    verbs.into_iter().find(|verb| !wire::is_verb(verb))
+}
+
+/// What a file says that a newer version of orch wrote, for people to look at: what it means nobody here knows.
+/// `None` for any other file.
+#[must_use]
+pub fn peek(bytes: &[u8]) -> Option<Value> {
+    let problem = decode(bytes).err().filter(|problem| problem.kind == ProblemKind::NewerFormat);
+    let sealed = problem.and_then(|_| seal::split(text(bytes).ok()?)).filter(|s| s.seal == Seal::Valid)?;
+    parse::parse(sealed.body).ok()
 }
 
 /// Reads the task file of `orch add --file`: no state, no history, no seal; the id if one likes.
@@ -87,6 +136,12 @@ pub fn decode_definition(bytes: &[u8]) -> Result<(Option<TaskId>, Definition), P
     let value = parse::parse(text).map_err(invalid)?;
     check_format(&value, text)?;
     wire::definition_from_value(&value).map_err(|e| misfit(text, &e))
+}
+
+/// The field that a name which is none was probably meant to be.
+#[must_use]
+pub fn nearest_field(name: &str) -> Option<&'static str> {
+    wire::nearest_field(name)
 }
 
 /// A whole task with its history as one line of JSON, without a line feed.

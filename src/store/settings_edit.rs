@@ -3,7 +3,7 @@
 use super::parse::{self, Step};
 use super::settings::Settings;
 use super::settings_keys::key;
-use super::settings_load::{from_text, one_line};
+use super::settings_load::{from_text, one_line, unknown};
 use crate::protocol::value::Value;
 
 /// The text of a new queue's `orch.yaml`.
@@ -36,7 +36,7 @@ retention: {done: 30d, runs: 14d}
 /// A sentence: the key is unknown, the value out of bounds, or the text cannot be edited safely (then a
 /// person has to).
 pub fn set(text: &str, name: &str, value: &str) -> Result<String, String> {
-    let key = key(name).ok_or_else(|| format!("`{name}` is no setting"))?;
+    let key = key(name).ok_or_else(|| unknown(name))?;
     let new = from_text(key, value)?;
     (key.read)(&mut Settings::default(), &new).map_err(|e| format!("{name}: {e}"))?;
     let path: Vec<&str> = name.split('.').collect();
@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_set_is_refused() {
-        assert!(set("", "lease.tll", "1m").is_err());
+        let unknown = set("", "lease.tll", "1m");
+        assert_eq!(unknown, Err("`lease.tll` is no setting; did you mean `lease.ttl`?".to_owned()));
         assert!(set("", "lease.ttl", "1ms").is_err());
         assert!(set("lease: [", "lease.ttl", "1m").is_err());
         assert!(set("lease: {ttl: |\n", "lease.ttl", "1m").is_err());

@@ -27,7 +27,7 @@ pub struct Sources<'a> {
     pub shared: Option<File<'a>>,
     /// `.git/orch/config.yaml`.
     pub machine: Option<File<'a>>,
-    /// Environment: names that are no setting's are left alone.
+    /// Environment: names that are no setting's, nor nearly one's, are left alone.
     pub env: &'a [(String, String)],
     /// Keys and texts from the command line.
     pub options: &'a [(String, String)],
@@ -156,6 +156,9 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, SettingsError> {
             let value =
                 from_text(key, text).map_err(|message| SettingsError { origin: origin.clone(), message })?;
             loaded.set(key, &value, Place::Known(origin))?;
+        } else if let Some(meant) = mistyped(name) {
+            let message = format!("it is no setting; did you mean `{meant}`?");
+            return Err(SettingsError { origin: Origin::Env(name.clone()), message });
         }
     }
     for (name, text) in sources.options {
@@ -169,10 +172,38 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, SettingsError> {
     Ok(loaded)
 }
 
+/// Why a file of a newer version cannot be used, wherever in it the number stands.
+#[must_use]
+pub fn newer(file: &File<'_>) -> Option<SettingsError> {
+    let text = parse::text(file.bytes).ok()?;
+    let value = parse::parse(text).ok()?;
+    let message = match value.get("format") {
+        Some(number @ Value::Int(2..)) => (key("format")?.read)(&mut Settings::default(), number).err()?,
+        _ => return None,
+    };
+    let (line, column) = parse::locate(text, &[Step::Key("format".to_owned())]);
+    let origin = Origin::File { name: file.name.to_owned(), line, column };
+    Some(SettingsError { origin, message: format!("format: {message}") })
+}
+
 /// The environment variable of a setting: `lease.ttl` is `ORCH_LEASE_TTL`.
 #[must_use]
 pub fn env_name(key: &Key) -> String {
     format!("ORCH_{}", key.name.replace('.', "_").to_uppercase())
+}
+
+/// The variable that a name in one of our sections was meant to be: a limit with a typing error must not be no
+/// limit. Others may have variables that begin with `ORCH_`, too.
+fn mistyped(name: &str) -> Option<String> {
+    if !name.starts_with("ORCH_") {
+        return None;
+    }
+    let names: Vec<String> = KEYS.iter().filter(|key| key.name.contains('.')).map(env_name).collect();
+    let section = |known: &&String| {
+        let end = known["ORCH_".len()..].find('_').map_or(known.len(), |at| "ORCH_".len() + at + 1);
+        name.starts_with(&known[..end])
+    };
+    nearest::nearest(name, names.iter().filter(section).map(String::as_str)).map(str::to_owned)
 }
 
 fn check(loaded: &Loaded) -> Result<(), SettingsError> {
@@ -252,7 +283,7 @@ fn read_section(
 }
 
 /// "`lease.tll` is no setting; did you mean `lease.ttl`?"
-fn unknown(name: &str) -> String {
+pub(super) fn unknown(name: &str) -> String {
     let shown: String = name.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect();
     let sections = KEYS.iter().filter_map(|k| k.name.split_once('.')).map(|(section, _)| section);
     let hint = if name.contains('.') {

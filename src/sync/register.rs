@@ -3,7 +3,7 @@
 use crate::protocol::id::TaskId;
 use crate::protocol::op::Op;
 use crate::protocol::task::Task;
-use crate::protocol::transition::next;
+use crate::protocol::transition::{Rejected, next};
 use crate::store::codec;
 use crate::store::layout;
 use crate::world::{NewCommit, ObjectsError, Oid, PushOutcome, RefUpdate, RemoteFailure};
@@ -59,13 +59,16 @@ pub fn propose(
     shared: &Shared,
     view: &Task,
     op: &Op,
-) -> Result<Result<Proposal, crate::protocol::transition::Rejected>, SyncError> {
+) -> Result<Result<Proposal, Rejected>, SyncError> {
     let live = shared.live_tip();
     let base = live.map_or(view, |tip| &tip.task);
     let after = match next(Some(base), id, op) {
         Ok(after) => after,
         Err(why) => return Ok(Err(why)),
     };
+    if !codec::has_room(Some(base), &after, op) {
+        return Ok(Err(Rejected::TooLarge));
+    }
     let heartbeat = matches!(op.action, crate::protocol::op::Action::Heartbeat { .. });
     let parents = match live {
         None => Vec::new(),

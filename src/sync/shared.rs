@@ -139,6 +139,21 @@ pub(super) fn on_branch(cx: &Cx<'_>, commit: Oid, id: &TaskId) -> Result<Option<
     Ok(Some(task))
 }
 
+/// The bytes of a task's newest shared file, whatever they are; `None` where there is no file.
+///
+/// # Errors
+/// The local repository cannot be read.
+pub fn raw(cx: &Cx<'_>, id: &TaskId) -> Result<Option<Vec<u8>>, SyncError> {
+    for name in [tracking_lease(id), TRACKING_BRANCH.to_owned()] {
+        let Some(commit) = cx.world.objects.get_ref(&name)? else { continue };
+        let found = archive::find(cx, commit, id)?;
+        if let Some((_, entry)) = found.filter(|(_, entry)| entry.is_file) {
+            return Ok(Some(cx.world.objects.blob(entry.oid)?));
+        }
+    }
+    Ok(None)
+}
+
 fn task_in(cx: &Cx<'_>, commit: Oid, id: &TaskId) -> Result<Option<Task>, SyncError> {
     match cx.world.objects.entry(commit, &layout::tree_path(id))? {
         None => Ok(None),

@@ -6,6 +6,7 @@ use crate::protocol::id::TaskId;
 use crate::protocol::op::Action;
 use crate::protocol::task::{Definition, Task};
 use crate::protocol::transition::{DEFAULT_MAX_ATTEMPTS, next};
+use crate::store::codec;
 use crate::store::place::Place;
 use crate::store::tasks::{FileState, Publish};
 
@@ -96,6 +97,13 @@ fn prepare(q: &mut Queue, batch: &[Task], id: Option<TaskId>, mut def: Definitio
     if let Some(path) = around::cycle(q, &id, &def.needs)? {
         return Err(edit::cycle(&path));
     }
+    for name in def.extra.keys() {
+        if let Some(meant) = codec::nearest_field(name) {
+            q.warn(format!(
+                "{id}: `{name}` is no field of a task and is kept as it is; did you mean `{meant}`?"
+            ));
+        }
+    }
     for need in &def.needs {
         if q.store.status_of(need).map_err(|e| Error::from_store(&e))?.is_none() {
             q.warn(format!(
@@ -110,6 +118,7 @@ fn prepare(q: &mut Queue, batch: &[Task], id: Option<TaskId>, mut def: Definitio
     let op = q.op(Action::Add(Box::new(def)));
     change::check_bounds(&op)?;
     let task = next(None, &id, &op).map_err(|why| Error::rejected(&id, &why))?;
+    change::check_size(None, &task, &op)?;
     Ok(Added { task, created: true, published: false })
 }
 

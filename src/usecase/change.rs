@@ -9,7 +9,7 @@ use crate::protocol::id::TaskId;
 use crate::protocol::merge::missing;
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::Task;
-use crate::protocol::transition::next;
+use crate::protocol::transition::{Rejected, next};
 use crate::store::tasks::{FileState, Publish};
 use crate::sync::context::SyncError;
 use crate::sync::fetch::{self, Fetched};
@@ -170,6 +170,7 @@ fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>, sent: Option<Op>) -> 
     };
     check_bounds(&op)?;
     let after = next(Some(&task), id, &op).map_err(|why| Error::rejected(id, &why))?;
+    check_size(Some(&task), &after, &op)?;
     let publish = if heartbeat { Publish::AsBefore } else { Publish::Waiting };
     q.store.write(&q.world, &guard, &after, publish).map_err(|e| Error::from_store(&e))?;
     Ok((after, false))
@@ -178,6 +179,14 @@ fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>, sent: Option<Op>) -> 
 /// What a file cannot hold is refused before it is written.
 pub(crate) fn check_bounds(op: &Op) -> Result<()> {
     crate::store::tasks::check_bounds(op).map_err(|why| Error::new(Kind::Refused, "invalid", why))
+}
+
+/// An operation after which nobody could read the file is refused before anything is written or pushed.
+pub(crate) fn check_size(before: Option<&Task>, after: &Task, op: &Op) -> Result<()> {
+    if crate::store::codec::has_room(before, after, op) {
+        return Ok(());
+    }
+    Err(Error::rejected(after.id(), &Rejected::TooLarge))
 }
 
 enum Attempt {

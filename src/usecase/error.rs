@@ -81,6 +81,8 @@ impl Error {
             Rejected::NotesRequired { .. } => Error::new(Kind::Usage, "notes_required", message),
             Rejected::NeedsItself => Error::new(Kind::Refused, "cycle", message),
             Rejected::Epoch { .. } | Rejected::Renewed { .. } => Error::new(Kind::Conflict, "moved", message),
+            Rejected::TooLarge => Error::new(Kind::Refused, "too_large", message)
+                .hint("shorten the text, or keep it in a file and name that (`--artifact`, `--file`)"),
             Rejected::Exists => Error::new(Kind::Conflict, "exists", message),
             _ => Error::new(Kind::Conflict, "conflict", message),
         }

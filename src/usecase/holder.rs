@@ -185,7 +185,7 @@ pub fn release(
     })
 }
 
-fn act(
+pub(super) fn act(
     q: &mut Queue,
     id: &TaskId,
     epoch: Option<u64>,

@@ -7,7 +7,8 @@ use crate::protocol::id::TaskId;
 use crate::protocol::merge::{missing, overlay};
 use crate::protocol::op::Action;
 use crate::protocol::task::Task;
-use crate::protocol::transition::next;
+use crate::protocol::transition::{Rejected, next};
+use crate::store::codec;
 use crate::store::place::Place;
 use crate::store::scan::{Scope, Suspect, What};
 use crate::store::tasks::{FileState, Problem, Publish};
@@ -55,6 +56,9 @@ pub(crate) fn look_at_all(q: &mut Queue) -> Result<()> {
 }
 
 fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
+    if q.read_only {
+        return Ok(());
+    }
     let suspects = q.store.scan(&q.world, scope).map_err(|e| Error::from_store(&e))?;
     let nothing_new = suspects.is_empty();
     let mut adopted = false;
@@ -196,7 +200,12 @@ fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<T
         }
     }
     let op = q.op(Action::Edit(Box::new(patch)));
-    next(Some(&whole), task.id(), &op).map_err(|why| ("status", why.to_string()))
+    let after = next(Some(&whole), task.id(), &op).map_err(|why| ("status", why.to_string()))?;
+    // The history keeps what the fields say once more.
+    if !codec::has_room(Some(&whole), &after, &op) {
+        return Err(("history", Rejected::TooLarge.to_string()));
+    }
+    Ok(after)
 }
 
 /// Heartbeats are not history, so the replay cannot tell whether the lease was edited: the index can.

@@ -1,19 +1,25 @@
 //! What an operator does: block, unblock, cancel, retry, replan, review.
 
 use crate::protocol::id::TaskId;
-use crate::protocol::op::{Action, Role, Verdict};
+use crate::protocol::op::{Action, Op, Role, Verdict};
+use crate::protocol::task::Task;
 
 use super::change::{self, Actor, Changed, Decision};
 use super::error::Result;
-use super::needs;
 use super::queue::Queue;
+use super::{holder, needs};
 
-/// Takes a task out of the queue until a person has looked.
+/// Takes a task out of the queue until a person has looked. Whoever names an epoch acts as its holder.
 ///
 /// # Errors
-/// Conflict (4) when it is neither pending nor in progress, unreachable (75).
-pub fn block(q: &mut Queue, id: &TaskId, notes: &str) -> Result<Changed> {
-    act(q, id, &mut |epoch| Action::Block { epoch, notes: notes.to_owned() })
+/// Conflict (4) when it is neither pending nor in progress, or to a holder's act as in SPEC §15; fenced (9)
+/// when that epoch is over; unreachable (75).
+pub fn block(q: &mut Queue, id: &TaskId, named: Option<u64>, notes: &str) -> Result<Changed> {
+    let action = |epoch| Action::Block { epoch, notes: notes.to_owned() };
+    match named {
+        None => act(q, id, &mut |epoch| action(epoch)),
+        Some(_) => holder::act(q, id, named, "block", &mut |_, epoch| Ok(action(epoch))),
+    }
 }
 
 /// Puts a blocked task back.
@@ -66,13 +72,39 @@ pub fn replan(q: &mut Queue, id: &TaskId, what: &Replan) -> Result<Changed> {
     })
 }
 
-/// Passes a verdict on a task in review or in progress.
+/// Passes a verdict on a task in review or in progress. RETRY in the last of `review.max_rounds` rounds blocks the
+/// task: author and reviewer would go on for ever, so a person has to look.
 ///
 /// # Errors
 /// Conflict (4) in any other status, unreachable (75).
 pub fn review(q: &mut Queue, id: &TaskId, verdict: Verdict, notes: &str) -> Result<Changed> {
     q.set_role(Role::Reviewer);
-    act(q, id, &mut |epoch| Action::Review { epoch, verdict, notes: notes.to_owned() })
+    let cap = q.settings.review.max_rounds;
+    let mut told = None;
+    super::notice::look(q, std::slice::from_ref(id))?;
+    let changed = change::status(q, id, Actor::Anyone, &mut |_, task| {
+        let round = rounds(task) + 1;
+        told = (verdict == Verdict::Retry && round >= cap && !notes.trim().is_empty())
+            .then(|| format!("round {round} of {cap} (`review.max_rounds`), so a person has to look"));
+        let (verdict, notes) = match &told {
+            Some(why) => (Verdict::Block, format!("{notes}\n{why}")),
+            None => (verdict, notes.to_owned()),
+        };
+        Ok(Decision::Do(Action::Review { epoch: task.epoch(), verdict, notes }))
+    })?;
+    if let Some(why) = told {
+        q.warn(format!("{id}: blocked instead of tried again: {why}"));
+    }
+    Ok(changed)
+}
+
+/// How often reviewers have sent a task back since a person last looked at it.
+fn rounds(task: &Task) -> u32 {
+    let person =
+        |op: &&Op| matches!(op.action, Action::Unblock { .. } | Action::Retry { .. } | Action::Replan { .. });
+    let sent_back = |op: &&Op| matches!(op.action, Action::Review { verdict: Verdict::Retry, .. });
+    let since = task.history().iter().rev().take_while(|op| !person(op));
+    u32::try_from(since.filter(sent_back).count()).unwrap_or(u32::MAX)
 }
 
 fn act(q: &mut Queue, id: &TaskId, action: &mut dyn FnMut(u64) -> Action) -> Result<Changed> {

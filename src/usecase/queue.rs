@@ -30,6 +30,8 @@ pub struct Queue {
     pub(crate) machine: String,
     pub(crate) role: Role,
     pub(crate) no_sync: bool,
+    /// Nothing may be written.
+    pub(crate) read_only: bool,
     /// Files that belong to no task, as of the last look.
     pub(crate) strays: Vec<String>,
     /// When the files were last looked at, on the monotonic clock.
@@ -57,6 +59,8 @@ pub struct Opening {
     pub no_sync: bool,
     /// Tasks that the command is about; none means the queue as a whole.
     pub about: Vec<TaskId>,
+    /// Why nothing may be written, if so: only use cases that look are for such a queue.
+    pub read_only: Option<String>,
 }
 
 impl Queue {
@@ -65,7 +69,7 @@ impl Queue {
     /// # Errors
     /// A bad session name (usage), or files that cannot be read.
     pub fn open(opening: Opening) -> Result<Queue> {
-        let Opening { world, store, settings, session, machine, no_sync, about } = opening;
+        let Opening { world, store, settings, session, machine, no_sync, about, read_only } = opening;
         check_name("session", &session).map_err(|e| Error::new(Kind::Usage, "usage", e.to_string()))?;
         let names = Names::new(&settings.branch, settings.sync.lease_refs == LeaseRefs::Branches);
         let mut queue = Queue {
@@ -77,11 +81,12 @@ impl Queue {
             machine,
             role: Role::Author,
             no_sync,
+            read_only: read_only.is_some(),
             strays: Vec::new(),
             looked: None,
             deadline: None,
             renamed: Vec::new(),
-            notices: Vec::new(),
+            notices: read_only.into_iter().collect(),
         };
         if super::notice::look(&mut queue, &about).is_err() {
             // A damaged index has been made anew by now, empty: looking again fills it.
@@ -223,12 +228,15 @@ impl Queue {
 
     /// A task's file, valid and noticed.
     pub(crate) fn load(&self, id: &TaskId) -> Result<Task> {
-        match self.store.read(&self.world, id).map_err(|e| Error::from_store(&e))? {
-            FileState::Task { task, .. } => Ok(*task),
-            FileState::Absent => Err(Error::no_task(id)),
-            FileState::Edited { .. } => Err(damaged(id, "it was edited just now; run the command again")),
-            FileState::Problem(problem) => Err(damaged(id, &problem.text)),
-        }
+        let why = match self.store.read(&self.world, id).map_err(|e| Error::from_store(&e))? {
+            FileState::Task { task, .. } => return Ok(*task),
+            FileState::Absent => return Err(Error::no_task(id)),
+            FileState::Edited { .. } => "it was edited just now; run the command again".to_owned(),
+            FileState::Problem(problem) => problem.text,
+        };
+        // Whoever noticed it has noted the place, and what is wrong with an edit.
+        let noted = self.store.problem_of(id).map_err(|e| Error::from_store(&e))?;
+        Err(quarantined(noted.unwrap_or_else(|| format!("{id}: {why}"))))
     }
 
     /// Publishes what waits here as far as the network allows; says whether everything is out.
@@ -301,9 +309,12 @@ impl Queue {
     }
 }
 
-fn damaged(id: &TaskId, why: &str) -> Error {
-    Error::new(Kind::Damaged, "damaged", format!("{id}: {why}"))
-        .hint("`orch verify` lists every problem; `orch doctor --repair` restores damaged files from git")
+/// The error for a task whose file is damaged or holds an edit that is not valid.
+pub(crate) fn quarantined(problem: String) -> Error {
+    Error::new(Kind::Damaged, "damaged", problem).hint(
+        "mend the file in an editor; if it was damaged rather than edited, `orch doctor --repair` restores it \
+         from git",
+    )
 }
 
 impl Error {

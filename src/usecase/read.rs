@@ -5,17 +5,27 @@ use crate::protocol::id::TaskId;
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::{Reason, Task};
 use crate::protocol::time::Timestamp;
+use crate::protocol::value::Value;
+use crate::store::codec;
 pub use crate::store::index::Filter;
 
+use crate::sync::shared;
+
 use super::error::{Error, Kind, Result};
-use super::queue::Queue;
+use super::queue::{Queue, quarantined};
 use super::{around, watch};
 
-/// Tasks that match, in the order of the queue, without their history.
+/// Tasks that match, in the order of the queue, without their history. While the queue is paused none is ready.
 ///
 /// # Errors
 /// The index cannot be read.
 pub fn list(q: &mut Queue, filter: &Filter) -> Result<Vec<Task>> {
+    if filter.ready.is_some()
+        && let Some(why) = around::paused(q)?
+    {
+        q.warn(why);
+        return Ok(Vec::new());
+    }
     q.store.list(filter).map_err(|e| Error::from_store(&e))
 }
 
@@ -26,8 +36,7 @@ pub fn list(q: &mut Queue, filter: &Filter) -> Result<Vec<Task>> {
 pub fn show(q: &mut Queue, id: &TaskId) -> Result<Task> {
     super::notice::look(q, std::slice::from_ref(id))?;
     if let Some(problem) = q.store.problem_of(id).map_err(|e| Error::from_store(&e))? {
-        return Err(Error::new(Kind::Damaged, "damaged", problem)
-            .hint("mend the file in an editor, or let `orch doctor --repair` restore it from git"));
+        return Err(quarantined(problem));
     }
     let task = q.load(id)?;
     if let Some(path) = archived(q, id)? {
@@ -43,6 +52,36 @@ pub fn show(q: &mut Queue, id: &TaskId) -> Result<Task> {
 pub fn archived(q: &Queue, id: &TaskId) -> Result<Option<String>> {
     let place = q.store.place(id).map_err(|e| Error::from_store(&e))?;
     Ok(place.month().map(|_| place.tree_path(id)))
+}
+
+/// What `show` has to show.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shown {
+    /// A task.
+    Task(Box<Task>),
+    /// What a newer version of orch wrote, key by key. This one must not write it.
+    Newer(Value),
+}
+
+/// One task, also when only a newer version of orch knows what it means.
+///
+/// # Errors
+/// As [`show`].
+pub fn shown(q: &mut Queue, id: &TaskId) -> Result<Shown> {
+    let error = match show(q, id) {
+        Ok(task) => return Ok(Shown::Task(Box::new(task))),
+        Err(error) if error.kind == Kind::Damaged => error,
+        Err(error) => return Err(error),
+    };
+    let path = q.store.file(&q.world, id).map_err(|e| Error::from_store(&e))?;
+    let here = q.world.disk.read(&path, codec::FILE_MAX as u64).ok();
+    let tree = match here.as_deref().and_then(codec::peek) {
+        Some(tree) => Some(tree),
+        None => shared::raw(&q.cx(), id).map_err(|e| Error::from_sync(&e))?.as_deref().and_then(codec::peek),
+    };
+    let tree = tree.ok_or_else(|| error.clone())?;
+    q.warn(error.message);
+    Ok(Shown::Newer(tree))
 }
 
 /// Why a task can be claimed or not.

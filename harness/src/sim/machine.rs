@@ -48,6 +48,7 @@ pub fn open(
         machine: format!("m-{machine}"),
         no_sync: false,
         about: Vec::new(),
+        read_only: None,
     })
 }
 

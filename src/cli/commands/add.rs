@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::advice;
 use crate::cli::context::Context;
 use crate::cli::data;
 use crate::cli::definition::DefinitionArgs;
@@ -48,8 +49,18 @@ impl Add {
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let (id, mut definition) = self.read_file(context)?;
         self.definition.patch(&definition.retry, context.now()).apply(&mut definition);
-        let added = context.queue(|queue| add::add(queue, self.id.or(id), definition))?;
+        let (added, warning) = context.queue(|queue| {
+            let added = add::add(queue, self.id.or(id), definition)?;
+            let warning = advice::agent(queue, &added.task);
+            Ok((added, warning))
+        })?;
         let id = added.task.id();
+        if added.created {
+            if let Some(text) = warning {
+                context.warn(text);
+            }
+            advice::commands(context, &added.task)?;
+        }
         match (added.created, added.published) {
             (false, _) => context.remark(format!("{id} was added before, with the same idempotency key")),
             (true, false) => context.unpublished(&format!("{id} is added here")),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
+use crate::cli::advice;
 use crate::cli::context::Context;
 use crate::cli::definition::DefinitionArgs;
 use crate::cli::values::{self, When};
@@ -37,15 +38,23 @@ impl Edit {
     /// Changes it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let now = context.now();
-        let changed = context.queue(|queue| {
+        let (changed, warning) = context.queue(|queue| {
             let task = read::show(queue, &self.id)?;
             let patch = self.definition.patch(&task.def().retry, now);
             if patch == Patch::default() {
                 let error = Error::new(Kind::Usage, "usage", "nothing to change was named");
                 return Err(error.hint("`orch edit --help` lists the fields"));
             }
-            edit::edit(queue, &self.id, &patch)
+            let changed = edit::edit(queue, &self.id, &patch)?;
+            let warning = patch.run.as_ref().and_then(|_| advice::agent(queue, &changed.task));
+            Ok((changed, warning))
         })?;
+        if let Some(text) = warning {
+            context.warn(text);
+        }
+        if !self.definition.argv.is_empty() {
+            advice::commands(context, &changed.task)?;
+        }
         context.changed(&changed)
     }
 }

@@ -27,7 +27,7 @@ pub struct Explain {
 impl Explain {
     /// Explains it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let told = context.queue(|queue| read::explain(queue, &self.id))?;
+        let told = context.look(|queue| read::explain(queue, &self.id))?;
         context.print(
             || json!({ "task": data::task(&told.task), "ready": told.ready, "gates": data::gates(&told.gates) }),
             |style| {

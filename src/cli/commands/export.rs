@@ -45,7 +45,7 @@ impl Export {
             Form::Markdown => Format::Markdown,
         };
         let bar = Bar::new(context, "exporting");
-        context.queue(|queue| {
+        context.look(|queue| {
             let mut waiting = String::new();
             export::export(queue, format, &mut |at, of| bar.at(at, of), &mut |piece| {
                 waiting.push_str(piece);

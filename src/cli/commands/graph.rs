@@ -46,7 +46,7 @@ pub enum Format {
 impl Graph {
     /// Shows it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let found = context.queue(|queue| graph::graph(queue, self.id.as_ref()))?;
+        let found = context.look(|queue| graph::graph(queue, self.id.as_ref()))?;
         for path in &found.cycles {
             context.remark(format!("these tasks need each other: {}", show_cycle(path)));
         }

@@ -12,11 +12,11 @@ use crate::world::env;
 pub struct HolderArgs {
     /// The task [default: $ORCH_TASK, which a worker sets]
     #[arg(value_name = "ID", value_parser = values::id)]
-    id: Option<TaskId>,
+    pub(super) id: Option<TaskId>,
 
     /// Epoch of the claim that acts [default: $ORCH_EPOCH if the task is $ORCH_TASK, else that of this session]
     #[arg(long, value_name = "N")]
-    epoch: Option<u64>,
+    pub(super) epoch: Option<u64>,
 }
 
 impl HolderArgs {

@@ -61,7 +61,7 @@ impl List {
     /// Lists them.
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let now = context.now();
-        let found = context.queue(|queue| {
+        let found = context.look(|queue| {
             let ready = self.ready.then(|| (now, queue.settings().queue.ageing));
             read::list(queue, &self.filter(ready))
         })?;

@@ -75,7 +75,7 @@ impl Log {
         if self.follow {
             return follow(context, &request);
         }
-        let found = context.queue(|queue| log::log(queue, &request))?;
+        let found = context.look(|queue| log::log(queue, &request))?;
         if found.is_empty() {
             context.remark("no such operation".to_owned());
         }

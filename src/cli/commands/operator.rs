@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::holder::HolderArgs;
 use crate::cli::context::Context;
 use crate::cli::{values, words};
 use crate::protocol::id::TaskId;
@@ -10,14 +11,22 @@ use crate::usecase::error::Result;
 use crate::usecase::operator;
 
 /// Put a task aside until a person has looked at it
+///
+/// Anybody may, also while somebody else holds it. With an epoch it is an act of the holder, and ends with 9 when
+/// that epoch is over.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  orch block ORCH-010 --notes 'needs the new API key'")]
+  orch block ORCH-010 --notes 'needs the new API key'
+  orch block ORCH-010 --epoch 3 --notes 'needs the new API key'")]
 pub struct Block {
-    /// The task
+    /// The task [default: $ORCH_TASK, which a worker sets]
     #[arg(value_name = "ID", value_parser = values::id)]
-    pub id: TaskId,
+    pub id: Option<TaskId>,
+
+    /// Epoch of the claim that acts [default: $ORCH_EPOCH if the task is $ORCH_TASK, else an operator acts]
+    #[arg(long, value_name = "N")]
+    pub epoch: Option<u64>,
 
     /// Why
     #[arg(long, value_name = "TEXT", alias = "reason")]
@@ -27,7 +36,8 @@ pub struct Block {
 impl Block {
     /// Blocks it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let changed = context.queue_about(&self.id, |queue| operator::block(queue, &self.id, &self.notes))?;
+        let (id, epoch) = HolderArgs { id: self.id, epoch: self.epoch }.resolve()?;
+        let changed = context.queue_about(&id, |queue| operator::block(queue, &id, epoch, &self.notes))?;
         context.changed(&changed)
     }
 }
@@ -144,7 +154,8 @@ impl Replan {
 
 /// Judge a task that is in review
 ///
-/// PASS makes it done, RETRY makes it pending again, BLOCK puts it aside for a person.
+/// PASS makes it done, RETRY makes it pending again, BLOCK puts it aside for a person. So does RETRY in the last of
+/// `review.max_rounds` rounds.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -31,7 +31,7 @@ pub struct Resume {
 impl Resume {
     /// Shows it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let handed = context.queue(|queue| {
+        let handed = context.look(|queue| {
             let id = self.id.map_or_else(|| read::held_by_me(queue), Ok)?;
             read::resume(queue, &id)
         })?;

@@ -26,7 +26,7 @@ impl Sessions {
     #[expect(clippy::unused_self, reason = "every command is carried out the same way")]
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let bar = Bar::new(context, "reading");
-        let (found, me) = context.queue(|queue| {
+        let (found, me) = context.look(|queue| {
             let found = sessions::sessions(queue, &mut |at, of| bar.at(at, of))?;
             Ok((found, (queue.session().to_owned(), queue.machine().to_owned())))
         })?;

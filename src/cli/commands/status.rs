@@ -25,7 +25,7 @@ impl Status {
     /// Shows it.
     #[expect(clippy::unused_self, reason = "every command is carried out the same way")]
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let report = context.queue(status::status)?;
+        let report = context.look(status::status)?;
         let now = context.now();
         context.print(|| reports::status(&report), |style| shown(&report, now, style))
     }

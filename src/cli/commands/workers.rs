@@ -25,7 +25,7 @@ impl Workers {
     /// Shows them.
     #[expect(clippy::unused_self, reason = "every command is carried out the same way")]
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let found = context.queue(|queue| workers::workers(queue))?;
+        let found = context.look(|queue| workers::workers(queue))?;
         if found.is_empty() {
             context.remark("nobody holds a task".to_owned());
         }

@@ -6,6 +6,8 @@ use crate::protocol::gates::Gate;
 use crate::protocol::task::{Definition, Lease, Limits, OnNeedFailed, Outcome, Review, Run, Task};
 use crate::protocol::time::{Timestamp, format_span};
 use crate::protocol::transition::{max_attempts, status_word};
+use crate::protocol::value::Value;
+use crate::store::json::to_json;
 use crate::store::wire::Word;
 
 /// Everything about a task: fields, texts, lease, result and history.
@@ -27,6 +29,17 @@ pub fn page(task: &Task, now: Timestamp, style: Style) -> String {
     out.push_str(&format!("\n{}\n", style.paint(Tone::Bold, "History")));
     task.history().iter().for_each(|op| out.push_str(&format!("  {}", timeline::entry(None, op, style))));
     out
+}
+
+/// What a newer version of orch wrote: its keys as they are.
+#[must_use]
+pub fn foreign(tree: &Value, style: Style) -> String {
+    let Value::Map(entries) = tree else { return String::new() };
+    let shown = |value: &Value| match value {
+        Value::Str(text) => text.clone(),
+        other => to_json(other).to_string(),
+    };
+    entries.iter().map(|(key, value)| fact(&text::line(key), &shown(value), style)).collect()
 }
 
 /// The first line of a page: id, status and title.

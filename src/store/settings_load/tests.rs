@@ -110,6 +110,25 @@ fn settings_under_which_two_holders_could_act_are_refused() {
 }
 
 #[test]
+fn a_mistyped_variable_is_no_silence_and_a_foreign_one_is_no_error() {
+    let told = |name: &str| {
+        let env = [pair(name, "5m")];
+        load(&Sources { env: &env, ..Sources::default() }).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        told("ORCH_LEASE_TTTL"),
+        Err("environment variable ORCH_LEASE_TTTL: it is no setting; did you mean `ORCH_LEASE_TTL`?"
+            .to_owned())
+    );
+    assert!(told("ORCH_QUEUE_PAUSE").is_err());
+    for foreign in
+        ["ORCH_TASK", "ORCH_SESSION", "ORCH_SUPERVISOR", "ORCH_LEASE_OWNER_OF_MY_SCRIPT", "LEASE_TTTL"]
+    {
+        assert_eq!(told(foreign), Ok(()), "{foreign}");
+    }
+}
+
+#[test]
 fn bad_variables_and_options_are_named() {
     let env = [pair("ORCH_SYNC_TIMEOUT", "soon")];
     let error = load(&Sources { env: &env, ..Sources::default() })

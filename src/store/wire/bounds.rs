@@ -236,6 +236,7 @@ fn step(step: &ExecStep) -> Checked {
     each(&step.argv, |arg| without_nul(arg)).map_err(|e| e.under("argv"))?;
     step.name.as_deref().map_or(Ok(()), label).map_err(|e| e.under("name"))?;
     step.cwd.as_deref().map_or(Ok(()), without_nul).map_err(|e| e.under("cwd"))?;
+    above_zero("timeout", step.timeout)?;
     step.env.iter().try_for_each(|(key, value)| env(key, value)).map_err(|e| e.under("env"))
 }
 
@@ -267,12 +268,18 @@ fn retry(retry: &RetryPolicy) -> Checked {
     Ok(())
 }
 
+/// A limit of nothing would end whatever it limits before it begins.
+fn above_zero(key: &'static str, span: Option<Duration>) -> Checked {
+    match span {
+        Some(span) if span.is_zero() => Err(WireError::new("expected a duration above zero").under(key)),
+        _ => Ok(()),
+    }
+}
+
 fn limits(limits: &Limits) -> Checked {
     limits.lease.map_or(Ok(()), ttl).map_err(|e| e.under("lease"))?;
     for (key, span) in [("runtime", limits.runtime), ("stall", limits.stall)] {
-        if span.is_some_and(|s| s.is_zero()) {
-            return Err(WireError::new("expected a duration above zero").under(key));
-        }
+        above_zero(key, span)?;
     }
     if limits.tokens.is_some_and(|n| n >= COUNT_END) {
         return Err(WireError::new("the number is too large").under("tokens"));

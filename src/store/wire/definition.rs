@@ -9,6 +9,7 @@ use super::{FORMAT, Step, WireError, bounds};
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{Definition, Limits, OnNeedFailed, Priority, RetryPolicy, Review};
 use crate::protocol::value::Value;
+use crate::store::nearest;
 
 /// Fields of a task that commands change, and the word for how.
 pub(super) const OWNED: [(&str, &str); 7] = [
@@ -92,24 +93,31 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Result<Definition, WireError> {
 
 /// Whether a field of this name has a meaning, so that it cannot be an unknown one.
 pub(super) fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 17] = [
-        "format",
-        "id",
-        "title",
-        "description",
-        "priority",
-        "success_criteria",
-        "needs",
-        "on_need_failed",
-        "parent",
-        "tags",
-        "due_at",
-        "not_before",
-        "idempotency_key",
-        "review",
-        "run",
-        "retry",
-        "limits",
-    ];
     KNOWN.contains(&name) || OWNED.iter().any(|(owned, _)| *owned == name)
 }
+
+/// The field that a name which is none was probably meant to be.
+#[must_use]
+pub fn nearest_field(name: &str) -> Option<&'static str> {
+    nearest::nearest(name, KNOWN)
+}
+
+const KNOWN: [&str; 17] = [
+    "format",
+    "id",
+    "title",
+    "description",
+    "priority",
+    "success_criteria",
+    "needs",
+    "on_need_failed",
+    "parent",
+    "tags",
+    "due_at",
+    "not_before",
+    "idempotency_key",
+    "review",
+    "run",
+    "retry",
+    "limits",
+];

@@ -19,8 +19,8 @@ pub(in crate::store) mod arbitrary;
 use std::fmt;
 
 pub use super::parse::Step;
-pub use definition::definition_from_value;
-pub use op::{op_from_value, op_to_value};
+pub use definition::{definition_from_value, nearest_field};
+pub use op::{is_verb, op_from_value, op_to_value};
 pub use task::{summary_from_value, task_from_value, task_to_value};
 pub use words::Word;
 

@@ -156,6 +156,12 @@ fn read_add(fields: &mut Fields<'_>) -> Result<Action, WireError> {
     Ok(Action::Add(Box::new(def)))
 }
 
+/// Whether an operation of this name is known.
+#[must_use]
+pub fn is_verb(name: &str) -> bool {
+    VERBS.contains(&name)
+}
+
 fn read_action(f: &mut Fields<'_>) -> Result<Action, WireError> {
     let verb = f.need("do", text)?;
     Ok(match verb.as_str() {

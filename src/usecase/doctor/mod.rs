@@ -20,9 +20,11 @@ mod repository;
 mod settings;
 mod state;
 mod unpublished;
+mod work;
 
 use std::path::PathBuf;
 
+use crate::protocol::value::Value;
 use crate::store::layout::Layout;
 use crate::store::settings::Settings;
 use crate::world::inspect::{FileSystem, Permissions};
@@ -131,6 +133,8 @@ pub trait Patient {
     /// # Errors
     /// Configuration (78) with file, line and column.
     fn settings(&self) -> Result<Settings>;
+    /// What is wrong with a policy file of this name and content.
+    fn policy_problem(&self, name: &str, tree: &Value) -> Option<String>;
     /// Opens the local repository as it is; nothing is created.
     fn repository(&self) -> std::result::Result<Box<dyn Objects>, String>;
     /// Creates the local repository, or completes it.
@@ -211,6 +215,7 @@ impl Visit {
             }
         };
         queue.no_sync |= self.request.no_sync;
+        work::check(patient, &queue, self);
         let steps: [fn(&mut Queue, &mut Visit) -> Result<()>; 4] =
             [index::check, remote::check, alarm::check, damaged::mend];
         for step in steps {

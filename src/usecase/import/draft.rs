@@ -62,7 +62,7 @@ pub(super) fn fresh(q: &Queue, id: &TaskId, mut def: Definition, wish: &Wish) ->
         def.retry.max_attempts = Some(default);
     }
     let mut actions = vec![Action::Add(Box::new(def))];
-    actions.extend(wish.note.clone().map(|text| Action::Note { text }));
+    actions.extend(note(wish).map(|text| Action::Note { text }));
     actions.extend(to_status(q, wish.status));
     let mut task: Option<Task> = None;
     for action in actions {
@@ -72,9 +72,22 @@ pub(super) fn fresh(q: &Queue, id: &TaskId, mut def: Definition, wish: &Wish) ->
     checked(task)
 }
 
+/// What there is to note. A table that was exported here tells of an earlier import already; saying that once
+/// more at every turn would let the notes grow for ever.
+fn note(wish: &Wish) -> Option<String> {
+    let said = said(wish.status);
+    let lines: Vec<&str> = wish.note.as_deref()?.lines().filter(|line| *line != said).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// The notes of an end that was imported.
+fn said(status: Status) -> String {
+    format!("imported as {}", crate::protocol::transition::status_word(status))
+}
+
 /// The operations that lead from a new task to a status.
 fn to_status(q: &Queue, status: Status) -> Vec<Action> {
-    let said = || format!("imported as {}", crate::protocol::transition::status_word(status));
+    let said = || said(status);
     let claim =
         || Action::Claim { base: 0, epoch: 1, ttl: q.settings().lease.ttl, process: None, over: None };
     match status {
