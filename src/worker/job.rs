@@ -13,7 +13,6 @@ use super::holding::{Heard, Holding};
 use super::kit::{Kit, Place};
 use super::prompt::{self, Variables};
 use super::pulse::{self, Claim};
-use super::sandbox::Sandbox;
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{Reason, Run, Task};
 use crate::protocol::time::Timestamp;
@@ -176,7 +175,7 @@ fn execute(
         secret_names: settings.secrets.names.clone(),
         policy: &judge,
         policy_digest: Some(kit.policy_digest()),
-        sandbox: sandbox(settings.worker.sandbox),
+        sandbox: settings.worker.sandbox,
         require_sandbox: settings.worker.require_sandbox,
         artifacts: Vec::new(),
         rfc3339: &|ms| run::rfc3339(Timestamp(ms)),
@@ -219,15 +218,6 @@ fn limits(task: &Task, agent: Option<&AgentType>) -> RunLimits {
     let own = &task.def().limits;
     let (runtime, stall) = agent.map_or((Some(RUNTIME), None), |agent| (agent.runtime, agent.stall));
     RunLimits { runtime: own.runtime.or(runtime), stall: own.stall.or(stall), ..RunLimits::default() }
-}
-
-fn sandbox(wanted: run::Sandbox) -> Sandbox {
-    match wanted {
-        run::Sandbox::Auto => Sandbox::Auto,
-        run::Sandbox::None => Sandbox::None,
-        run::Sandbox::Landlock => Sandbox::Landlock,
-        run::Sandbox::Docker => Sandbox::Docker,
-    }
 }
 
 /// Ends the claim; gives the reason that counts and the status that the task has now.
