@@ -151,7 +151,7 @@ fn execute(
     let judge = |argv: &[String], cwd: &std::path::Path| {
         let at = Place { cwd, workspace: &plan.workspace, state };
         match (&plan.work, plan.agent) {
-            (_, Some(agent)) => kit.judge_agent(&agent.argv, at),
+            (_, Some(agent)) => kit.judge_agent(&agent.argv, argv, at),
             (Work::Exec(steps), None) => kit.judge_step(steps, argv, at),
             (Work::Command { .. }, None) => kit.judge_step(&[], argv, at),
         }
