@@ -4,6 +4,7 @@ pub mod add;
 mod adopt;
 mod around;
 pub mod audit;
+mod budget;
 pub mod change;
 pub mod claim;
 pub mod config;

@@ -59,7 +59,12 @@ pub struct Ran {
 pub fn run_claimed(q: &mut Queue, shared: &Arc<Shared>, kit: &Kit, claimed: &Claimed) -> Ran {
     let began = q.world().clock.monotonic();
     let task = &claimed.task;
-    let claim = Claim { id: task.id().clone(), epoch: claimed.epoch, session: claimed.session.clone() };
+    let claim = Claim {
+        id: task.id().clone(),
+        epoch: claimed.epoch,
+        session: claimed.session.clone(),
+        ttl: task.lease().map_or(q.settings().lease.ttl, |lease| lease.ttl),
+    };
     let report = match prepare(q, shared, kit, task) {
         Ok(plan) => execute(q, shared, kit, &claim, task, &plan),
         Err(error) => unstarted(&error),
@@ -186,9 +191,8 @@ fn execute(
         // Whoever cannot read the claim does not act on it.
         _ => world.clock.boottime(),
     };
-    let ttl = task.lease().map_or(settings.lease.ttl, |lease| lease.ttl);
     let beats = pulse::start(Arc::clone(shared), claim.clone());
-    let mut holding = Holding::new(&*world.clock, &**shared, beats, ttl, fence);
+    let mut holding = Holding::new(&*world.clock, &**shared, beats, claim.ttl, fence);
     let mut report = run_attempt(world, &attempt, &mut holding);
     if let Some(why) = holding.lost() {
         report.reason = why.reason();
