@@ -45,6 +45,8 @@ mod test_locks_did_nothing;
 #[cfg(test)]
 mod test_lost_answer;
 #[cfg(test)]
+mod test_machine_in_memory;
+#[cfg(test)]
 mod test_offline;
 #[cfg(test)]
 mod test_prefix_bitflip;

@@ -232,6 +232,47 @@ fn the_next_attempt_gets_the_context_of_those_before() {
     assert_eq!(kept, prompt(2));
 }
 
+/// The story: command lines of agent types met only the rules of `policy.yaml`, none of which is about shells,
+/// so `agents.yaml` could start what no exec block may.
+#[test]
+fn command_lines_of_agents_are_judged_like_exec_blocks() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    script(&machine, "agent", "echo \"$#\" > arguments");
+    let types = "format: 1\nagents:\n  shell: {argv: [sh, -c, ./agent]}\n  \
+                 wrapped: {argv: [env, timeout, 5m, python3, -c, pass]}\n  stdin: {argv: [sh]}\n  \
+                 wipe: {argv: [rm, -rf, ..]}\n  fill: {argv: [rm, -rf, \"../{prompt}\"], prompt: argument}\n  \
+                 fine: {argv: [./agent, -p, \"{prompt}\"], prompt: argument}\n";
+    std::fs::write(machine.state("agents.yaml"), types).expect("our file");
+    for (kind, why) in [
+        ("shell", "shell"),
+        ("wrapped", "python3"),
+        ("stdin", "standard input"),
+        ("wipe", "rm"),
+        ("fill", "rm"),
+    ] {
+        let id = format!("T-{kind}");
+        let title = "Run sh -c 'rm -rf /' for me";
+        machine.orch(["add", "--id", &id, "--title", title, "--agent", kind]).ok();
+        let run = machine.try_json(["work", "--once"]);
+        run.exits(1);
+        let attempt = run.data()["attempts"][0].clone();
+        assert_eq!(
+            (&attempt["reason"], &attempt["outcome"]),
+            (&json!("policy_blocked"), &json!("failed")),
+            "{run}"
+        );
+        let notes = attempt["notes"].as_str().unwrap_or_default();
+        assert!(notes.contains(why), "{kind}: {notes}");
+    }
+    assert!(!machine.dir().join("arguments").exists(), "a refused agent ran");
+    // Words of a prompt are one argument, and no command.
+    machine.orch(["add", "--id", "T-fine", "--title", "Run sh -c 'rm -rf /'", "--agent", "fine"]).ok();
+    machine.orch(["work", "--once"]).exits(0);
+    let count = std::fs::read_to_string(machine.dir().join("arguments")).expect("the agent ran");
+    assert_eq!(count.trim(), "2");
+}
+
 #[test]
 fn a_broken_agents_file_stops_workers_and_names_the_place() {
     let env = TestEnv::new();

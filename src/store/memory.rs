@@ -11,6 +11,32 @@ use super::error::StoreError;
 use super::tasks::Store;
 
 const UNABSORBED: &str = "unabsorbed ";
+const PUSHES: &str = "pushes";
+const DEFERRED: &str = "deferred";
+
+/// How many pushes the account remembers the times of.
+pub const PUSHES_KEPT: usize = 32;
+
+/// What this machine has pushed in this boot, as long as the index lives.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pushes {
+    /// All of them, also those that failed.
+    pub total: u64,
+    /// When the newest of them began, on the monotonic clock, oldest first.
+    pub recent: Vec<Duration>,
+    /// When something was pushed that could have waited.
+    pub deferred: Option<Duration>,
+    /// How often that push had to be repeated.
+    pub rejections: u32,
+}
+
+impl Pushes {
+    /// Whether older times were forgotten, so that the newest span tells the pace.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.recent.len() >= PUSHES_KEPT
+    }
+}
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -62,6 +88,49 @@ impl Store {
     fn age(&self, world: &World, name: &str) -> Option<Duration> {
         let at: u64 = self.meta(name).ok()??.parse().ok()?;
         world.clock.monotonic().checked_sub(Duration::from_millis(at))
+    }
+
+    /// Enters a push into the account. The caller holds the lock under which this machine pushes.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn note_push(&self, world: &World) -> Result<()> {
+        let Pushes { total, mut recent, .. } = self.pushes_noted()?;
+        recent.push(world.clock.monotonic());
+        let first = recent.len().saturating_sub(PUSHES_KEPT);
+        let mut text = (total + 1).to_string();
+        for at in &recent[first..] {
+            text.push_str(&format!(" {}", at.as_millis()));
+        }
+        self.set_meta(PUSHES, &text)
+    }
+
+    /// Notes that something was pushed just now that could have waited, and how often it was repeated.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn note_deferred(&self, world: &World, rejections: u32) -> Result<()> {
+        self.set_meta(DEFERRED, &format!("{} {rejections}", world.clock.monotonic().as_millis()))
+    }
+
+    /// The account of pushes.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn pushes(&self) -> Result<Pushes> {
+        let noted = self.pushes_noted()?;
+        let text = self.meta(DEFERRED)?.unwrap_or_default();
+        let mut numbers = text.split(' ').filter_map(|word| word.parse().ok());
+        let deferred = numbers.next().map(Duration::from_millis);
+        let rejections = numbers.next().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        Ok(Pushes { deferred, rejections, ..noted })
+    }
+
+    fn pushes_noted(&self) -> Result<Pushes> {
+        let text = self.meta(PUSHES)?.unwrap_or_default();
+        let mut numbers = text.split(' ').filter_map(|word| word.parse().ok());
+        let total = numbers.next().unwrap_or(0);
+        Ok(Pushes { total, recent: numbers.map(Duration::from_millis).collect(), ..Pushes::default() })
     }
 
     /// Tasks whose shared version moved but has not reached their file yet, each with a token that changes

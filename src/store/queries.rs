@@ -48,6 +48,14 @@ impl Store {
         Ok(rows.iter().filter_map(|row| from_doc(&row.facts.as_ref()?.doc)).collect())
     }
 
+    /// The machines that hold a lease, each once, sorted.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn holding_machines(&self) -> Result<Vec<String>> {
+        self.with(|index| index.holding_machines())
+    }
+
     /// How many tasks there are in each status, and how many files are quarantined.
     ///
     /// # Errors

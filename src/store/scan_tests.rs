@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::store::atomic;
-use crate::store::index::Row;
+use crate::store::index::{MemoryIndex, Row};
 use crate::store::test_disk::TestDisk;
 use crate::world::{LockGuard, Oid};
 
@@ -27,7 +27,7 @@ fn id(text: &str) -> TaskId {
 fn rig(count: usize) -> Rig {
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::new(dir.path());
-    let mut index = Index::in_memory("boot").unwrap();
+    let mut index = Index::open_in_memory(&MemoryIndex::new().unwrap(), "boot").unwrap();
     let rows: Vec<Row> = (0..count).map(|n| written(&layout, &format!("T-{n}"))).collect();
     index.put(&rows).unwrap();
     Rig { _dir: dir, layout, index }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::wire::Word;
 use crate::protocol::time::format_span;
 
 /// Everything that can be set.
@@ -124,7 +125,7 @@ pub struct WorkerSettings {
     pub require_sandbox: bool,
 }
 
-/// What confines a child.
+/// What confines a child, or is asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Sandbox {
     /// The best that this machine has.
@@ -132,10 +133,18 @@ pub enum Sandbox {
     Auto,
     /// Nothing.
     None,
-    /// Landlock.
+    /// Writes only below workspace and bundle (Linux).
     Landlock,
     /// A container.
     Docker,
+}
+
+impl Sandbox {
+    /// As in settings and manifests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.word()
+    }
 }
 
 /// `secrets:`

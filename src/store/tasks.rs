@@ -9,12 +9,13 @@ use crate::protocol::op::Op;
 use crate::protocol::task::Task;
 use crate::protocol::time::Timestamp;
 use crate::protocol::value::Value;
+use crate::world::disk::RealDisk;
 use crate::world::{Oid, Stat, World};
 
 use super::atomic;
 use super::codec;
 use super::error::StoreError;
-use super::index::{self, Facts, Index, Row};
+use super::index::{self, Facts, Index, MemoryIndex, Row};
 use super::layout::Layout;
 use super::place::Place;
 use super::scan::{self, Scope, Suspect};
@@ -34,7 +35,14 @@ pub struct Store {
     /// Where everything lies.
     pub layout: Layout,
     index: RefCell<Index>,
+    home: Home,
     boot: String,
+}
+
+/// Where the index is.
+enum Home {
+    File,
+    Memory(MemoryIndex),
 }
 
 /// What a task's file holds.
@@ -89,7 +97,26 @@ impl Store {
     pub fn open(world: &World, layout: Layout) -> Result<Store> {
         let boot = world.clock.boot_id();
         let index = Index::open(&*world.disk, &layout, &boot)?;
-        Ok(Store { layout, index: RefCell::new(index), boot })
+        Ok(Store { layout, index: RefCell::new(index), home: Home::File, boot })
+    }
+
+    /// Opens the files of a state directory whose index is kept in memory: everything on disk is reached
+    /// through the world then. The index must be that of this directory, and hold nothing but what it does.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn open_in_memory(world: &World, layout: Layout, memory: &MemoryIndex) -> Result<Store> {
+        let boot = world.clock.boot_id();
+        let index = Index::open_in_memory(memory, &boot)?;
+        Ok(Store { layout, index: RefCell::new(index), home: Home::Memory(memory.clone()), boot })
+    }
+
+    fn rebuild(&self) -> std::result::Result<Index, index::IndexError> {
+        match &self.home {
+            // SQLite reaches the real disk by itself, so that is where its lock is.
+            Home::File => Index::rebuild(&RealDisk, &self.layout, &self.boot),
+            Home::Memory(memory) => Index::rebuild_in_memory(memory, &self.boot),
+        }
     }
 
     /// Runs a query. If the index turns out to be damaged it is made anew, empty; the query still fails,
@@ -101,7 +128,7 @@ impl Store {
         let mut index = self.index.borrow_mut();
         body(&mut index).map_err(|error| {
             if error.is_damaged()
-                && let Ok(fresh) = Index::rebuild(&crate::world::disk::RealDisk, &self.layout, &self.boot)
+                && let Ok(fresh) = self.rebuild()
             {
                 *index = fresh;
             }

@@ -26,6 +26,8 @@ pub struct Cx<'a> {
     pub by: &'a str,
     /// Longest time for one network step.
     pub limit: Duration,
+    /// How long a push waits for others of this machine to come along; zero for what is urgent.
+    pub company: Duration,
     /// When, on the monotonic clock, all steps of one change must have ended.
     pub deadline: Option<Duration>,
 }

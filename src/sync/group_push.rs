@@ -23,12 +23,17 @@ pub fn push(cx: &Cx<'_>, updates: &[RefUpdate]) -> Result<Vec<PushOutcome>, Sync
     if updates.is_empty() {
         return Ok(Vec::new());
     }
-    let lock = cx.store.lock_named(cx.world, Named::Sync, Duration::ZERO)?;
-    if lock.is_some() {
-        return lead(cx, updates);
+    if cx.company.is_zero() {
+        let lock = cx.store.lock_named(cx.world, Named::Sync, Duration::ZERO)?;
+        if lock.is_some() {
+            return lead(cx, updates);
+        }
     }
     let outbox = cx.store.layout.outbox();
     let request = Request::leave(cx, &outbox, updates)?;
+    if !cx.company.is_zero() {
+        cx.world.clock.sleep(cx.company);
+    }
     let guard = cx.store.lock_named(cx.world, Named::Sync, cx.left().saturating_mul(2))?;
     if let Some(answer) = request.answer(cx, updates.len())? {
         return Ok(answer);
@@ -53,6 +58,8 @@ fn lead(cx: &Cx<'_>, mine: &[RefUpdate]) -> Result<Vec<PushOutcome>, SyncError> 
     }
     let mut seen = std::collections::HashSet::new();
     batch.retain(|update| seen.insert(update.name.clone()));
+    // Under the lock, so that nobody counts at the same time. A wrong account only costs patience.
+    let _ = cx.store.note_push(cx.world);
     let outcomes = cx.remote()?.push(&batch, cx.left());
     let outcome_of = |update: &RefUpdate| {
         let found = batch.iter().zip(&outcomes).find(|(pushed, _)| *pushed == update);

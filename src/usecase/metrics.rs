@@ -4,7 +4,7 @@
 
 use crate::protocol::transition::status_word;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::queue::Queue;
 use super::status::{self, Report};
 
@@ -29,7 +29,17 @@ pub fn metrics(q: &mut Queue) -> Result<Vec<Metric>> {
     let now = q.now();
     let report = status::status(q)?;
     let waited = report.oldest_ready.map_or(0.0, |since| now.since(since).as_secs_f64());
-    Ok(of(&report, waited))
+    let mut all = of(&report, waited);
+    if q.is_shared() {
+        let pushes = q.store.pushes().map_err(|e| Error::from_store(&e))?;
+        all.push(Metric {
+            name: "orch_pushes_total",
+            help: "Pushes of this machine since it was started or its index was made anew.",
+            kind: "counter",
+            samples: vec![(None, pushes.total as f64)],
+        });
+    }
+    Ok(all)
 }
 
 fn of(report: &Report, oldest_ready_s: f64) -> Vec<Metric> {

@@ -5,6 +5,7 @@ mod adopt;
 mod archived;
 mod around;
 pub mod audit;
+mod budget;
 pub mod change;
 pub mod claim;
 pub mod config;

@@ -12,9 +12,11 @@ use crate::store::tasks::{FileState, Store};
 use crate::sync::context::{Cx, SyncError};
 use crate::sync::fetch::Fetched;
 use crate::sync::names::Names;
-use crate::sync::{alarm, local, publish};
+use crate::sync::publish::{self, Published};
+use crate::sync::{alarm, local};
 use crate::world::World;
 
+use super::budget;
 use super::error::{Error, Kind, Result};
 
 /// How long a fold waits for company at least.
@@ -36,6 +38,8 @@ pub struct Queue {
     pub(crate) strays: Vec<String>,
     /// When the files were last looked at, on the monotonic clock.
     pub(crate) looked: Option<Duration>,
+    /// How long pushes wait for others of this machine to come along.
+    company: Duration,
     /// When, on the monotonic clock, the change at hand must have ended.
     pub(crate) deadline: Option<Duration>,
     /// Tasks of this machine that got another id because theirs was taken: old and new.
@@ -84,6 +88,7 @@ impl Queue {
             read_only: read_only.is_some(),
             strays: Vec::new(),
             looked: None,
+            company: Duration::ZERO,
             deadline: None,
             renamed: Vec::new(),
             notices: read_only.into_iter().collect(),
@@ -107,6 +112,12 @@ impl Queue {
     /// Acts as another session from now on (a worker has one per slot).
     pub fn set_session(&mut self, session: impl Into<String>) {
         self.session = session.into();
+    }
+
+    /// From now on pushes wait so long for others of this machine that are due as well, and share one with
+    /// them. For heartbeats: nobody waits for those.
+    pub fn await_company(&mut self, span: Duration) {
+        self.company = span;
     }
 
     /// Effective settings.
@@ -179,6 +190,7 @@ impl Queue {
             machine: &self.machine,
             by: &self.session,
             limit: self.settings.sync.timeout,
+            company: self.company,
             deadline: self.deadline,
         }
     }
@@ -239,10 +251,29 @@ impl Queue {
         Err(quarantined(noted.unwrap_or_else(|| format!("{id}: {why}"))))
     }
 
-    /// Publishes what waits here as far as the network allows; says whether everything is out.
+    /// Publishes what waits here as far as network and push budget allow; says whether everything is out.
     ///
     /// Without a remote that means a commit on the local branch.
     pub(crate) fn settle(&mut self) -> Result<bool> {
+        if self.is_shared() && !self.no_sync {
+            let wait = budget::wait(self)?;
+            if !wait.is_zero() {
+                let out = self.nothing_waits()?;
+                if !out {
+                    self.warn(format!(
+                        "kept here, not published yet: this machine's share of the push budget is used up for \
+                         {} s (`sync.push_budget`); a later command takes it along, `orch sync` publishes it now",
+                        wait.as_secs() + 1
+                    ));
+                }
+                return Ok(out);
+            }
+        }
+        self.settle_now()
+    }
+
+    /// The same, without regard to the push budget.
+    pub(crate) fn settle_now(&mut self) -> Result<bool> {
         if !self.is_shared() {
             // The file is what is durable; the commit follows, if not now then with the next command.
             if let Err(error) = local::commit(&self.cx()) {
@@ -253,7 +284,7 @@ impl Queue {
         if self.no_sync {
             return Ok(false);
         }
-        match publish::publish(&self.cx(), publish::Scope::Waiting) {
+        match self.publish(publish::Scope::Waiting) {
             Ok(published) => {
                 self.say(&published.fetched);
                 self.nothing_waits()
@@ -274,29 +305,40 @@ impl Queue {
         }
     }
 
+    /// Publishes what could have waited, and remembers that it had its turn.
+    fn publish(&self, scope: publish::Scope) -> std::result::Result<Published, SyncError> {
+        let published = publish::publish(&self.cx(), scope)?;
+        if published.pushed > 0 {
+            // It is out, whether that can be noted or not.
+            let _ = self.store.note_deferred(&self.world, published.retries);
+        }
+        Ok(published)
+    }
+
+    /// Publishes what waits and folds what has ended, if the push budget has room for it.
+    ///
+    /// # Errors
+    /// The remote cannot be asked, or refuses.
+    pub(crate) fn publish_if_room(&self) -> Result<Option<Published>> {
+        if !budget::wait(self)?.is_zero() {
+            return Ok(None);
+        }
+        self.publish(publish::Scope::WaitingAndFolds).map(Some).map_err(|e| Error::from_sync(&e))
+    }
+
     /// Folds what has ended, together with everything else that waits, unless this machine did so a moment
     /// ago. Nobody waits for a fold, so a failure is left to the next one.
     pub(crate) fn fold_if_due(&mut self) {
         let now = self.world.clock.monotonic();
         let last = self.store.meta("folded").ok().flatten().and_then(|text| text.parse().ok());
-        let due =
-            last.is_none_or(|last| now.saturating_sub(Duration::from_millis(last)) >= self.fold_window());
+        let due = last.is_none_or(|last| now.saturating_sub(Duration::from_millis(last)) >= FOLD_WINDOW);
         if !due || !self.is_shared() || self.no_sync {
             return;
         }
         let noted = self.store.set_meta("folded", &now.as_millis().to_string());
         if noted.is_ok() {
-            let _ = publish::publish(&self.cx(), publish::Scope::WaitingAndFolds);
+            let _ = self.publish_if_room();
         }
-    }
-
-    /// How long folds wait for company: a moment on a local disk, a share of the push budget elsewhere.
-    fn fold_window(&self) -> Duration {
-        let url = self.settings.remote.as_deref().unwrap_or_default();
-        if crate::world::git_command::transport::is_path(url) {
-            return FOLD_WINDOW;
-        }
-        self.settings.sync.push_budget.interval().max(FOLD_WINDOW)
     }
 
     fn nothing_waits(&self) -> Result<bool> {

@@ -203,7 +203,7 @@ mod tests {
         claim(&mut q, "A");
         let note = Checkpoint { note: "half of it".to_owned(), percent: None, file: None };
         holder::checkpoint(&mut q, &id("A"), None, &note).unwrap();
-        crate::usecase::operator::block(&mut q, &id("A"), "wait").unwrap();
+        crate::usecase::operator::block(&mut q, &id("A"), None, "wait").unwrap();
         assert_eq!(read::held_by_me(&mut q).unwrap(), id("A"));
         assert!(q.notices().iter().any(|notice| notice.contains("no longer holds A")));
         assert_eq!(gc::gc(&mut q, false).unwrap().sessions, 0);

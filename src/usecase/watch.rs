@@ -6,7 +6,7 @@ use crate::protocol::id::TaskId;
 use crate::protocol::lease::{Judgement, judge};
 use crate::protocol::op::{Action, Role};
 use crate::protocol::task::{Lease, Status, Task};
-use crate::sync::{publish, shared};
+use crate::sync::shared;
 
 use super::change::{self, Actor, Decision};
 use super::error::{Error, Kind, Result};
@@ -75,9 +75,8 @@ pub fn round(q: &mut Queue, rules: Rules) -> Result<Watched> {
     result?;
     needs::propagate(q)?;
     if q.is_shared() && !q.no_sync {
-        let published =
-            publish::publish(&q.cx(), publish::Scope::WaitingAndFolds).map_err(|e| Error::from_sync(&e))?;
-        report.folded = published.folded;
+        // Folds can wait: what was taken back stands on its lease ref.
+        report.folded = q.publish_if_room()?.map_or(0, |published| published.folded);
     } else {
         q.settle()?;
     }

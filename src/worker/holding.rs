@@ -83,7 +83,7 @@ impl<'a, P: Pulse> Holding<'a, P> {
             pulse,
             ttl,
             fence,
-            next_beat: sent + renewal_interval(ttl),
+            next_beat: aligned(sent, ttl),
             next_look: now + LOOK,
             waiting: None,
             over: false,
@@ -102,7 +102,7 @@ impl<'a, P: Pulse> Holding<'a, P> {
         match heard {
             Heard::Lasts(fence) => {
                 if asked == Some(Ask::Beat) {
-                    self.next_beat = now + renewal_interval(self.ttl);
+                    self.next_beat = aligned(now, self.ttl);
                 }
                 self.fence = self.fence.max(fence);
             }
@@ -133,6 +133,14 @@ impl<'a, P: Pulse> Holding<'a, P> {
     fn expired(&self, now: Duration) -> bool {
         now + (self.ttl / 10).min(Duration::from_millis(500)) >= self.fence
     }
+}
+
+/// The next moment to renew, at most a third of the lease from `now`. All leases of a machine with the same
+/// time to live have the same moments, counted from its boot, so that their heartbeats share pushes.
+fn aligned(now: Duration, ttl: Duration) -> Duration {
+    let step = renewal_interval(ttl).as_nanos().max(1);
+    let at = (now.as_nanos() + step) / step * step;
+    Duration::from_nanos(u64::try_from(at).unwrap_or(u64::MAX))
 }
 
 impl<P: Pulse> Control for Holding<'_, P> {
@@ -244,6 +252,22 @@ mod tests {
         assert!(times.len() == 3 && times[0] == S(30), "{times:?}");
         assert!(times.windows(2).all(|pair| pair[1] - pair[0] <= S(32)), "{times:?}");
         assert_eq!(holding.fence_at(), Some(times[2] + S(90)));
+    }
+
+    /// The story: each slot of a worker renewed a third after its own claim, so a machine with many slots
+    /// pushed once for each.
+    #[test]
+    fn leases_of_a_machine_are_renewed_at_the_same_moments_and_never_late() {
+        for ttl in [S(90), S(900)] {
+            let step = ttl / 3;
+            for claimed in [0u64, 1, 17, 29, 30, 31, 299, 300, 301].map(S) {
+                let first = aligned(claimed, ttl);
+                assert!(first > claimed && first <= claimed + step, "{claimed:?}");
+                assert_eq!(first.as_nanos() % step.as_nanos(), 0);
+                // The answer takes a while.
+                assert_eq!(aligned(first + S(4), ttl), first + step);
+            }
+        }
     }
 
     #[test]

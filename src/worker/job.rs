@@ -13,7 +13,6 @@ use super::holding::{Heard, Holding};
 use super::kit::{Kit, Place};
 use super::prompt::{self, Variables};
 use super::pulse::{self, Claim};
-use super::sandbox::Sandbox;
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{Reason, Run, Task};
 use crate::protocol::time::Timestamp;
@@ -60,7 +59,12 @@ pub struct Ran {
 pub fn run_claimed(q: &mut Queue, shared: &Arc<Shared>, kit: &Kit, claimed: &Claimed) -> Ran {
     let began = q.world().clock.monotonic();
     let task = &claimed.task;
-    let claim = Claim { id: task.id().clone(), epoch: claimed.epoch, session: claimed.session.clone() };
+    let claim = Claim {
+        id: task.id().clone(),
+        epoch: claimed.epoch,
+        session: claimed.session.clone(),
+        ttl: task.lease().map_or(q.settings().lease.ttl, |lease| lease.ttl),
+    };
     let report = match prepare(q, shared, kit, task) {
         Ok(plan) => execute(q, shared, kit, &claim, task, &plan),
         Err(error) => unstarted(&error),
@@ -152,7 +156,7 @@ fn execute(
     let judge = |argv: &[String], cwd: &std::path::Path| {
         let at = Place { cwd, workspace: &plan.workspace, state };
         match (&plan.work, plan.agent) {
-            (_, Some(agent)) => kit.judge_agent(&agent.argv, at),
+            (_, Some(agent)) => kit.judge_agent(&agent.argv, argv, at),
             (Work::Exec(steps), None) => kit.judge_step(steps, argv, at),
             (Work::Command { .. }, None) => kit.judge_step(&[], argv, at),
         }
@@ -176,7 +180,7 @@ fn execute(
         secret_names: settings.secrets.names.clone(),
         policy: &judge,
         policy_digest: Some(kit.policy_digest()),
-        sandbox: sandbox(settings.worker.sandbox),
+        sandbox: settings.worker.sandbox,
         require_sandbox: settings.worker.require_sandbox,
         artifacts: Vec::new(),
         rfc3339: &|ms| run::rfc3339(Timestamp(ms)),
@@ -187,9 +191,8 @@ fn execute(
         // Whoever cannot read the claim does not act on it.
         _ => world.clock.boottime(),
     };
-    let ttl = task.lease().map_or(settings.lease.ttl, |lease| lease.ttl);
     let beats = pulse::start(Arc::clone(shared), claim.clone());
-    let mut holding = Holding::new(&*world.clock, &**shared, beats, ttl, fence);
+    let mut holding = Holding::new(&*world.clock, &**shared, beats, claim.ttl, fence);
     let mut report = run_attempt(world, &attempt, &mut holding);
     if let Some(why) = holding.lost() {
         report.reason = why.reason();
@@ -219,15 +222,6 @@ fn limits(task: &Task, agent: Option<&AgentType>) -> RunLimits {
     let own = &task.def().limits;
     let (runtime, stall) = agent.map_or((Some(RUNTIME), None), |agent| (agent.runtime, agent.stall));
     RunLimits { runtime: own.runtime.or(runtime), stall: own.stall.or(stall), ..RunLimits::default() }
-}
-
-fn sandbox(wanted: run::Sandbox) -> Sandbox {
-    match wanted {
-        run::Sandbox::Auto => Sandbox::Auto,
-        run::Sandbox::None => Sandbox::None,
-        run::Sandbox::Landlock => Sandbox::Landlock,
-        run::Sandbox::Docker => Sandbox::Docker,
-    }
 }
 
 /// Ends the claim; gives the reason that counts and the status that the task has now.

@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::environment::PATH;
-use crate::policy::{Policy, Reason, Request, Source, check};
+use crate::policy::{Policy, Request, check};
 use crate::protocol::task::ExecStep;
 use crate::usecase::error::{Error, Kind, Result};
 use crate::usecase::queue::Queue;
 use crate::usecase::run::{self, AgentTypes, Choice};
-use crate::world::paths::RealPaths;
+use crate::world::paths::{Paths, RealPaths};
 
 /// The files that say how tasks are run, as they were read.
 pub struct Kit {
     /// Agent types by name.
     pub agents: AgentTypes,
     policy: Policy,
-    paths: RealPaths,
+    paths: Box<dyn Paths>,
 }
 
 impl Kit {
@@ -25,6 +25,15 @@ impl Kit {
     /// # Errors
     /// Configuration (78), with file and place.
     pub fn load(q: &Queue, environment: &BTreeMap<String, String>) -> Result<Kit> {
+        let search = environment.get("PATH").map_or(PATH, String::as_str);
+        Kit::with_paths(q, Box::new(RealPaths::new(search)))
+    }
+
+    /// The same, for a machine whose files are somewhere else.
+    ///
+    /// # Errors
+    /// As [`Kit::load`].
+    pub fn with_paths(q: &Queue, paths: Box<dyn Paths>) -> Result<Kit> {
         let [shared, own] = run::policies(q)?;
         let load = |(name, tree): (String, Option<_>)| {
             let policy = tree.map(|tree| Policy::load(&name, &tree)).transpose();
@@ -38,8 +47,7 @@ impl Kit {
             Some(own) => Policy::merge(shared, own),
             None => shared,
         };
-        let search = environment.get("PATH").map_or(PATH, String::as_str);
-        Ok(Kit { agents: run::agent_types(q)?, policy, paths: RealPaths::new(search) })
+        Ok(Kit { agents: run::agent_types(q)?, policy, paths })
     }
 
     /// The tasks that can be run with it.
@@ -61,30 +69,22 @@ impl Kit {
     pub fn judge_step(&self, steps: &[ExecStep], argv: &[String], at: Place<'_>) -> Judged {
         let same = steps.iter().filter(|step| step.argv == argv);
         let env: BTreeSet<_> = same.flat_map(|step| &step.env).map(|(n, v)| (n.clone(), v.clone())).collect();
-        self.judge(argv, &env.into_iter().collect::<Vec<_>>(), at, &|_| true)
+        self.judge(argv, &env.into_iter().collect::<Vec<_>>(), at)
     }
 
-    /// Judges the command line of an agent type. Whoever writes `agents.yaml` decides what starts agents, so
-    /// the built-in checks for commands of tasks do not apply; the rules of the policy files do.
+    /// Judges the command line of an agent type by the same checks and rules: as it stands in `agents.yaml`,
+    /// and as it runs, where a prompt that takes the place of an argument may be a path or an option.
     ///
     /// # Errors
     /// Why it may not run.
-    pub fn judge_agent(&self, argv: &[String], at: Place<'_>) -> Judged {
-        self.judge(argv, &[], at, &|reason| !matches!(reason.source, Source::Builtin(_)))
+    pub fn judge_agent(&self, named: &[String], argv: &[String], at: Place<'_>) -> Judged {
+        self.judge(named, &[], at)?;
+        if named == argv { Ok(()) } else { self.judge(argv, &[], at) }
     }
 
-    fn judge(
-        &self,
-        argv: &[String],
-        env: &[(String, String)],
-        at: Place<'_>,
-        counts: &dyn Fn(&Reason) -> bool,
-    ) -> Judged {
+    fn judge(&self, argv: &[String], env: &[(String, String)], at: Place<'_>) -> Judged {
         let request = Request { argv, env, cwd: at.cwd, workspace: at.workspace, state: Some(at.state) };
-        let mut verdict = check(&self.policy, &self.paths, &request);
-        verdict.reasons.retain(counts);
-        verdict.decision = verdict.reasons.first().map(|reason| reason.decision).unwrap_or_default();
-        let verdict = verdict.unattended();
+        let verdict = check(&self.policy, &*self.paths, &request).unattended();
         if verdict.allowed() { Ok(()) } else { Err(verdict.message()) }
     }
 }

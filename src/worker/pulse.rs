@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use super::attempt::StopReason;
 use super::engine::Shared;
@@ -12,6 +13,9 @@ use crate::protocol::task::Status;
 use crate::usecase::error::{Error, Kind};
 use crate::usecase::queue::Queue;
 use crate::usecase::{holder, read, run};
+
+/// How long a heartbeat waits for those of other tasks of this machine, which are due at the same moment.
+const COMPANY: Duration = Duration::from_millis(250);
 
 /// The two ends of the thread. It ends when this is dropped, after the heartbeat that is under way.
 pub struct Threaded {
@@ -28,6 +32,8 @@ pub struct Claim {
     pub epoch: u64,
     /// Whose claim.
     pub session: String,
+    /// Time to live of the lease.
+    pub ttl: Duration,
 }
 
 /// Starts the thread. The queue is opened with the first question: most short attempts ask none.
@@ -61,7 +67,10 @@ fn serve(shared: &Shared, queue: &mut Option<Queue>, claim: &Claim, ask: Ask) ->
     let q = match queue {
         Some(q) => q,
         None => match shared.open(&claim.session) {
-            Ok(opened) => queue.insert(opened),
+            Ok(mut opened) => {
+                opened.await_company(COMPANY.min(claim.ttl / 30));
+                queue.insert(opened)
+            }
             Err(error) => return unheard(shared, claim, &error),
         },
     };

@@ -1,31 +1,6 @@
 //! Which confinement was asked for, and which one there is. So far there is none, and the manifest says so.
 
-/// Confinement that may be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Sandbox {
-    /// The best that the machine has.
-    #[default]
-    Auto,
-    /// None.
-    None,
-    /// Writes only below workspace and bundle (Linux).
-    Landlock,
-    /// A container.
-    Docker,
-}
-
-impl Sandbox {
-    /// As in settings and manifests.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Sandbox::Auto => "auto",
-            Sandbox::None => "none",
-            Sandbox::Landlock => "landlock",
-            Sandbox::Docker => "docker",
-        }
-    }
-}
+pub use crate::usecase::run::Sandbox;
 
 /// The confinement that takes effect.
 ///

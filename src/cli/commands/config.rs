@@ -89,7 +89,7 @@ fn set(context: &mut Context, layout: &Layout, scope: Scope, key: &str, value: &
     let done = config::set(context.disk(), layout, scope, key, value)?;
     if done.shared {
         // Any later command would publish the file; this one does it at once where it can.
-        context.queue(|queue| queue.settle().map(drop))?;
+        context.queue(|queue| queue.settle_now().map(drop))?;
     }
     let (path, value) = (done.path.display().to_string(), without_secrets(value));
     context.print(

@@ -2,7 +2,8 @@
 //!
 //! Everything in it is derived from the task files, the local commit and the observations; it makes
 //! commands fast and decides nothing. It is valid for one boot, so it never has to be synced to disk.
-//! SQLite does its own file access here, beside the `Disk` of the world: nothing of value can be lost.
+//! SQLite does its own file access here, beside the `Disk` of the world: nothing of value can be lost. A
+//! machine whose disk is not the real one keeps it in memory ([`MemoryIndex`]).
 
 mod edges;
 mod list;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode};
 
 pub use list::{Entry, Filter};
+pub use open::MemoryIndex;
 pub use pick::{Candidate, Pick};
 pub use query::Counts;
 pub use row::{Facts, Holder, Problem, Row};

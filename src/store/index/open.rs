@@ -1,6 +1,8 @@
 //! Opening the file, and making it anew when it is of another boot or version, or damaged.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -49,6 +51,29 @@ CREATE INDEX same ON task(idem) WHERE idem IS NOT NULL;
 CREATE INDEX child ON task(parent) WHERE parent IS NOT NULL;
 ";
 
+/// An index in the memory of this process, for machines that have no file system of their own. It lasts as
+/// long as this or a clone of it; every process of the machine opens it for itself, as it does a file.
+#[derive(Debug, Clone)]
+pub struct MemoryIndex {
+    name: PathBuf,
+    _keeper: Arc<Mutex<Connection>>,
+}
+
+impl MemoryIndex {
+    /// A new one, empty, that nobody else uses.
+    ///
+    /// # Errors
+    /// [`IndexError::Failed`] when there is no memory.
+    pub fn new() -> Result<MemoryIndex, IndexError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // A name below `/` of this file system of SQLite is shared by the connections of a process, with the
+        // locks of a file.
+        let name = format!("file:/orch-{}?vfs=memdb", NEXT.fetch_add(1, Ordering::Relaxed));
+        let keeper = Index::connect(Path::new(&name))?.conn;
+        Ok(MemoryIndex { name: name.into(), _keeper: Arc::new(Mutex::new(keeper)) })
+    }
+}
+
 impl Index {
     /// Opens the index of a state directory. A file that is absent, damaged, of another version or of
     /// another boot is made anew, empty.
@@ -82,12 +107,23 @@ impl Index {
         index
     }
 
-    /// An index that lives in memory only, for tests and simulations.
+    /// Opens an index in memory; one of another boot is made anew, empty.
     ///
     /// # Errors
     /// [`IndexError::Failed`] when there is no memory.
-    pub fn in_memory(boot_id: &str) -> Result<Index, IndexError> {
-        Index::set_up(Path::new(":memory:"), boot_id)
+    pub fn open_in_memory(memory: &MemoryIndex, boot_id: &str) -> Result<Index, IndexError> {
+        match Index::attach(&memory.name) {
+            Ok(index) if index.is_current(boot_id) => Ok(index),
+            _ => Index::set_up(&memory.name, boot_id),
+        }
+    }
+
+    /// Makes an index in memory anew, empty.
+    ///
+    /// # Errors
+    /// [`IndexError::Failed`] when there is no memory.
+    pub fn rebuild_in_memory(memory: &MemoryIndex, boot_id: &str) -> Result<Index, IndexError> {
+        Index::set_up(&memory.name, boot_id)
     }
 
     fn attach(path: &Path) -> Result<Index, IndexError> {
@@ -100,6 +136,7 @@ impl Index {
     fn connect(path: &Path) -> Result<Index, IndexError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_URI
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || {
             let conn = Connection::open_with_flags(path, flags)?;

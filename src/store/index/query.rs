@@ -71,6 +71,20 @@ impl Index {
         )
     }
 
+    /// The machines that hold a lease, each once, sorted.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn holding_machines(&self) -> Result<Vec<String>, IndexError> {
+        self.run(|c| {
+            let mut statement = c.prepare_cached(
+                "SELECT DISTINCT machine FROM task INDEXED BY by_status \
+                 WHERE status = ?1 AND problem IS NULL AND machine IS NOT NULL ORDER BY machine",
+            )?;
+            statement.query_map([status_code(Status::InProgress)], |row| row.get(0))?.collect()
+        })
+    }
+
     /// Quarantined files, by id.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ fn row(name: &str, facts: Facts) -> Row {
 }
 
 fn memory() -> Index {
-    Index::in_memory("boot").unwrap()
+    Index::open_in_memory(&MemoryIndex::new().unwrap(), "boot").unwrap()
 }
 
 fn picked(index: &mut Index, now: i64, limit: usize) -> Vec<String> {
@@ -426,6 +426,25 @@ fn another_boot_or_damage_gives_an_empty_index() {
     }
     fs::remove_file(layout.index()).unwrap();
     assert_eq!(count("two"), 0);
+}
+
+/// An index in memory is one for all who open it, also while one of them makes it anew.
+#[test]
+fn an_index_in_memory_is_shared_by_all_who_open_it() {
+    let memory = MemoryIndex::new().unwrap();
+    let mut one = Index::open_in_memory(&memory, "one").unwrap();
+    one.put(&[row("A-1", facts("A-1"))]).unwrap();
+    let two = Index::open_in_memory(&memory.clone(), "one").unwrap();
+    assert!(two.get(&id("A-1")).unwrap().is_some());
+    let strange = Index::open_in_memory(&MemoryIndex::new().unwrap(), "one").unwrap();
+    assert!(strange.get(&id("A-1")).unwrap().is_none());
+    Index::rebuild_in_memory(&memory, "one").unwrap();
+    assert!(two.get(&id("A-1")).unwrap().is_none());
+    one.put(&[row("A-2", facts("A-2"))]).unwrap();
+    assert!(two.get(&id("A-2")).unwrap().is_some());
+    drop((one, two));
+    assert!(Index::open_in_memory(&memory, "one").unwrap().get(&id("A-2")).unwrap().is_some());
+    assert!(Index::open_in_memory(&memory, "two").unwrap().get(&id("A-2")).unwrap().is_none());
 }
 
 /// Each page in turn is overwritten: every operation either works or says that the index is damaged, and

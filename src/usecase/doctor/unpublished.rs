@@ -77,7 +77,7 @@ fn uncommitted(q: &mut Queue, visit: &mut Visit) -> Result<()> {
     for path in files::SHARED {
         q.store.settle(path, "").map_err(|e| Error::from_store(&e))?;
     }
-    q.settle()?;
+    q.settle_now()?;
     let left = not_on_branch(q)?;
     visit.repaired(format!("{} tasks were committed again from their files", missing.len() - left.len()));
     let problems = left.iter().map(|id| format!("{id} is not on the local branch")).collect();

@@ -6,7 +6,7 @@ mod crashes;
 mod holders;
 mod machines;
 mod processes;
-mod rig;
+pub(in crate::usecase) mod rig;
 
 use std::process::Command;
 use std::rc::Rc;
