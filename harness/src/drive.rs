@@ -62,10 +62,10 @@ enum After {
     Repaired(usize, PathBuf, Vec<u8>),
 }
 
-/// Runs a plan. `dir` is an empty directory for the indexes of the machines, the only thing that lies on a real disk.
+/// Runs a plan.
 #[must_use]
-pub fn run(plan: &Plan, dir: &Path) -> Outcome {
-    let mut run = Run::new(plan, dir);
+pub fn run(plan: &Plan) -> Outcome {
+    let mut run = Run::new(plan);
     if run.set_up() {
         run.with_faults();
         run.until_everything_ends();
@@ -74,13 +74,11 @@ pub fn run(plan: &Plan, dir: &Path) -> Outcome {
 }
 
 impl Run {
-    fn new(plan: &Plan, dir: &Path) -> Run {
+    fn new(plan: &Plan) -> Run {
         let dice = Dice::new(plan.seed);
         let mut kernel = Kernel::new(dice.fork("ports"), Knobs::calm(), plan.broken);
         for at in 0..plan.machines {
-            let state = dir.join(format!("m{at}")).join("state");
-            // SQLite needs a real directory for its file; everything else is on the simulated disk.
-            let _ = std::fs::create_dir_all(Layout::new(&state).own());
+            let state = PathBuf::from(format!("/m{at}/state"));
             let clocks = Clocks {
                 wall_offset_ms: plan.offsets_ms[at],
                 rate: plan.rates[at],

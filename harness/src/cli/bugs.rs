@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::sim::{guard, simulate};
+use super::sim::guard;
+use crate::drive;
 use crate::sim::faults::Broken;
 use crate::sim::plan::{Plan, Profile};
 
@@ -38,7 +39,7 @@ impl Bugs {
             let name = format!("{broken:?}");
             let found = (0..self.seeds).find_map(|seed| {
                 let plan = Plan::draw(seed, Profile::Short, Some(broken));
-                Some((seed + 1, simulate(&plan).violations.into_iter().next()?))
+                Some((seed + 1, drive::run(&plan).violations.into_iter().next()?))
             });
             let took = begun.elapsed().as_secs_f64();
             match found {

@@ -46,24 +46,6 @@ pub struct Sim {
     tail: usize,
 }
 
-/// One plan, in an index directory of its own that is gone afterwards.
-///
-/// # Panics
-/// When no temporary directory can be made.
-#[must_use]
-pub fn simulate(plan: &Plan) -> Outcome {
-    // In memory where the system offers that: only the indexes lie there.
-    let shm = std::path::Path::new("/dev/shm");
-    let root = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
-    // A path of constant length: it stands in messages, and messages in traces.
-    let dir = root.join(format!("orch-sim-{:010}-{:020}", std::process::id(), plan.seed));
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).expect("a directory for the indexes can be made");
-    let outcome = drive::run(plan, &dir);
-    let _ = std::fs::remove_dir_all(&dir);
-    outcome
-}
-
 impl Sim {
     /// Runs it.
     #[must_use]
@@ -81,8 +63,8 @@ impl Sim {
                 break;
             }
             let plan = Plan::draw(first + number, self.profile, None);
-            let outcome = simulate(&plan);
-            if self.twice && simulate(&plan).hash != outcome.hash {
+            let outcome = drive::run(&plan);
+            if self.twice && drive::run(&plan).hash != outcome.hash {
                 println!("seed {}: two runs of the same plan differ", plan.seed);
                 return ExitCode::FAILURE;
             }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use orch::store::index::MemoryIndex;
 use orch::world::Oid;
 
 use super::dice::Dice;
@@ -81,6 +82,8 @@ pub struct Machine {
     pub state: PathBuf,
     /// Its disk.
     pub disk: DiskImage,
+    /// Its index, which every process of it opens.
+    pub index: MemoryIndex,
     /// `state/.git`: objects and refs.
     pub repo: Repo,
     /// Its clocks.
@@ -105,6 +108,7 @@ impl Machine {
         Machine {
             state,
             disk: DiskImage::default(),
+            index: MemoryIndex::new().expect("an empty index fits into memory"),
             repo: Repo::default(),
             clocks,
             link: Link::Up,

@@ -38,8 +38,12 @@ pub fn open(
     machine: usize,
 ) -> Result<Queue> {
     let world = port.world(settings.remote.is_some());
-    let layout = Layout::new(kernel.borrow().machines[machine].state.clone());
-    let store = Store::open(&world, layout).map_err(|error| Error::failure(error.to_string()))?;
+    let (layout, index) = {
+        let kernel = kernel.borrow();
+        (Layout::new(kernel.machines[machine].state.clone()), kernel.machines[machine].index.clone())
+    };
+    let store =
+        Store::open_in_memory(&world, layout, &index).map_err(|error| Error::failure(error.to_string()))?;
     Queue::open(Opening {
         world,
         store,

@@ -54,6 +54,8 @@ struct Renewed {
     landed: Micros,
     /// Time to live, microseconds.
     ttl: Micros,
+    /// Which heartbeat it was.
+    beat: u64,
 }
 
 /// Watches a simulation.
@@ -143,8 +145,12 @@ impl Oracle {
         }
         self.not_too_early(moved.at, before.as_ref(), &task);
         if let Some(lease) = task.lease() {
-            let renewed = Renewed { landed: moved.at, ttl: lease.ttl.as_micros() as u64 };
-            self.renewed.insert((id.clone(), lease.epoch), renewed);
+            let renewed = Renewed { landed: moved.at, ttl: lease.ttl.as_micros() as u64, beat: lease.beat };
+            // An operation that is withdrawn puts back what was there before, and renews nothing.
+            let known = self.renewed.entry((id.clone(), lease.epoch)).or_insert(renewed);
+            if known.beat < renewed.beat {
+                *known = renewed;
+            }
         }
         self.leases.insert(id.clone(), task);
     }
@@ -208,18 +214,17 @@ impl Oracle {
             return;
         }
         let Some(renewed) = self.renewed.get(&(after.id().clone(), epoch)).copied() else { return };
-        let holder = self.holders.get(&(after.id().clone(), epoch));
-        let died = was.and_then(|lease| lease.process.as_ref()).is_some_and(|process| {
-            holder.is_some_and(|holder| self.dead.contains(&(holder.machine, process.pid, process.start)))
-        });
-        let again = holder.is_some_and(|holder| holder.session == op.by);
+        let died = was
+            .and_then(|lease| Some((machine_of(&lease.machine)?, lease.process.as_ref()?)))
+            .is_some_and(|(machine, process)| self.dead.contains(&(machine, process.pid, process.start)));
+        let again = was.is_some_and(|lease| lease.session == op.by && lease.machine == op.machine);
         if at < renewed.landed + renewed.ttl && !died && !again {
-            let after = (at - renewed.landed) as f64 / 1e6;
+            let (id, gone) = (after.id(), (at - renewed.landed) as f64 / 1e6);
             let ttl = renewed.ttl as f64 / 1e6;
             self.broken(
                 10,
                 at,
-                format!("{}: epoch {epoch} was taken {after:.1} s after its last renewal, its lease lasts {ttl} s", op.by),
+                format!("{id}: epoch {epoch} was taken by {} {gone:.1} s after its last renewal, its lease lasts {ttl} s", op.by),
             );
         }
     }
@@ -369,6 +374,11 @@ impl Oracle {
     pub fn in_flight(&self) -> usize {
         self.leases.len()
     }
+}
+
+/// Which machine has this id.
+fn machine_of(id: &str) -> Option<usize> {
+    id.strip_prefix("m-")?.parse().ok()
 }
 
 /// Acts of holders by their place in the history alone: each names the epoch of the last claim before it, and was

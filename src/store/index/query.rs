@@ -79,7 +79,7 @@ impl Index {
         self.run(|c| {
             let mut statement = c.prepare_cached(
                 "SELECT DISTINCT machine FROM task INDEXED BY by_status \
-                 WHERE status = ?1 AND problem IS NULL AND machine IS NOT NULL ORDER BY machine",
+                 WHERE status = ?1 AND problem IS NULL AND archived IS NULL AND machine IS NOT NULL ORDER BY machine",
             )?;
             statement.query_map([status_code(Status::InProgress)], |row| row.get(0))?.collect()
         })
