@@ -2,5 +2,9 @@
 //! break, and compares with the promises of the specification.
 //!
 //! - [`cli`]: one file per command.
+//! - [`probe`]: whether a remote is fit to coordinate agents.
 
 pub mod cli;
+#[cfg(test)]
+mod hub;
+pub mod probe;
