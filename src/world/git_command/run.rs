@@ -18,8 +18,12 @@ const MOST_ERRORS: usize = 64 << 10;
 /// No limit is longer, so that adding it to a point in time cannot overflow.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// Between the polite and the final signal.
-const GRACE: Duration = Duration::from_millis(300);
+/// Between the polite and the final signal: what git's children may take to remove their lock files, also on a
+/// computer that is busy.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long the dead are waited for.
+const BURIAL: Duration = Duration::from_millis(300);
 
 /// How a command ended.
 #[derive(Debug, Default)]
@@ -53,11 +57,11 @@ pub fn run(mut command: Command, limit: Duration, most_output: usize) -> io::Res
     if !running.wait_until(deadline) {
         finished.timed_out = true;
         running.signal(Signal::TERM);
-        running.wait_until(Instant::now() + GRACE);
+        running.wait_for_all(Instant::now() + GRACE);
         // Whether or not git has gone by now: its children may not have. Its number is still ours,
         // because nobody has collected it.
         running.signal(Signal::KILL);
-        running.wait_until(Instant::now() + GRACE);
+        running.wait_until(Instant::now() + BURIAL);
     }
     running.stdout.drain();
     running.stderr.drain();
@@ -110,6 +114,25 @@ impl Running {
             if left.is_zero() {
                 return false;
             }
+        }
+    }
+
+    /// Reads output until everybody who could write it has gone, or time is up. Git itself goes at once when it
+    /// is asked to; `receive-pack` on a remote that is a path is its child and may hold a lock there.
+    fn wait_for_all(&mut self, deadline: Instant) {
+        while self.stdout.pipe.is_some() || self.stderr.pipe.is_some() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let timeout =
+                Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            let open = [&self.stdout, &self.stderr];
+            let mut events: Vec<_> = open.iter().filter_map(|capture| capture.poll()).collect();
+            // An error of the wait itself is only ever an interrupt.
+            let _ = poll(&mut events, Some(&timeout));
+            self.stdout.drain();
+            self.stderr.drain();
         }
     }
 
