@@ -162,7 +162,8 @@ fn stop_flag(quiet: bool) -> Result<Arc<AtomicBool>, String> {
 
 /// A bar on a terminal only.
 fn progress() -> Option<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {msg} ({elapsed}, about {eta} left)").ok()?;
+    let style =
+        ProgressStyle::with_template("{bar:20} {pos}/{len} {msg} ({elapsed}, about {eta} left)").ok()?;
     env::stderr_is_terminal().then(|| {
         let bar = ProgressBar::new(1).with_style(style);
         bar.enable_steady_tick(Duration::from_millis(200));

@@ -32,9 +32,10 @@ pub(super) fn step(run: &mut Run<'_>) -> Result<Vec<Check>, Trouble> {
         }
     }
     let absent = run.fresh("absent");
-    for attempt in
-        [("a swap of a ref that is gone", Some(other), Some(other)), ("deletion of nothing", Some(other), None)]
-    {
+    for attempt in [
+        ("a swap of a ref that is gone", Some(other), Some(other)),
+        ("deletion of nothing", Some(other), None),
+    ] {
         if let Some(wrong) = refuses(run, run.b(), &absent, attempt, None)? {
             return Ok(vec![wrong]);
         }

@@ -224,7 +224,11 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// As [`Run::push`].
-    pub fn push_atomic(&mut self, side: Side<'_>, updates: &[RefUpdate]) -> Result<Vec<PushOutcome>, Trouble> {
+    pub fn push_atomic(
+        &mut self,
+        side: Side<'_>,
+        updates: &[RefUpdate],
+    ) -> Result<Vec<PushOutcome>, Trouble> {
         self.go_on()?;
         self.measured.sent += 1;
         let outcomes = side.remote.push_atomic(updates, self.plan.limit);

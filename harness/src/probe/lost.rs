@@ -104,11 +104,18 @@ impl Tally {
     fn check(&self, done: u32) -> Check {
         let Tally { cut, arrived, late, blocked } = self;
         if *cut == 0 {
-            return Check::untried(NAME, &format!("{done} pushes, and none could be cut off before its answer"));
+            return Check::untried(
+                NAME,
+                &format!("{done} pushes, and none could be cut off before its answer"),
+            );
         }
         let mut told = match arrived {
-            0 => format!("{cut} of {done} pushes were cut off, all before they had an effect; the ref stayed usable"),
-            _ => format!("{cut} of {done} pushes were cut off, {arrived} had arrived all the same: reading told which"),
+            0 => format!(
+                "{cut} of {done} pushes were cut off, all before they had an effect; the ref stayed usable"
+            ),
+            _ => format!(
+                "{cut} of {done} pushes were cut off, {arrived} had arrived all the same: reading told which"
+            ),
         };
         if *late > 0 {
             told = format!("{told}; {late} arrived after they were looked for, and were noticed");

@@ -57,18 +57,16 @@ fn lag(
     let started = run.now();
     while run.read(run.b(), name)? != Some(new) {
         if run.now().saturating_sub(started) > LAG {
-            let told = format!(
-                "a push ({}) was still not in the listing after {} s",
-                words(outcome),
-                LAG.as_secs()
-            );
+            let told =
+                format!("a push ({}) was still not in the listing after {} s", words(outcome), LAG.as_secs());
             return Ok(Check::broken(NAME, told));
         }
         run.sleep(LAG_STEP);
     }
     let late = run.now().saturating_sub(started).as_millis();
     let advice = "use the primary, not a mirror or a cache, for reads as well";
-    Ok(Check::broken(NAME, format!("a listing did not show a push that was accepted, for {late} ms")).advise(advice))
+    Ok(Check::broken(NAME, format!("a listing did not show a push that was accepted, for {late} ms"))
+        .advise(advice))
 }
 
 /// Pushes one after another, until a small number, a short time, or the first answer that is not a yes.
@@ -78,10 +76,7 @@ pub(super) fn in_a_row(run: &mut Run<'_>) -> Result<Vec<Check>, Trouble> {
     let mut before = None;
     let started = run.now();
     let (mut done, mut ended) = (0, None);
-    while ended.is_none()
-        && run.more(done, ROW, ROW_LEAST)
-        && run.now().saturating_sub(started) < ROW_TIME
-    {
+    while ended.is_none() && run.more(done, ROW, ROW_LEAST) && run.now().saturating_sub(started) < ROW_TIME {
         let new = run.commit(run.a())?;
         match run.push(run.a(), RefUpdate { name: name.clone(), expected: before, new: Some(new) }) {
             Ok(PushOutcome::Accepted) => (before, done) = (Some(new), done + 1),

@@ -16,7 +16,8 @@ pub(super) fn step(run: &mut Run<'_>) -> Result<Vec<Check>, Trouble> {
         return Ok(vec![Check::held(NAME, "refs below refs/orch/ can be made, seen, replaced and deleted")]);
     };
     let Err(branch) = allowed(run, run.scratch.branches())? else {
-        let told = format!("refs below refs/orch/ {custom}; branches can be made, seen, replaced and deleted");
+        let told =
+            format!("refs below refs/orch/ {custom}; branches can be made, seen, replaced and deleted");
         return Ok(vec![Check::limited(NAME, told, "set `sync: {lease_refs: branches}` in orch.yaml")]);
     };
     let told = format!("refs below refs/orch/ {custom}; and branches below refs/heads/orch-probe/ {branch}");

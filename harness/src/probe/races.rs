@@ -96,7 +96,8 @@ impl Tally {
         if *rounds < LEAST {
             return Check::untried(name, &format!("only {rounds} rounds, {LEAST} are needed"));
         }
-        let mut told = format!("{rounds} races of two, one winner each; {close} decided by the remote itself");
+        let mut told =
+            format!("{rounds} races of two, one winner each; {close} decided by the remote itself");
         if *lost > 0 {
             told = format!("{told}; {lost} answers were lost, reading told who had won");
         }

@@ -167,7 +167,8 @@ pub(super) fn judge(run: &Run<'_>, checks: Vec<Check>, trouble: Option<&Trouble>
         let found = checks.iter().filter(move |check| check.held == held);
         found.map(|check| format!("{}: {}", check.name, check.told)).collect::<Vec<_>>().join("; ")
     };
-    let answered = |name: &&str| checks.iter().any(|check| check.name == **name && check.held != Held::Untried);
+    let answered =
+        |name: &&str| checks.iter().any(|check| check.name == **name && check.held != Held::Untried);
     let (broken, limited) = (named(Held::Broken), named(Held::Limited));
     let (verdict, sentence) = if !broken.is_empty() {
         (Verdict::Unfit, format!("This remote is not fit to coordinate agents, because {broken}."))
@@ -219,12 +220,16 @@ fn timing(what: &'static str, spans: &Spans) -> Option<Timing> {
 fn next(trouble: Option<&Trouble>) -> Option<String> {
     let text = match trouble? {
         Trouble::Remote(error) => match error.kind {
-            RemoteFailure::NotFound => "make the repository first (`git init --bare` is enough), or correct the URL",
+            RemoteFailure::NotFound => {
+                "make the repository first (`git init --bare` is enough), or correct the URL"
+            }
             RemoteFailure::Auth => {
                 "give this account leave to push; `git push --dry-run` to it by hand uses the same keys and helpers"
             }
             RemoteFailure::Tool => "install git 2.34 or newer; `git version` tells which one is found",
-            RemoteFailure::Locked => "a lock file is left over on the remote: whoever looks after it can move it away",
+            RemoteFailure::Locked => {
+                "a lock file is left over on the remote: whoever looks after it can move it away"
+            }
             _ => "try `git ls-remote` on it by hand, then run the trial again",
         },
         Trouble::Throttled(_) => "wait some minutes, then run it again with --rounds 3 --pushes 30",

@@ -41,7 +41,8 @@ impl Scratch {
     /// The place of an earlier run, to clean up after it; `None` for what no run is called.
     #[must_use]
     pub fn of_run(name: &str) -> Option<Self> {
-        let fine = name.len() == DIGITS && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let fine =
+            name.len() == DIGITS && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         fine.then(|| Scratch { run: name.to_owned() })
     }
 

@@ -6,11 +6,11 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use orch::world::Remote;
 use orch::world::RemoteFailure;
 use orch::world::clock::RealClock;
 use orch::world::git_command::Git;
 use orch::world::random::RealRandom;
-use orch::world::{Objects, Remote};
 
 use super::field::{Spans, Trouble};
 use super::report::{Held, Report, Verdict};
@@ -18,12 +18,8 @@ use super::scratch::{Left, Scratch};
 use super::{Field, Plan, Side, probe};
 use crate::hub::{Hub, WAYS, Way};
 
-const SMALL: Plan = Plan {
-    rounds: 4,
-    pushes: 200,
-    budget: Duration::from_secs(120),
-    limit: Duration::from_secs(30),
-};
+const SMALL: Plan =
+    Plan { rounds: 4, pushes: 200, budget: Duration::from_secs(120), limit: Duration::from_secs(30) };
 
 /// Tries a hub with remotes of the caller's making.
 fn try_with(a: Side<'_>, b: Side<'_>, stopped: &dyn Fn() -> bool) -> Report {
@@ -131,7 +127,8 @@ fn a_remote_that_keeps_everything_is_not_fit_and_what_is_left_is_named() {
     std::fs::remove_file(hub.git_dir().join("hooks/update")).unwrap();
     let (a, b) = (hub.machine("a", &Git::default()), hub.machine("b", &Git::default()));
     let (a, b) = (Side { remote: &a.0, objects: &a.1 }, Side { remote: &b.0, objects: &b.1 });
-    let field = Field { a, b, clock: &RealClock, random: &RealRandom, stopped: &|| true, told: &|_, _, _| {} };
+    let field =
+        Field { a, b, clock: &RealClock, random: &RealRandom, stopped: &|| true, told: &|_, _, _| {} };
     let left = Scratch::of_run(&report.run).unwrap().clean(&field, SMALL.limit);
     assert_eq!(left, Left::default());
     assert_eq!(hub.refs(), ["refs/heads/orch-probe/other/x"]);
@@ -209,7 +206,8 @@ fn entry_probe() {
         args: crate::cli::probe::ProbeArgs,
     }
     let Ok(remote) = std::env::var("ORCH_HARNESS_TEST_PROBE") else { return };
-    let args = Alone::parse_from(["probe", "--remote", &remote, "--rounds", "9999", "--pushes", "99999"]).args;
+    let args =
+        Alone::parse_from(["probe", "--remote", &remote, "--rounds", "9999", "--pushes", "99999"]).args;
     let code = crate::cli::probe::main(&args);
     std::process::exit(if code == std::process::ExitCode::from(3) { 3 } else { 4 });
 }

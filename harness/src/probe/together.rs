@@ -23,7 +23,9 @@ fn atomic(run: &mut Run<'_>) -> Result<Check, Trouble> {
         run.push_atomic(run.b(), &[update(&good, None, Some(other)), update(&stale, Some(other), None)])?;
     let now = (run.read(run.b(), &good)?, run.read(run.b(), &stale)?);
     if now != (None, Some(here)) || outcomes.contains(&PushOutcome::Accepted) {
-        return Ok(Check::broken(NAME, "one of two refs moved although the other one had to fail").advise(ADVICE));
+        return Ok(
+            Check::broken(NAME, "one of two refs moved although the other one had to fail").advise(ADVICE)
+        );
     }
     let outcomes =
         run.push_atomic(run.a(), &[update(&good, None, Some(new)), update(&stale, Some(here), Some(new))])?;
@@ -54,7 +56,9 @@ fn races(run: &mut Run<'_>, names: &[String; 2], mut before: Oid) -> Result<Chec
             return Ok(Check::broken(NAME, "two machines at once: each got one of two refs").advise(ADVICE));
         }
         if won(&outcomes[0]) && won(&outcomes[1]) {
-            return Ok(Check::broken(NAME, "two machines at once were both told that they won").advise(ADVICE));
+            return Ok(
+                Check::broken(NAME, "two machines at once were both told that they won").advise(ADVICE)
+            );
         }
         before = now.0.unwrap_or(before);
     }

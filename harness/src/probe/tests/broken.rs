@@ -74,7 +74,9 @@ impl Liar {
         match self.lie {
             Lie::NoCompare => self.force(update, limit),
             Lie::LooksFirst if self.now(&update.name, limit) == update.expected => self.force(update, limit),
-            Lie::UpToDateIsAccepted if self.now(&update.name, limit) == update.new && update.expected.is_none() => {
+            Lie::UpToDateIsAccepted
+                if self.now(&update.name, limit) == update.new && update.expected.is_none() =>
+            {
                 PushOutcome::Accepted
             }
             Lie::RefusesAndMoves => match honest() {
@@ -125,7 +127,9 @@ impl Remote for Liar {
     fn push_atomic(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
         match self.lie {
             Lie::Piecemeal => self.inner.push(updates, limit),
-            Lie::NoAtomic => vec![PushOutcome::Refused("does not support --atomic push".to_owned()); updates.len()],
+            Lie::NoAtomic => {
+                vec![PushOutcome::Refused("does not support --atomic push".to_owned()); updates.len()]
+            }
             _ => self.inner.push_atomic(updates, limit),
         }
     }
