@@ -34,9 +34,9 @@ pub enum Trouble {
     /// Three times the time was used.
     #[error("the time was used up")]
     OutOfTime,
-    /// It takes no refs at all.
-    #[error("it takes no refs")]
-    NoPlace,
+    /// What was found is enough.
+    #[error("what was found is enough")]
+    Hopeless,
     /// The scratch repository on this machine failed.
     #[error("scratch repository on this machine: {0}")]
     Local(String),

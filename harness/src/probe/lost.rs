@@ -91,8 +91,12 @@ fn one(
             // It was still on its way when the ref was read; the compare-and-swap noticed.
             tally.late += 1;
         } else if run.now().saturating_sub(started) > PATIENCE {
-            let why = words(&outcome);
-            return Ok(Err(format!("after a push was cut off, the ref takes no other one: {why}")));
+            // The rest is git's general advice.
+            let why: Vec<&str> = words(&outcome).lines().take(2).collect();
+            return Ok(Err(format!(
+                "after a push was cut off, the ref takes no other one: {}",
+                why.join(" ")
+            )));
         } else {
             run.sleep(STEP);
         }

@@ -95,11 +95,11 @@ pub fn probe(field: &Field<'_>, plan: &Plan) -> Report {
         (field.told)(at, STEPS.len(), name);
         match trouble.is_none().then(|| step(&mut run)) {
             Some(Ok(found)) => {
-                // Without a place for its refs nothing else can be tried.
-                let hopeless = at == 0 && found.iter().any(|check| check.held == Held::Broken);
+                // Without a place for its refs, or without compare-and-swap, nothing else matters.
+                let hopeless = at < 3 && found.iter().any(|check| check.held == Held::Broken);
                 checks.extend(found);
                 if hopeless {
-                    trouble = Some(Trouble::NoPlace);
+                    trouble = Some(Trouble::Hopeless);
                 }
             }
             Some(Err(met)) => {

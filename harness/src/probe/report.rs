@@ -237,7 +237,7 @@ fn next(trouble: Option<&Trouble>) -> Option<String> {
         Trouble::OutOfTime => "run it again with more time: --seconds 600",
         Trouble::Local(_) => "look for room in the directory for temporary files (TMPDIR), then run it again",
         // The check says what to allow.
-        Trouble::NoPlace => return None,
+        Trouble::Hopeless => return None,
     };
     Some(text.to_owned())
 }
@@ -329,7 +329,8 @@ impl Report {
             (refs, why) => format!(
                 "could not remove {}{}. Try again with `orch-harness probe --remote URL --clean {}`",
                 refs.join(", "),
-                why.as_ref().map_or(String::new(), |why| format!(" ({why})")),
+                why.as_ref()
+                    .map_or(String::new(), |why| format!(" ({})", why.lines().next().unwrap_or_default())),
                 self.run
             ),
         }

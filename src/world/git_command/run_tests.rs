@@ -85,20 +85,17 @@ fn the_limit_ends_grandchildren_that_ignore_the_polite_signal() {
     alive.assert_was_and_is_gone();
 }
 
-/// A push to a remote by path was given up after its time limit. Git itself ended at the polite signal, so the
-/// final one followed at once and hit `receive-pack`, its child, which was just removing its lock file: the lock
-/// stayed on the remote, and no machine could ever move that ref again. Found by `orch-harness probe`.
+/// A push to a remote by path was given up after its time limit. The signal went to the whole group and met
+/// `receive-pack`, git's child, while it made a lock file: the lock stayed on the remote, and no machine could ever
+/// move that ref again. Found by `orch-harness probe`, on a busy computer, in one of some hundred pushes.
 #[test]
-fn the_children_of_one_that_goes_at_once_have_time_to_remove_their_locks() {
+fn a_child_that_is_in_the_middle_of_something_may_finish_it() {
     let dir = tempfile::tempdir().unwrap();
     let lock = dir.path().join("ref.lock");
-    let script = format!(
-        "(trap 'sleep 0.2; rm {0}; exit' TERM; touch {0}; while :; do sleep 0.05; done) & wait",
-        lock.display()
-    );
+    let script = format!("(trap 'exit 1' TERM; touch {0}; sleep 2; rm {0}) & wait", lock.display());
     let done = run(sh(&script), Duration::from_millis(1500), 100).unwrap();
     assert!(done.timed_out && done.code.is_none());
-    assert!(!lock.exists(), "the child was killed while it cleaned up");
+    assert!(!lock.exists(), "the child was killed while it held a lock");
 }
 
 /// Whoever keeps the output open and is no part of the group is not waited for longer than the grace.
