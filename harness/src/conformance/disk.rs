@@ -1,4 +1,5 @@
-//! Files and locks.
+//! What the store and the locks rely on of a disk. Durability has no statement here: without a power loss it cannot
+//! be seen, and only a simulated disk can have one.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;

@@ -17,6 +17,12 @@ pub struct Machine {
     pub objects: Box<dyn Objects>,
 }
 
+/// Makes the remote refuse refs whose name contains a text.
+pub type Forbid = Box<dyn Fn(&str)>;
+
+/// Makes the remote go away, and says what kind of failure that is.
+pub type Vanish = Box<dyn Fn() -> RemoteFailure>;
+
 /// An empty remote and two machines that share it.
 pub struct RemotePlace {
     /// The first.
@@ -24,9 +30,9 @@ pub struct RemotePlace {
     /// The second.
     pub b: Machine,
     /// From now on the remote refuses to move refs whose name contains this, with a word of its own, `rule 7`.
-    pub forbid: Option<Box<dyn Fn(&str)>>,
+    pub forbid: Option<Forbid>,
     /// From now on nobody answers; gives the kind of failure that this is.
-    pub vanish: Option<Box<dyn Fn() -> RemoteFailure>>,
+    pub vanish: Option<Vanish>,
     /// What must live as long as the place.
     pub keep: Box<dyn std::any::Any>,
 }

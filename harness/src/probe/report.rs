@@ -167,12 +167,11 @@ pub(super) fn judge(run: &Run<'_>, checks: Vec<Check>, trouble: Option<&Trouble>
         let found = checks.iter().filter(move |check| check.held == held);
         found.map(|check| format!("{}: {}", check.name, check.told)).collect::<Vec<_>>().join("; ")
     };
-    let answered =
-        |name: &&str| checks.iter().any(|check| check.name == **name && check.held != Held::Untried);
+    let answered = |name: &str| checks.iter().any(|check| check.name == name && check.held != Held::Untried);
     let (broken, limited) = (named(Held::Broken), named(Held::Limited));
     let (verdict, sentence) = if !broken.is_empty() {
         (Verdict::Unfit, format!("This remote is not fit to coordinate agents, because {broken}."))
-    } else if !NEEDED.iter().all(|name| answered(&name)) {
+    } else if !NEEDED.into_iter().all(answered) {
         let why = trouble.map_or_else(|| named(Held::Untried), ToString::to_string);
         (Verdict::Unknown, format!("Whether this remote is fit could not be judged: {why}."))
     } else if !limited.is_empty() || checks.iter().any(|check| check.held == Held::Untried) {

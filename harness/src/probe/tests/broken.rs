@@ -72,7 +72,7 @@ impl Liar {
 
     fn one(&self, update: &RefUpdate, limit: Duration) -> PushOutcome {
         let count = self.pushes.fetch_add(1, Ordering::SeqCst) + 1;
-        let honest = || self.inner.push(&[update.clone()], limit).remove(0);
+        let honest = || self.inner.push(std::slice::from_ref(update), limit).remove(0);
         match self.lie {
             Lie::NoCompare => self.force(update),
             Lie::LooksFirst if self.now(&update.name, limit) == update.expected => self.force(update),
@@ -82,7 +82,7 @@ impl Liar {
                 PushOutcome::Accepted
             }
             Lie::RefusesAndMoves => match honest() {
-                PushOutcome::Accepted if count % 4 == 0 => PushOutcome::Refused("no".to_owned()),
+                PushOutcome::Accepted if count.is_multiple_of(4) => PushOutcome::Refused("no".to_owned()),
                 other => other,
             },
             Lie::AcceptsAndForgets if count > 5 => PushOutcome::Accepted,
