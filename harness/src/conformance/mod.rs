@@ -4,6 +4,8 @@
 //! Each body takes a maker and gives the statements that failed, with the reason; an empty list means that the
 //! implementation conforms. Every statement gets a thing of its own from the maker.
 
+#[cfg(test)]
+mod bite;
 pub mod clock;
 pub mod disk;
 pub mod objects;
