@@ -8,6 +8,7 @@ use std::rc::Rc;
 use orch::store::layout::Layout;
 
 use crate::sim::dice::Dice;
+use crate::sim::disk_image::Bytes;
 use crate::sim::faults::Knobs;
 use crate::sim::fiber::Fibers;
 use crate::sim::kernel::{Clocks, Kernel, Link, MINUTE, Machine, Micros, SECOND, Shared};
@@ -52,6 +53,9 @@ struct Run {
     /// What ends by itself later: time and what.
     pending: Vec<(Micros, After)>,
 }
+
+/// Files by path.
+type Files = std::collections::BTreeMap<PathBuf, Bytes>;
 
 /// An accident that ends.
 #[derive(Debug, Clone)]
@@ -280,7 +284,7 @@ impl Run {
             all.into_iter()
                 .filter(|(path, _)| path.extension().is_some_and(|ext| ext == "yaml"))
                 .map(|(path, bytes)| (path.strip_prefix(&tasks).map(Path::to_owned).unwrap_or(path), bytes))
-                .collect::<std::collections::BTreeMap<_, _>>()
+                .collect::<Files>()
         };
         let first = files(core[0]);
         let mut oracle = self.yard.oracle.borrow_mut();
@@ -289,8 +293,17 @@ impl Run {
             if let Some(differs) =
                 first.keys().chain(other.keys()).find(|path| first.get(*path) != other.get(*path))
             {
-                let text =
-                    format!("m{} and m{at} hold different files, {} first", core[0], differs.display());
+                let show = |files: &Files| {
+                    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+                    files.get(differs).map_or_else(|| "nothing".to_owned(), text)
+                };
+                let text = format!(
+                    "m{0} and m{at} hold different files, {1} first\n--- m{0}\n{2}\n--- m{at}\n{3}",
+                    core[0],
+                    differs.display(),
+                    show(&first),
+                    show(&other)
+                );
                 oracle.broken(7, now, text);
             }
         }

@@ -3,7 +3,13 @@
 //!
 //! - [`cli`]: one file per command.
 //! - [`sim`]: machines, time, disks and the remote, simulated; [`drive`]: one run of them.
+//! - [`conformance`]: what every implementation of a seam must do, real or simulated.
+//! - [`probe`]: whether a remote is fit to coordinate agents.
 
 pub mod cli;
+pub mod conformance;
 pub mod drive;
+#[cfg(test)]
+mod hub;
+pub mod probe;
 pub mod sim;

@@ -1,6 +1,7 @@
 //! `orch-harness`: one file per command.
 
 pub mod bugs;
+pub(crate) mod probe;
 pub mod sim;
 
 use std::process::ExitCode;
@@ -19,15 +20,17 @@ struct Cli {
 enum Command {
     Sim(sim::Sim),
     Bugs(bugs::Bugs),
+    Probe(probe::ProbeArgs),
 }
 
 /// Runs the command line.
 ///
-/// Exit codes: 0 everything held, 1 something did not, 2 usage.
+/// Exit codes: 0 everything held, 1 something did not, 2 usage, 3 the run is invalid.
 #[must_use]
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Sim(sim) => sim.run(),
         Command::Bugs(bugs) => bugs.run(),
+        Command::Probe(args) => probe::main(&args),
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 /// What is kept of the error output; the first words matter, not the last.
 const MOST_ERRORS: usize = 64 << 10;
@@ -18,8 +18,11 @@ const MOST_ERRORS: usize = 64 << 10;
 /// No limit is longer, so that adding it to a point in time cannot overflow.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// Between the polite and the final signal.
-const GRACE: Duration = Duration::from_millis(300);
+/// What git's children may take to end by themselves once git has gone, also on a computer that is busy.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Between the polite and the final signal to those that did not, and after it.
+const LAST: Duration = Duration::from_millis(300);
 
 /// How a command ended.
 #[derive(Debug, Default)]
@@ -52,12 +55,7 @@ pub fn run(mut command: Command, limit: Duration, most_output: usize) -> io::Res
     let mut finished = Finished::default();
     if !running.wait_until(deadline) {
         finished.timed_out = true;
-        running.signal(Signal::TERM);
-        running.wait_until(Instant::now() + GRACE);
-        // Whether or not git has gone by now: its children may not have. Its number is still ours,
-        // because nobody has collected it.
-        running.signal(Signal::KILL);
-        running.wait_until(Instant::now() + GRACE);
+        running.end();
     }
     running.stdout.drain();
     running.stderr.drain();
@@ -113,9 +111,39 @@ impl Running {
         }
     }
 
-    fn signal(&self, signal: Signal) {
-        // The only possible failure is that the group has gone.
-        let _ = kill_process_group(self.pid, signal);
+    /// Ends git first, and its children only if they do not end by themselves.
+    ///
+    /// On a remote that is a path `receive-pack` is one of them. A signal that meets it while it makes a lock file
+    /// leaves that file behind, since git notes a file for removal only after it has made it; left alone it
+    /// finishes the ref at hand and ends, because nobody listens any more.
+    fn end(&mut self) {
+        // The only possible failure of these signals is that nobody is there any more.
+        let _ = kill_process(self.pid, Signal::TERM);
+        self.wait_for_all(Instant::now() + GRACE);
+        let _ = kill_process_group(self.pid, Signal::TERM);
+        self.wait_for_all(Instant::now() + LAST);
+        // Whether or not the outputs are closed: somebody may live who has none. The number is still ours, because
+        // nobody has collected git.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        self.wait_until(Instant::now() + LAST);
+    }
+
+    /// Reads output until everybody who could write it has gone, or time is up.
+    fn wait_for_all(&mut self, deadline: Instant) {
+        while self.stdout.pipe.is_some() || self.stderr.pipe.is_some() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let timeout =
+                Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            let open = [&self.stdout, &self.stderr];
+            let mut events: Vec<_> = open.iter().filter_map(|capture| capture.poll()).collect();
+            // An error of the wait itself is only ever an interrupt.
+            let _ = poll(&mut events, Some(&timeout));
+            self.stdout.drain();
+            self.stderr.drain();
+        }
     }
 }
 

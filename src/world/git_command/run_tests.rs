@@ -84,3 +84,25 @@ fn the_limit_ends_grandchildren_that_ignore_the_polite_signal() {
     assert!(done.timed_out && done.code.is_none());
     alive.assert_was_and_is_gone();
 }
+
+/// A push to a remote by path was given up after its time limit. The signal went to the whole group and met
+/// `receive-pack`, git's child, while it made a lock file: the lock stayed on the remote, and no machine could ever
+/// move that ref again. Found by `orch-harness probe`, on a busy computer, in one of some hundred pushes.
+#[test]
+fn a_child_that_is_in_the_middle_of_something_may_finish_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = dir.path().join("ref.lock");
+    let script = format!("(trap 'exit 1' TERM; touch {0}; sleep 2; rm {0}) & wait", lock.display());
+    let done = run(sh(&script), Duration::from_millis(1500), 100).unwrap();
+    assert!(done.timed_out && done.code.is_none());
+    assert!(!lock.exists(), "the child was killed while it held a lock");
+}
+
+/// Whoever keeps the output open and is no part of the group is not waited for longer than the grace.
+#[test]
+fn a_daemon_that_is_left_behind_delays_the_end_by_the_grace_only() {
+    let started = Instant::now();
+    let done = run(sh("setsid sleep 30 & sleep 30"), Duration::from_millis(300), 100).unwrap();
+    assert!(done.timed_out);
+    assert!(started.elapsed() < LONG, "{:?}", started.elapsed());
+}
