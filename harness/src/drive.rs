@@ -52,6 +52,8 @@ struct Run {
     next_accident: Micros,
     /// What ends by itself later: time and what.
     pending: Vec<(Micros, After)>,
+    /// Edits by hand: machine, file, bytes before and after.
+    edits: Vec<(usize, PathBuf, Vec<u8>, Vec<u8>)>,
 }
 
 /// Files by path.
@@ -110,6 +112,7 @@ impl Run {
             dice: dice.fork("accidents"),
             next_accident: 0,
             pending: Vec::new(),
+            edits: Vec::new(),
         }
     }
 
@@ -262,6 +265,7 @@ impl Run {
     /// Everybody goes home; then the machines of the core exchange what they have and must hold the same files.
     fn agree(&mut self) {
         self.send_home();
+        self.mend_by_hand();
         let core: Vec<usize> = (0..self.yard.plan.machines).filter(|at| self.yard.plan.core[*at]).collect();
         for round in 0..3 {
             for &at in &core {
@@ -317,6 +321,19 @@ impl Run {
             .collect();
         let gone: Vec<bool> = self.yard.plan.core.iter().map(|core| !core).collect();
         oracle.nothing_acknowledged_is_lost(now, &rejected, &gone);
+    }
+
+    /// An edit that does not fit any more (the task ended on another machine meanwhile) stays in place, as promised,
+    /// until whoever made it takes it back.
+    fn mend_by_hand(&mut self) {
+        let kernel = &mut *self.kernel.borrow_mut();
+        for (at, path, before, after) in std::mem::take(&mut self.edits).into_iter().rev() {
+            let machine = &mut kernel.machines[at];
+            let at_ns = machine.clocks.wall_ms(kernel.now) * 1_000_000;
+            if machine.disk.read(&path).is_ok_and(|now| *now == after) {
+                let _ = machine.disk.overwrite(&path, before, at_ns);
+            }
+        }
     }
 
     fn send_home(&mut self) {
@@ -535,10 +552,8 @@ impl Run {
             .lines()
             .map(|line| if line.starts_with("title: ") { word.clone() } else { line.to_owned() })
             .collect();
-        let _ = kernel.machines[machine].disk.overwrite(
-            &path,
-            format!("{}\n", lines.join("\n")).into_bytes(),
-            at_ns,
-        );
+        let after = format!("{}\n", lines.join("\n")).into_bytes();
+        let _ = kernel.machines[machine].disk.overwrite(&path, after.clone(), at_ns);
+        self.edits.push((machine, path, bytes.to_vec(), after));
     }
 }

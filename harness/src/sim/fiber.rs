@@ -33,6 +33,18 @@ pub struct Fiber {
 }
 
 impl Fiber {
+    /// The same fiber as a process of another machine would see it, for statements about two machines at once.
+    #[cfg(test)]
+    pub fn on(&self, machine: usize) -> Fiber {
+        Fiber {
+            switch: self.switch.clone(),
+            doomed: self.doomed.clone(),
+            stopped: self.stopped.clone(),
+            machine,
+            name: self.name.clone(),
+        }
+    }
+
     /// Gives way until then.
     pub fn wait_until(&self, at: Micros) {
         let switch = self.switch.get();

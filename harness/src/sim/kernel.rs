@@ -169,6 +169,8 @@ pub struct Kernel {
     pub remote: Repo,
     /// Whether it answers at all.
     pub remote_up: bool,
+    /// It refuses refs whose name contains this, by a rule of its own.
+    pub forbidden: Option<String>,
     /// How its refs moved since the oracle last looked.
     pub moved: Vec<Moved>,
     /// Pushes under way.
@@ -203,6 +205,7 @@ impl Kernel {
             pool: Pool::default(),
             remote: Repo::default(),
             remote_up: true,
+            forbidden: None,
             moved: Vec::new(),
             late: Vec::new(),
             machines: Vec::new(),

@@ -14,6 +14,8 @@
 //! | `plan` | a run as data, drawn from its seed |
 //! | [`crate::drive`] | one run, from set-up to verdict |
 
+#[cfg(test)]
+mod conform;
 pub mod dice;
 pub mod disk_image;
 pub mod faults;

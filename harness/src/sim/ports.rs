@@ -614,6 +614,9 @@ impl Port {
         updates
             .iter()
             .map(|update| {
+                if kernel.forbidden.as_ref().is_some_and(|part| update.name.contains(part)) {
+                    return PushOutcome::Refused("rule 7".to_owned());
+                }
                 let actual = kernel.remote.refs.get(&update.name).copied();
                 if actual == update.new && update.new != update.expected {
                     return match kernel.is_broken(Broken::UpToDateAccepted) {

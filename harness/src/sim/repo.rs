@@ -205,7 +205,7 @@ impl Pool {
             let oid = identity("tree", &encode_tree(&empty));
             self.put(repo, oid, Object::Tree(empty))
         });
-        let who = format!("{} <orch@localhost> {} +0000", new.author, new.at_s);
+        let who = format!("{} <orch@orch.invalid> {} +0000", new.author, new.at_s);
         let mut text = format!("tree {tree}\n");
         for parent in new.parents {
             text.push_str(&format!("parent {parent}\n"));

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::kernel::Micros;
 
 /// Lines that are kept.
-const KEPT: usize = 400;
+const KEPT: usize = 4000;
 
 /// The last lines, and a hash over all of them.
 #[derive(Debug, Clone)]
