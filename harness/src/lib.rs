@@ -2,5 +2,9 @@
 //! break, and compares with the promises of the specification.
 //!
 //! - [`cli`]: one file per command.
+//! - [`history`]: what clients were told, and whether the order of operations explains it.
+//! - [`model`]: the protocol, every interleaving within a bound.
 
 pub mod cli;
+pub mod history;
+pub mod model;

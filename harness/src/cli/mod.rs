@@ -1,5 +1,7 @@
 //! `orch-harness`: one file per command.
 
+mod model;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -13,12 +15,16 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Model(model::Options),
+}
 
 /// Runs the command line.
 ///
 /// Exit codes: 0 everything held, 1 something did not, 2 usage.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Cli::parse().command {}
+    match Cli::parse().command {
+        Command::Model(options) => model::main(&options),
+    }
 }
