@@ -4,12 +4,16 @@
 //! - [`cli`]: one file per command.
 //! - [`sim`]: machines, time, disks and the remote, simulated; [`drive`]: one run of them.
 //! - [`conformance`]: what every implementation of a seam must do, real or simulated.
+//! - [`history`]: what clients were told, and whether the order of operations explains it.
+//! - [`model`]: the protocol, every interleaving within a bound.
 //! - [`probe`]: whether a remote is fit to coordinate agents.
 
 pub mod cli;
 pub mod conformance;
 pub mod drive;
+pub mod history;
 #[cfg(test)]
 mod hub;
+pub mod model;
 pub mod probe;
 pub mod sim;

@@ -54,15 +54,17 @@ fn fetch_once(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let branch = find(&cx.names.branch);
     check_forward(cx, known, branch)?;
-    let mut changed = moved_leases(cx, &known_leases, &refs)?;
     let mut fetched = Fetched::default();
+    // The branch first: after a death in between a lease ref that was folded is void. The other way round it would
+    // seem to have vanished, and its holder would set it up again and finish a task that had moved on.
+    let mut changed = branch_moves(cx, branch, &mut fetched)?;
+    changed.extend(moved_leases(cx, &known_leases, &refs)?);
     if cx.store.meta("fetched")?.is_none() {
         // The index is new, so files that this machine has not seen yet may never have been written.
         changed.extend(changed_tasks(cx, None, branch)?);
         changed.extend(refs.iter().filter_map(|(name, _)| cx.names.leased(name)));
     }
     cx.store.remember_unabsorbed(&changed)?;
-    changed.extend(branch_moves(cx, branch, &mut fetched)?);
     // Where a sync was interrupted its tasks are absorbed again; that changes nothing.
     let due = cx.store.unabsorbed()?;
     let ids: Vec<TaskId> = due.keys().cloned().collect();
@@ -75,8 +77,9 @@ fn fetch_once(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
 }
 
 /// Takes over shared files and moves the memory of the branch, one process after the other: a process with an
-/// older listing must not put older settings in the place of newer ones. Gives the tasks that changed.
-fn branch_moves(
+/// older listing must not put older settings in the place of newer ones. Gives the tasks that changed; they are
+/// taken into files by the next fetch at the latest.
+pub(super) fn branch_moves(
     cx: &Cx<'_>,
     branch: Option<Oid>,
     fetched: &mut Fetched,

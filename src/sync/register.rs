@@ -9,22 +9,25 @@ use crate::store::layout;
 use crate::world::{NewCommit, ObjectsError, Oid, PushOutcome, RefUpdate, RemoteFailure};
 
 use super::context::{Cx, SyncError};
-use super::fetch;
+use super::fetch::{self, Fetched};
 use super::group_push;
 use super::message;
 use super::names::tracking_lease;
 use super::shared::{Shared, Tip, read_at};
 
 /// Tries before a refusal that changed nothing, or an answer that never comes, is reported.
-const TRIES: u32 = 4;
+pub const TRIES: u32 = 4;
 
 /// What became of a swap.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Swapped {
     /// The remote holds our object.
     Accepted(Oid),
     /// The ref holds something else: somebody was faster.
     Lost,
+    /// No answer came, and the ref holds what it held before. Perhaps the object was there in between, and somebody
+    /// who saw it is about to fold or delete it: it must not be pushed again, but made anew.
+    Unclear(SyncError),
 }
 
 /// A swap that is ready to be pushed.
@@ -119,6 +122,9 @@ pub fn swap(cx: &Cx<'_>, proposal: &Proposal, retries: &mut u32) -> Result<Swapp
             // A concurrent `git gc` took it before it was pushed; the caller writes it anew.
             return Err(ObjectsError::Missing(proposal.commit).into());
         }
+        if matches!(outcome, Some(PushOutcome::Unknown(_))) {
+            return Ok(Swapped::Unclear(unmoved(update.name, outcome)));
+        }
         tries += 1;
         *retries += 1;
         if tries >= TRIES {
@@ -189,7 +195,7 @@ pub fn forget(cx: &Cx<'_>, id: &TaskId) -> Result<(), SyncError> {
 ///
 /// # Errors
 /// The remote cannot be asked, or [`SyncError::Elsewhere`]; nothing may be told to anybody then.
-pub fn stands(cx: &Cx<'_>, id: &TaskId, op: &Op) -> Result<Option<Shared>, SyncError> {
+pub fn stands(cx: &Cx<'_>, id: &TaskId, op: &Op, fetched: &mut Fetched) -> Result<Option<Shared>, SyncError> {
     let lease_name = cx.names.lease(id);
     // Read before the listing: what another process learns meanwhile is newer, and no sign of a rewind.
     let known = cx.world.objects.get_ref(super::names::TRACKING_BRANCH)?;
@@ -205,6 +211,9 @@ pub fn stands(cx: &Cx<'_>, id: &TaskId, op: &Op) -> Result<Option<Shared>, SyncE
             return Err(super::alarm::raise(cx, branch));
         }
     }
+    // Both memories move, the branch's first: a lease ref that was folded is gone only after the branch has what
+    // it held, and without that this machine's own operations would seem not to fit.
+    fetch::branch_moves(cx, branch, fetched)?;
     if find(&elsewhere).is_some() {
         return Err(SyncError::Elsewhere { id: id.clone(), name: elsewhere });
     }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::protocol::id::TaskId;
-use crate::protocol::merge::missing;
+use crate::protocol::merge::{last_claim, missing};
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::Task;
 use crate::protocol::transition::{Rejected, next};
@@ -220,6 +220,8 @@ impl From<Error> for Attempt {
 #[derive(Default)]
 struct Way {
     retries: u32,
+    /// Pushes to which no answer came.
+    silent: u32,
     /// The remote was looked at.
     looked: bool,
     /// What this machine had kept was published.
@@ -238,6 +240,17 @@ impl Way {
     fn lost(&mut self, q: &mut Queue) -> std::result::Result<(), Attempt> {
         self.retries += 1;
         self.look(q)
+    }
+
+    fn not_accepted(&mut self, q: &mut Queue, swapped: Swapped) -> std::result::Result<(), Attempt> {
+        if let Swapped::Unclear(error) = swapped {
+            self.silent += 1;
+            if self.silent >= register::TRIES {
+                return Err(error.into());
+            }
+            q.cx().back_off(self.silent);
+        }
+        self.lost(q)
     }
 }
 
@@ -296,8 +309,9 @@ fn in_register(
             Err(why) => return Err(Attempt::Failed(Error::rejected(id, &why))),
         };
         *last = Some((op.clone(), sent));
-        if register::swap(&q.cx(), &proposal, &mut way.retries)? == Swapped::Lost {
-            way.lost(q)?;
+        let swapped = register::swap(&q.cx(), &proposal, &mut way.retries)?;
+        if !matches!(swapped, Swapped::Accepted(_)) {
+            way.not_accepted(q, swapped)?;
             continue;
         }
         if let Some(task) = settle_swap(q, id, actor, &proposal, &shared, &op)? {
@@ -378,15 +392,21 @@ fn settle_swap(
         absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
         return Ok(Some(q.load(id)?));
     }
-    let shared = match register::stands(&q.cx(), id, op) {
+    let mut fetched = Fetched::default();
+    let stands = register::stands(&q.cx(), id, op, &mut fetched);
+    q.say(&fetched);
+    let shared = match stands {
         Ok(Some(shared)) => shared,
         Ok(None) => {
             register::withdraw(&q.cx(), proposal, before.tip.as_ref())?;
             absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
             return Ok(None);
         }
+        // Nobody is told of it, so it must not stay if that can be helped. What has ended stays: another machine
+        // may be about to fold it, and its push of the branch would bring back what was taken back here, after
+        // somebody else had claimed the task.
+        Err(error) if ends(op) && error.is_unreachable() => return Err(error.into()),
         Err(error) => {
-            // Nobody is told of it, so it must not stay if that can be helped.
             let _ = register::withdraw(&q.cx(), proposal, before.tip.as_ref());
             return Err(error.into());
         }
@@ -398,18 +418,28 @@ fn settle_swap(
     }
 }
 
+/// Whether a task is not in progress after an operation, so that it waits for its fold.
+fn ends(op: &Op) -> bool {
+    !matches!(op.action, Action::Claim { .. } | Action::Heartbeat { .. } | Action::Checkpoint { .. })
+}
+
 /// Whether the claim that a task in progress rests on stands on the remote as well.
-fn still_stands(q: &Queue, id: &TaskId, view: &Task) -> std::result::Result<bool, Attempt> {
+fn still_stands(q: &mut Queue, id: &TaskId, view: &Task) -> std::result::Result<bool, Attempt> {
     let claim = view.history().iter().rev().find(|op| matches!(op.action, Action::Claim { .. }));
     match claim {
-        Some(claim) => match register::stands(&q.cx(), id, claim)? {
-            Some(_) => {
-                // The process that made it may have died before it wrote the file.
-                absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
-                Ok(true)
+        Some(claim) => {
+            let mut fetched = Fetched::default();
+            let stands = register::stands(&q.cx(), id, claim, &mut fetched);
+            q.say(&fetched);
+            // It may stand in the history and be over by now.
+            let held = |task: &Task| task.lease().is_some() && last_claim(task) == Some(claim.id);
+            if !stands?.and_then(|shared| shared.view()).is_some_and(|merged| held(&merged.task)) {
+                return Ok(false);
             }
-            None => Ok(false),
-        },
+            // The process that made it may have died before it wrote the file.
+            absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
+            Ok(true)
+        }
         None => Ok(true),
     }
 }

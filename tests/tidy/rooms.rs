@@ -85,7 +85,10 @@ fn assigned_state(source: &Source) -> Hits {
 }
 
 fn from_oracle(source: &Source) -> Hits {
-    let is_oracle = source.path.starts_with("harness/src/") && source.path.contains("model");
+    // `harness/src/model/` is no oracle: it searches through what the real functions do, and judges by rules of its own.
+    let is_oracle = source.path.starts_with("harness/src/")
+        && source.path.contains("model")
+        && !source.path.starts_with("harness/src/model/");
     let wrong = |n: &&Named| n.segments.iter().any(|s| matches!(s.as_str(), "transition" | "replay"));
     let found: Vec<Named> = if is_oracle { named(source) } else { Vec::new() };
     found.iter().filter(wrong).map(|n| (n.line, n.text())).collect()
@@ -284,6 +287,7 @@ pub static RULES: &[Rule] = &[
         good: &[
             ("harness/src/model.rs", "use orch::protocol::task::Status;"),
             ("harness/src/drive.rs", "use orch::protocol::transition::next;"),
+            ("harness/src/model/arena.rs", "use orch::protocol::transition::next;"),
         ],
     },
 ];

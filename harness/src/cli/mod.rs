@@ -1,6 +1,7 @@
 //! `orch-harness`: one file per command.
 
 pub mod bugs;
+mod model;
 pub(crate) mod probe;
 pub mod sim;
 
@@ -21,6 +22,7 @@ enum Command {
     Sim(sim::Sim),
     Bugs(bugs::Bugs),
     Probe(probe::ProbeArgs),
+    Model(model::Options),
 }
 
 /// Runs the command line.
@@ -32,5 +34,6 @@ pub fn main() -> ExitCode {
         Command::Sim(sim) => sim.run(),
         Command::Bugs(bugs) => bugs.run(),
         Command::Probe(args) => probe::main(&args),
+        Command::Model(options) => model::main(&options),
     }
 }

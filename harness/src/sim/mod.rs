@@ -7,7 +7,7 @@
 //! | `disk_image`, `repo` | what lies on a disk, what is in a repository |
 //! | `faults` | what goes wrong, and the guards that can be taken away |
 //! | `fiber` | code that can be stopped and killed at a port |
-//! | `ports` | the seams of `orch::world` over the kernel |
+//! | `ports`, `git_ports` | the seams of `orch::world` over the kernel |
 //! | `machine` | a machine put together, a command run on it |
 //! | `load` | agents, operators, watchdogs |
 //! | `oracle` | what must hold |
@@ -20,6 +20,7 @@ pub mod dice;
 pub mod disk_image;
 pub mod faults;
 pub mod fiber;
+mod git_ports;
 pub mod kernel;
 pub mod load;
 pub mod machine;

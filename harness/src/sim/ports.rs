@@ -10,31 +10,27 @@ use std::time::Duration;
 
 use orch::world::process::{Child, Command};
 use orch::world::{
-    Clock, CommitInfo, Disk, FileKind, LockGuard, NewCommit, Objects, ObjectsError, Oid, Pressure, Process,
-    ProcessId, PushOutcome, Random, RefUpdate, Remote, RemoteError, RemoteFailure, Stat, TreeChange,
-    TreeEntry, World,
+    Clock, Disk, FileKind, LockGuard, ObjectsError, Oid, Process, ProcessId, Random, Remote, Stat, World,
 };
 
 use super::dice::Dice;
 use super::faults::Broken;
 use super::fiber::{Fiber, Killed};
-use super::kernel::{Kernel, Late, Link, Machine, Micros, Shared};
+use super::kernel::{Kernel, Machine, Micros, Shared};
 
 /// What a call of the disk takes.
 const DISK_CALL: Micros = 20;
-/// Loose objects at which maintenance is due, as git counts.
-const LOOSE: usize = 6_000;
 
 /// One process on one machine, as the ports see it.
 #[derive(Clone)]
 pub struct Port {
-    kernel: Shared,
+    pub(super) kernel: Shared,
     fiber: Rc<Fiber>,
-    machine: usize,
+    pub(super) machine: usize,
     pid: u32,
     start: u64,
     /// What the remote held before the last push of this process.
-    before_push: Rc<RefCell<Option<BTreeMap<String, Oid>>>>,
+    pub(super) before_push: Rc<RefCell<Option<BTreeMap<String, Oid>>>>,
     own_dice: Rc<RefCell<Dice>>,
 }
 
@@ -43,7 +39,7 @@ fn dead() -> io::Error {
 }
 
 /// Code that runs while a killed process unwinds must have no effect any more.
-fn unwinding() -> bool {
+pub(super) fn unwinding() -> bool {
     std::thread::panicking()
 }
 
@@ -98,18 +94,18 @@ impl Port {
         }
     }
 
-    fn die(&self) -> ! {
+    pub(super) fn die(&self) -> ! {
         std::panic::resume_unwind(Box::new(Killed))
     }
 
-    fn wait_until(&self, at: Micros) {
+    pub(super) fn wait_until(&self, at: Micros) {
         self.fiber.wait_until(at);
         if self.fiber.is_doomed() {
             self.die();
         }
     }
 
-    fn wait(&self, span: Micros) {
+    pub(super) fn wait(&self, span: Micros) {
         let at = self.kernel.borrow().now + span;
         self.wait_until(at);
     }
@@ -162,11 +158,11 @@ impl Port {
         body(&mut kernel.machines[self.machine], at_ns + (kernel.now % 1000) as i64 * 1000)
     }
 
-    fn broken(&self, which: Broken) -> bool {
+    pub(super) fn broken(&self, which: Broken) -> bool {
         self.kernel.borrow().is_broken(which)
     }
 
-    fn repo<T>(
+    pub(super) fn repo<T>(
         &self,
         body: impl FnOnce(&mut Kernel, usize) -> Result<T, ObjectsError>,
     ) -> Result<T, ObjectsError> {
@@ -407,295 +403,5 @@ impl Process for Port {
 
     fn spawn(&self, _: &Command) -> io::Result<Box<dyn Child>> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "simulated machines run no programs"))
-    }
-}
-
-impl Objects for Port {
-    fn blob(&self, oid: Oid) -> Result<Vec<u8>, ObjectsError> {
-        self.repo(|kernel, at| Ok(kernel.pool.blob(&kernel.machines[at].repo, oid)?.to_vec()))
-    }
-
-    fn hash_blob(&self, bytes: &[u8]) -> Oid {
-        super::repo::identity("blob", bytes)
-    }
-
-    fn entry(&self, commit: Oid, path: &str) -> Result<Option<TreeEntry>, ObjectsError> {
-        self.repo(|kernel, at| kernel.pool.entry(&kernel.machines[at].repo, commit, path))
-    }
-
-    fn list(&self, commit: Oid, path: &str) -> Result<Vec<(String, TreeEntry)>, ObjectsError> {
-        self.repo(|kernel, at| kernel.pool.list(&kernel.machines[at].repo, commit, path))
-    }
-
-    fn diff(&self, old: Option<Oid>, new: Option<Oid>) -> Result<Vec<TreeChange>, ObjectsError> {
-        self.repo(|kernel, at| kernel.pool.diff(&kernel.machines[at].repo, old, new))
-    }
-
-    fn commit(&self, commit: &NewCommit<'_>) -> Result<Oid, ObjectsError> {
-        self.repo(|kernel, at| {
-            let Kernel { pool, machines, .. } = kernel;
-            pool.commit(&mut machines[at].repo, commit)
-        })
-    }
-
-    fn commit_info(&self, commit: Oid) -> Result<CommitInfo, ObjectsError> {
-        self.repo(|kernel, at| kernel.pool.info(&kernel.machines[at].repo, commit))
-    }
-
-    fn has(&self, oid: Oid) -> bool {
-        self.kernel.borrow().machines[self.machine].repo.has(oid)
-    }
-
-    fn is_ancestor(&self, ancestor: Oid, tip: Oid) -> Result<bool, ObjectsError> {
-        self.repo(|kernel, at| kernel.pool.is_ancestor(&kernel.machines[at].repo, ancestor, tip))
-    }
-
-    fn refs(&self, prefix: &str) -> Result<Vec<(String, Oid)>, ObjectsError> {
-        self.repo(|kernel, at| {
-            let refs = &kernel.machines[at].repo.refs;
-            Ok(refs.iter().filter(|(name, _)| is_below(name, prefix)).map(|(n, o)| (n.clone(), *o)).collect())
-        })
-    }
-
-    fn get_ref(&self, name: &str) -> Result<Option<Oid>, ObjectsError> {
-        self.repo(|kernel, at| Ok(kernel.machines[at].repo.refs.get(name).copied()))
-    }
-
-    fn swap_ref(&self, name: &str, old: Option<Oid>, new: Option<Oid>) -> Result<(), ObjectsError> {
-        self.repo(|kernel, at| {
-            let blind = kernel.is_broken(Broken::LocalSwapBlind);
-            let repo = &mut kernel.machines[at].repo;
-            if !blind && repo.refs.get(name).copied() != old {
-                return Err(ObjectsError::Changed(name.to_owned()));
-            }
-            match new {
-                Some(oid) if !repo.has(oid) => return Err(ObjectsError::Missing(oid)),
-                Some(oid) => repo.refs.insert(name.to_owned(), oid),
-                None => repo.refs.remove(name),
-            };
-            Ok(())
-        })
-    }
-
-    fn pressure(&self) -> Result<Pressure, ObjectsError> {
-        self.repo(|kernel, at| {
-            let loose = kernel.machines[at].repo.len();
-            Ok(Pressure { loose: if loose > LOOSE { loose as u64 } else { 0 }, packs: 1 })
-        })
-    }
-
-    fn maintain(&self) -> Result<(), ObjectsError> {
-        self.repo(|kernel, at| {
-            let Kernel { pool, machines, .. } = kernel;
-            pool.collect(&mut machines[at].repo);
-            Ok(())
-        })
-    }
-}
-
-/// The name itself, or something below it.
-fn is_below(name: &str, prefix: &str) -> bool {
-    name.strip_prefix(prefix)
-        .is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
-}
-
-/// What becomes of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Arrives,
-    Lost,
-}
-
-impl Port {
-    /// The way to the remote, or the time until somebody gives up.
-    fn go(&self, limit: Duration) -> Fate {
-        let (kill, way, lost) = {
-            let kernel = &mut *self.kernel.borrow_mut();
-            kernel.calls += 1;
-            let kill = kernel.dice.chance(kernel.knobs.kill_at_remote);
-            let (low, high) = kernel.knobs.latency;
-            let way = kernel.dice.between(low, high) / 2;
-            let lost = kernel.dice.chance(kernel.knobs.lost);
-            (kill, way, lost)
-        };
-        if kill {
-            self.kernel.borrow_mut().probes.hit("a process was killed");
-            self.die();
-        }
-        self.wait(way);
-        let kernel = self.kernel.borrow();
-        let cut = !kernel.remote_up || kernel.machines[self.machine].link == Link::Cut;
-        drop(kernel);
-        if cut || lost {
-            self.wait((limit.as_micros() as u64).min(30_000_000).max(1));
-            return Fate::Lost;
-        }
-        Fate::Arrives
-    }
-
-    /// The way back.
-    fn come(&self, limit: Duration) -> Fate {
-        let (kill, way, lost) = {
-            let kernel = &mut *self.kernel.borrow_mut();
-            let kill = kernel.dice.chance(kernel.knobs.kill_at_remote);
-            let (low, high) = kernel.knobs.latency;
-            let way = kernel.dice.between(low, high) / 2;
-            let mute = kernel.machines[self.machine].link != Link::Up;
-            let lost = mute || kernel.dice.chance(kernel.knobs.unanswered);
-            if lost {
-                kernel.probes.hit("an answer was lost");
-            }
-            (kill, way, lost)
-        };
-        if kill {
-            self.kernel.borrow_mut().probes.hit("a process was killed");
-            self.die();
-        }
-        self.wait(if lost { (limit.as_micros() as u64).min(30_000_000).max(1) } else { way });
-        if lost { Fate::Lost } else { Fate::Arrives }
-    }
-
-    fn no_answer() -> RemoteError {
-        RemoteError { kind: RemoteFailure::Timeout, message: "no answer".to_owned() }
-    }
-
-    fn pushed(&self, updates: &[RefUpdate], atomic: bool, limit: Duration) -> Vec<PushOutcome> {
-        if unwinding() {
-            return vec![PushOutcome::Unknown("dead".to_owned()); updates.len()];
-        }
-        *self.before_push.borrow_mut() = Some(self.kernel.borrow().remote.refs.clone());
-        let silence = |this: &Self| {
-            let sure = this.broken(Broken::LostAnswerIsSuccess);
-            let answer =
-                if sure { PushOutcome::Accepted } else { PushOutcome::Unknown("no answer".to_owned()) };
-            vec![answer; updates.len()]
-        };
-        if self.go(limit) == Fate::Lost {
-            let kernel = &mut *self.kernel.borrow_mut();
-            kernel.probes.hit("a push was lost");
-            if kernel.dice.chance(kernel.knobs.late) {
-                let at = kernel.now + kernel.dice.below(120_000_000);
-                let updates =
-                    updates.iter().map(|update| (update.name.clone(), update.expected, update.new)).collect();
-                kernel.late.push(Late { at, updates, sender: self.machine });
-            }
-            return silence_after(kernel, updates);
-        }
-        let mut answers = self.apply(updates, atomic);
-        let twice = {
-            let kernel = &mut *self.kernel.borrow_mut();
-            kernel.dice.chance(kernel.knobs.twice)
-        };
-        if twice {
-            answers = self.apply(updates, atomic);
-        }
-        if self.come(limit) == Fate::Lost {
-            return silence(self);
-        }
-        answers
-    }
-
-    fn apply(&self, updates: &[RefUpdate], atomic: bool) -> Vec<PushOutcome> {
-        let kernel = &mut *self.kernel.borrow_mut();
-        kernel.pushes += 1;
-        for oid in updates.iter().filter_map(|update| update.new) {
-            let Kernel { pool, remote, machines, .. } = kernel;
-            if !machines[self.machine].repo.has(oid) {
-                return vec![PushOutcome::Unknown(format!("object {oid} is missing")); updates.len()];
-            }
-            pool.copy(&machines[self.machine].repo, remote, oid);
-        }
-        let fits = |kernel: &Kernel, update: &RefUpdate| {
-            kernel.remote.refs.get(&update.name).copied() == update.expected
-        };
-        if atomic && !updates.iter().all(|update| fits(kernel, update)) {
-            return vec![PushOutcome::Refused("atomic push failed".to_owned()); updates.len()];
-        }
-        updates
-            .iter()
-            .map(|update| {
-                if kernel.forbidden.as_ref().is_some_and(|part| update.name.contains(part)) {
-                    return PushOutcome::Refused("rule 7".to_owned());
-                }
-                let actual = kernel.remote.refs.get(&update.name).copied();
-                if actual == update.new && update.new != update.expected {
-                    return match kernel.is_broken(Broken::UpToDateAccepted) {
-                        true => PushOutcome::Accepted,
-                        false => PushOutcome::Refused("up to date".to_owned()),
-                    };
-                }
-                if update.new.is_none() && kernel.is_broken(Broken::DeletionIgnored) {
-                    return PushOutcome::Accepted;
-                }
-                match kernel.swap_remote(&update.name, update.expected, update.new) {
-                    true => PushOutcome::Accepted,
-                    false if kernel.is_broken(Broken::RefusalIgnored) => PushOutcome::Accepted,
-                    false => PushOutcome::Refused("stale info".to_owned()),
-                }
-            })
-            .collect()
-    }
-}
-
-fn silence_after(kernel: &Kernel, updates: &[RefUpdate]) -> Vec<PushOutcome> {
-    let sure = kernel.is_broken(Broken::LostAnswerIsSuccess);
-    let answer = if sure { PushOutcome::Accepted } else { PushOutcome::Unknown("no answer".to_owned()) };
-    vec![answer; updates.len()]
-}
-
-impl Remote for Port {
-    fn url(&self) -> String {
-        "/simulated/remote.git".to_owned()
-    }
-
-    fn refs(&self, prefixes: &[&str], limit: Duration) -> Result<Vec<(String, Oid)>, RemoteError> {
-        if unwinding() || self.go(limit) == Fate::Lost {
-            return Err(Self::no_answer());
-        }
-        let listing: Vec<(String, Oid)> = {
-            let kernel = self.kernel.borrow();
-            let old = self.before_push.borrow_mut().take();
-            let refs = match old {
-                Some(old) if kernel.is_broken(Broken::NoReadAfterPush) => old,
-                _ => kernel.remote.refs.clone(),
-            };
-            let hidden = kernel.is_broken(Broken::LeasesHidden);
-            refs.into_iter()
-                .filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)))
-                .filter(|(name, _)| !(hidden && name.starts_with("refs/orch/leases/")))
-                .collect()
-        };
-        if self.come(limit) == Fate::Lost { Err(Self::no_answer()) } else { Ok(listing) }
-    }
-
-    fn fetch(&self, refs: &[(String, String)], limit: Duration) -> Result<(), RemoteError> {
-        if unwinding() || self.go(limit) == Fate::Lost {
-            return Err(Self::no_answer());
-        }
-        {
-            let kernel = &mut *self.kernel.borrow_mut();
-            let nothing = kernel.is_broken(Broken::FetchBringsNothing);
-            let gone = refs.iter().find(|(name, _)| !kernel.remote.refs.contains_key(name));
-            if let Some((name, _)) = gone {
-                let message = format!("couldn't find remote ref {name}");
-                return Err(RemoteError { kind: RemoteFailure::MissingObject, message });
-            }
-            let Kernel { pool, remote, machines, .. } = kernel;
-            for (name, local) in refs.iter().filter(|_| !nothing) {
-                let oid = remote.refs[name];
-                let repo = &mut machines[self.machine].repo;
-                pool.copy(remote, repo, oid);
-                repo.refs.insert(local.clone(), oid);
-            }
-        }
-        if self.come(limit) == Fate::Lost { Err(Self::no_answer()) } else { Ok(()) }
-    }
-
-    fn push(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
-        self.pushed(updates, false, limit)
-    }
-
-    fn push_atomic(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
-        self.pushed(updates, true, limit)
     }
 }

@@ -1,8 +1,13 @@
 //! Several machines, and a remote that somebody else has touched.
 
+use std::cell::RefCell;
+
+use super::rig::{At, Fate, at_nth, die, killed, rig_remote};
 use super::*;
 use crate::protocol::task::Definition;
+use crate::sync::rejected;
 use crate::usecase::error::Kind;
+use crate::usecase::operator;
 use crate::usecase::testing::add;
 
 /// Two machines added ids that differ in case only. The files lay side by side, the index knew only one, and
@@ -123,4 +128,113 @@ fn a_directory_in_the_place_of_a_task_blocks_only_that_task() {
     add(&mut a, "T-4", &[]);
     sync_all(&mut b);
     assert_eq!((status(&b, "T-3"), status(&b, "T-4")), (Status::Pending, Status::Pending));
+}
+
+/// A claim had stood, but before its session read the branch again an operator had cancelled the task and put it
+/// back, and another session had claimed it. The read found the claim in the history and the lease of the other
+/// session in the task, and told both sessions that they hold epoch 2.
+#[test]
+fn a_lease_that_it_finds_is_not_its_own() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    let other = yard.clone();
+    rig_remote(
+        &mut a,
+        at_nth(At::AfterPush, 1, move || {
+            let mut b = other.queue("b");
+            operator::cancel(&mut b, &id("T-1"), "wrong").unwrap();
+            operator::retry(&mut b, &id("T-1"), None).unwrap();
+            assert_eq!(try_claim(&mut b, "T-1").unwrap().epoch, 2);
+            Fate::Pass
+        }),
+    );
+    let told = try_claim(&mut a, "T-1").unwrap_err();
+    assert_eq!((told.kind, told.code), (Kind::Conflict, "moved"));
+    done(&mut yard.queue("b"), "T-1").unwrap();
+}
+
+/// A cancellation was accepted, the read after it failed, and it was taken back. Another machine had fetched it
+/// by then and was about to fold it: its push brought the cancellation onto the branch after a third one had
+/// found no trace of it and confirmed a claim, which was void from then on.
+#[test]
+fn what_may_be_folded_at_this_moment_is_not_taken_back() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    let mut pushed = false;
+    rig_remote(&mut a, move |at| {
+        pushed |= at == At::AfterPush;
+        if pushed && at == At::BeforeRefs { Fate::Lost } else { Fate::Pass }
+    });
+    let told = operator::cancel(&mut a, &id("T-1"), "wrong").unwrap_err();
+    assert_eq!(told.kind, Kind::Unreachable);
+    assert_eq!(lease_refs(&yard), "refs/orch/leases/T-1", "whether it is folded is nobody's knowledge");
+    sync_all(&mut b);
+    let mut a = yard.queue("a");
+    assert_eq!(sync_all(&mut a).rejected, []);
+    assert_eq!((status(&a, "T-1"), lease_refs(&yard)), (Status::Cancelled, String::new()));
+}
+
+/// The read after a swap remembered that the lease ref was gone, but not the branch into which it had been folded
+/// meanwhile. Against the older branch this machine's own operation did not fit any more, and it was reported
+/// as refused although it stood.
+#[test]
+fn what_was_folded_during_a_swap_is_not_reported_as_refused() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    try_claim(&mut b, "T-1").unwrap();
+    // This machine has just folded, so it leaves the next fold to others.
+    a.store.set_meta("folded", &u64::MAX.to_string()).unwrap();
+    operator::cancel(&mut a, &id("T-1"), "wrong").unwrap();
+    assert_eq!(lease_refs(&yard), "refs/orch/leases/T-1", "the cancellation waits for its fold");
+    let other = yard.clone();
+    rig_remote(
+        &mut a,
+        at_nth(At::AfterPush, 1, move || {
+            sync_all(&mut other.queue("c"));
+            Fate::Pass
+        }),
+    );
+    operator::retry(&mut a, &id("T-1"), None).unwrap();
+    assert_eq!(rejected::all(&a.cx()).unwrap(), []);
+    assert_eq!(sync_all(&mut yard.queue("a")).rejected, []);
+    assert_eq!(status(&a, "T-1"), Status::Pending);
+}
+
+/// A claim was pushed and its process died. The session claimed again; the claim still stood in the history when
+/// it was looked for, but the task had been cancelled, put back and claimed by somebody else. It was confirmed
+/// once more all the same: epoch 1, after epoch 2 had been given away.
+#[test]
+fn a_claim_that_is_over_is_not_confirmed_again() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    rig_remote(&mut a, at_nth(At::BeforeRefs, 1, die));
+    killed(|| try_claim(&mut a, "T-1"));
+    let (mut a, other) = (yard.queue("a"), yard.clone());
+    rig_remote(
+        &mut a,
+        at_nth(At::BeforeRefs, 2, move || {
+            let mut b = other.queue("b");
+            operator::cancel(&mut b, &id("T-1"), "wrong").unwrap();
+            operator::retry(&mut b, &id("T-1"), None).unwrap();
+            assert_eq!(try_claim(&mut b, "T-1").unwrap().epoch, 2);
+            Fate::Pass
+        }),
+    );
+    assert_eq!(try_claim(&mut a, "T-1").unwrap_err().kind, Kind::Conflict);
+}
+
+/// The answer to a claim was lost, and the ref was as before when it was read: the claim had been void and was
+/// replaced, folded and deleted. It was pushed again, the very same object, and confirmed, because the task was
+/// free by then. A machine that had seen it void deleted it by its id.
+#[test]
+fn what_was_pushed_without_an_answer_is_not_pushed_again() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    let seen = Rc::new(RefCell::new(String::new()));
+    let (other, first) = (yard.clone(), seen.clone());
+    rig_remote(
+        &mut a,
+        at_nth(At::AfterPush, 1, move || {
+            *first.borrow_mut() = git(&other, &["rev-parse", "refs/orch/leases/T-1"]);
+            git(&other, &["update-ref", "-d", "refs/orch/leases/T-1"]);
+            Fate::Lost
+        }),
+    );
+    assert_eq!(try_claim(&mut a, "T-1").unwrap().epoch, 1);
+    assert_ne!(git(&yard, &["rev-parse", "refs/orch/leases/T-1"]), *seen.borrow());
 }
