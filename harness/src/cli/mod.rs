@@ -1,5 +1,10 @@
 //! `orch-harness`: one file per command.
 
+mod gate;
+mod record;
+mod report;
+mod soak;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -13,12 +18,22 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Gate(gate::Gate),
+    Record(record::MakeRecord),
+    Report(report::MakeReport),
+    Soak(soak::Soak),
+}
 
 /// Runs the command line.
 ///
-/// Exit codes: 0 everything held, 1 something did not, 2 usage.
+/// Exit codes: 0 everything held, 1 something did not, 2 usage, 3 what was run is invalid.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Cli::parse().command {}
+    match Cli::parse().command {
+        Command::Gate(gate) => gate.run(),
+        Command::Record(record) => record.run(),
+        Command::Report(report) => report.run(),
+        Command::Soak(soak) => soak.run(),
+    }
 }
