@@ -170,11 +170,15 @@ impl Report {
     /// Slope of the steady watchdog's memory in MiB per hour over the last half of the run.
     #[must_use]
     pub fn rss_slope(&self) -> Option<trend::Slope> {
-        let points = self.points(|line| line["watchdog"]["rss_kib"].as_f64().map(|kib| kib / 1024.0));
-        let half = points.len() / 2;
-        let hours: Vec<(f64, f64)> =
-            points[half..].iter().map(|(seconds, mib)| (seconds / 3600.0, *mib)).collect();
-        trend::slope(&hours)
+        // By the clock of the wall, since memory grows at rest as well; and of one process only.
+        let pid = self.series.iter().rev().find_map(|line| line["watchdog"]["pid"].as_u64())?;
+        let mine = self.series.iter().filter(|line| line["watchdog"]["pid"].as_u64() == Some(pid));
+        let point = |line: &Value| {
+            Some((line["unix_ms"].as_f64()? / 3_600_000.0, line["watchdog"]["rss_kib"].as_f64()? / 1024.0))
+        };
+        let points: Vec<(f64, f64)> = mine.filter_map(point).collect();
+        let hours = &points[points.len() / 2..];
+        trend::slope(hours)
     }
 
     fn bytes_per_finished(&self) -> Option<f64> {
@@ -300,3 +304,6 @@ fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, String> {
     }
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,8 @@ pub enum Kind {
     Clock,
     /// `git gc --prune=now` in the clone of a machine.
     GcClone,
-    /// `git gc --prune=now` in the remote.
+    /// `git gc` in the remote, with git's own grace for young objects: without it git itself loses what is being
+    /// pushed, and no program could help it.
     GcRemote,
     /// A person edits a task file, validly.
     Edit,

@@ -84,6 +84,8 @@ pub struct Fleet {
     pub before: u64,
     /// When this part began.
     pub start: Instant,
+    /// Since when the fleet is at rest, if it is, and how long it was before.
+    pub rested: Mutex<(Option<Instant>, Duration)>,
     /// When something was finished last, in milliseconds of load.
     pub progress: AtomicU64,
     /// Where libfaketime lies, if the clock of a machine is to jump.
@@ -96,10 +98,23 @@ pub struct Fleet {
 pub const CLOCK_MACHINE: usize = 1;
 
 impl Fleet {
-    /// Milliseconds of load since the run began.
+    /// Milliseconds of load since the run began. Time at rest does not count.
     #[must_use]
     pub fn now(&self) -> u64 {
-        self.before + u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let (since, rested) = *lock(&self.rested);
+        let rested = rested + since.map_or(Duration::ZERO, |since| since.elapsed());
+        let load = self.start.elapsed().saturating_sub(rested);
+        self.before + u64::try_from(load.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The fleet comes to rest, or goes on.
+    pub fn rest(&self, begins: bool) {
+        let mut rested = lock(&self.rested);
+        match (begins, rested.0) {
+            (true, None) => rested.0 = Some(Instant::now()),
+            (false, Some(since)) => *rested = (None, rested.1 + since.elapsed()),
+            _ => {}
+        }
     }
 
     /// Notes that something does not hold.
@@ -174,8 +189,7 @@ impl Fleet {
             if !excused {
                 self.violation("hang", shown());
             }
-        } else if ended.code == Some(2)
-            || (!excused && matches!(ended.code, Some(1 | 7 | 78)) && verb != "work")
+        } else if ended.code == Some(2) || (!excused && matches!(ended.code, Some(1 | 78)) && verb != "work")
         {
             self.violation("unexpected_failure", shown());
         } else if ended.code.is_none() && !ended.struck {

@@ -189,6 +189,7 @@ impl Desk<'_, '_> {
     fn check(&self, round: u64, last: bool) {
         self.resting.store(true, Ordering::SeqCst);
         lock(self.striker).heal_all();
+        self.fleet.rest(true);
         judge::rest(self.fleet);
         judge::judge(self.fleet, last);
         judge::measure(self.fleet, round);
@@ -196,6 +197,7 @@ impl Desk<'_, '_> {
             return;
         }
         lock(self.striker).after_rest();
+        self.fleet.rest(false);
         self.fleet.progress.store(self.fleet.now(), Ordering::Relaxed);
         self.fleet.gate.open();
         self.resting.store(false, Ordering::SeqCst);
@@ -259,6 +261,11 @@ fn close(
             format!("{stubborn} watchdogs did not end within 15 seconds after SIGTERM"),
         );
     }
+    // What a watchdog that was told to end has begun with git may come to its own end.
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !judge::leftovers(&fleet.place.world("")).is_empty() && Instant::now() < patience {
+        std::thread::sleep(LOOK);
+    }
     for left in judge::end_leftovers(&fleet.place.world("")) {
         fleet.violation("survivor", left);
     }
@@ -278,3 +285,6 @@ fn close(
     checkpoint.write(&fleet.place.dir)?;
     Ok(checkpoint)
 }
+
+#[cfg(test)]
+mod tests;

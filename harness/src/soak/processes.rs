@@ -268,8 +268,8 @@ mod tests {
     fn what_takes_too_long_is_ended_and_said() {
         let dir = tempfile::tempdir().unwrap();
         let processes = Processes::default();
+        let limit = Duration::from_millis(10);
         std::thread::scope(|scope| {
-            let limit = Duration::from_millis(10);
             let late =
                 scope.spawn(|| processes.run(0, &mut sleep("60"), &dir.path().join("a"), limit).unwrap());
             while !late.is_finished() {

@@ -268,7 +268,7 @@ mod tests {
         assert!(parse(&format!("{good}colour: red\n")).unwrap_err().contains("unknown field `colour`"));
         let odd = good.replace("  kill: ", "  earthquake: ");
         assert!(parse(&odd).unwrap_err().contains("unknown variant `earthquake`"), "{:?}", parse(&odd).err());
-        let unwatched = good.replace("watchdogs: ", "watchdogs: 0 #");
+        let unwatched = good.replace("watchdogs: 1", "watchdogs: 0");
         assert!(parse(&unwatched).unwrap_err().contains("watchdogs"));
         let far = good.replace("ways: [path, http, ssh]", "ways: [http]");
         assert!(parse(&far).unwrap_err().contains("fleet.ways"));

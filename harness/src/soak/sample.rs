@@ -1,6 +1,8 @@
 //! The time series: one line of JSON per sampling interval, with counters, latencies of the interval, memory and open
 //! files of the steady watchdog, and how large every `.git` is.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Map, Value, json};
 
 use super::files::size;
@@ -23,6 +25,7 @@ pub fn take(fleet: &Fleet, dogs: &Watchdogs) {
         FILE,
         &json!({
             "at": fleet.now(),
+            "unix_ms": SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis()),
             "counts": fleet.tally.all().counts,
             "latency": latency,
             "watchdog": watchdog,

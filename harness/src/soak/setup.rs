@@ -76,6 +76,7 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
         healed: Mutex::default(),
         before: checkpoint.elapsed,
         start: Instant::now(),
+        rested: Mutex::default(),
         progress: AtomicU64::new(checkpoint.elapsed),
         faketime,
         violations: Mutex::new(violations),
@@ -83,7 +84,7 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
     };
     strike::come_back(&fleet);
     strike::set_clock(&fleet, "+0");
-    machines(&fleet)?;
+    machines(&fleet, checkpoint.part)?;
     // Setting up is no load.
     let fleet = Fleet { start: Instant::now(), ..fleet };
     if checkpoint.part == 0 {
@@ -177,11 +178,18 @@ fn clock(options: &Options, notes: &mut Vec<String>) -> Option<PathBuf> {
 }
 
 /// Sets up the machines that are not there yet.
-fn machines(fleet: &Fleet) -> Result<(), String> {
+fn machines(fleet: &Fleet, part: u64) -> Result<(), String> {
     for machine in 0..fleet.profile.fleet.machines {
         let dir = fleet.place.machine(machine);
         std::fs::create_dir_all(&dir).map_err(|why| format!("{}: {why}", dir.display()))?;
         if !dir.join("state/.git/orch/machine").exists() {
+            if part > 0 {
+                // What it alone held is gone, which is nobody's fault but would be taken for one.
+                return Err(format!(
+                    "machine m{machine} is gone from {}: this run cannot go on",
+                    dir.display()
+                ));
+            }
             let ended = fleet.orch(machine, "setup", &["init", "--remote", fleet.links.url(machine)]);
             if ended.code != Some(0) {
                 return Err(format!("machine m{machine} cannot be set up: {}", ended.stderr.trim()));

@@ -222,11 +222,11 @@ fn inject(
         }
         Kind::GcClone => {
             let machine = dice.below(fleet.profile.fleet.machines);
-            collect(fleet, fleet.place.machine(machine).join("state/.git"));
+            collect(fleet, fleet.place.machine(machine).join("state/.git"), &["--prune=now"]);
             Some((Some(machine), Cure::Nothing))
         }
         Kind::GcRemote => {
-            collect(fleet, fleet.place.bare());
+            collect(fleet, fleet.place.bare(), &[]);
             Some((None, Cure::Nothing))
         }
         Kind::Edit => hands::edit(fleet, dice).map(|edit| (Some(edit.machine), Cure::Hands(edit))),
@@ -256,9 +256,9 @@ pub fn set_clock(fleet: &Fleet, offset: &str) {
 }
 
 /// Runs git's collector, beside everything else.
-fn collect(fleet: &Fleet, dir: PathBuf) {
+fn collect(fleet: &Fleet, dir: PathBuf, more: &[&str]) {
     let mut command = fleet.place.command("git");
-    command.arg("-C").arg(dir).args(["gc", "--prune=now", "--quiet"]);
+    command.arg("-C").arg(dir).args(["gc", "--quiet"]).args(more);
     command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     if let Ok(mut child) = command.spawn() {
         std::thread::spawn(move || drop(child.wait()));
