@@ -8,6 +8,8 @@ pub const TRACKING_BRANCH: &str = "refs/orch/remote/branch";
 pub const TRACKING_LEASES: &str = "refs/orch/remote/leases/";
 /// Where a fetch puts objects before they were looked at.
 pub const INCOMING_BRANCH: &str = "refs/orch/incoming/branch";
+/// Where fetched lease refs land; removed when the remote has them no more.
+pub const INCOMING_LEASES: &str = "refs/orch/incoming/leases/";
 
 /// The names in use for one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
