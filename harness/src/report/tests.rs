@@ -143,7 +143,7 @@ fn a_real_browser_shows_every_plot_and_complains_of_nothing() {
     let text = std::fs::read_to_string(&page).unwrap();
     let count = "<script>addEventListener('load',()=>{const r=[...document.querySelectorAll('figure svg')]\
                  .map(s=>s.getBoundingClientRect());const w=document.documentElement;document.title='laid out '+\
-                 r.filter(b=>b.width>200&&b.height>50).length+' of '+document.querySelectorAll('figure').length+\
+                 r.filter(b=>b.width>200&&b.height>15).length+' of '+document.querySelectorAll('figure').length+\
                  ' overflow '+(w.scrollWidth>w.clientWidth)})</script></body>";
     let probe = dir.path().join("probe.html");
     std::fs::write(&probe, text.replace("</body>", count)).unwrap();

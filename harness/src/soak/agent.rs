@@ -216,7 +216,7 @@ impl<'f> Agent<'f> {
         match ending {
             Ending::Vanish => self.vanish(&held),
             Ending::Zombie => self.zombie(&held),
-            _ => drop(self.end(&held, ending)),
+            _ => drop(self.end(&mut held, ending)),
         }
     }
 
@@ -276,13 +276,14 @@ impl<'f> Agent<'f> {
         }
     }
 
-    fn end(&mut self, held: &Held, ending: Ending) -> Option<i32> {
+    fn end(&mut self, held: &mut Held, ending: Ending) -> Option<i32> {
         let (verb, notes) = match ending {
             Ending::Fail => ("fail", self.token("fail")),
             Ending::Release => ("release", String::new()),
             _ => ("done", self.token("done")),
         };
-        let mut args = vec![verb, &held.task];
+        let task = held.task.clone();
+        let mut args = vec![verb, &task];
         if !notes.is_empty() {
             args.extend(["--notes", &notes]);
         }
@@ -306,7 +307,9 @@ impl<'f> Agent<'f> {
                     return ended.code;
                 }
                 // Killed, or the remote is away: whoever is still there tries again while the lease lasts.
+                // It may have been done all the same: a refusal of the next try proves nothing.
                 _ => {
+                    held.clean = false;
                     self.fleet.tally.count("end.again");
                     self.fleet.gate.sleep(Duration::from_millis(300));
                 }

@@ -33,6 +33,7 @@ pub fn judge(fleet: &Fleet, last: bool) {
     caught_up(fleet);
     everything_syncs(fleet);
     same_files(fleet);
+    no_refs_pile_up(fleet);
     let machines = fleet.profile.fleet.machines;
     for machine in 0..machines {
         says_ok(fleet, machine, "verify");
@@ -239,6 +240,22 @@ pub fn leftovers(world: &Path) -> Vec<(u32, String)> {
     };
     found.retain(|(pid, line)| ours(line) && processes::birth(*pid).is_some());
     found
+}
+
+/// Clones keep no ref of a task that has ended: at rest nothing is in flight.
+fn no_refs_pile_up(fleet: &Fleet) {
+    for machine in 0..fleet.profile.fleet.machines {
+        let git = fleet.place.machine(machine).join("state/.git");
+        let text =
+            fleet.place.git(&git, &["for-each-ref", "--format=%(refname)", "refs/orch"]).unwrap_or_default();
+        let leases: Vec<&str> = text.lines().filter(|name| name.contains("/leases/")).collect();
+        // A tidying that met another process is put off to the next one.
+        if leases.len() > 10 {
+            let what =
+                format!("m{machine} keeps {} refs of leases at rest, such as {}", leases.len(), leases[0]);
+            fleet.violation("refs_pile_up", what);
+        }
+    }
 }
 
 /// git finds no damage anywhere.
