@@ -30,8 +30,10 @@ pub enum Kind {
     DiskFull,
     /// The wall clock of one machine jumps by hours, and back.
     Clock,
-    /// `git gc --prune=now` in the clone of a machine.
+    /// `git gc` in the clone of a machine.
     GcClone,
+    /// `git gc --prune=now` in the clone of a machine, which takes objects that are being written.
+    PruneClone,
     /// `git gc` in the remote, with git's own grace for young objects: without it git itself loses what is being
     /// pushed, and no program could help it.
     GcRemote,
@@ -61,6 +63,7 @@ impl Kind {
             Kind::DiskFull => "disk_full",
             Kind::Clock => "clock",
             Kind::GcClone => "gc_clone",
+            Kind::PruneClone => "prune_clone",
             Kind::GcRemote => "gc_remote",
             Kind::Edit => "edit",
             Kind::BreakFile => "break_file",

@@ -111,9 +111,9 @@ mod tests {
         for n in 0..1000_u64 {
             let span = Duration::from_micros(n * n);
             if n % 2 == 0 {
-                a.record(span)
+                a.record(span);
             } else {
-                b.record(span)
+                b.record(span);
             }
             both.record(span);
         }

@@ -217,7 +217,9 @@ fn kill(pid: u32) {
 #[must_use]
 pub fn end_leftovers(world: &Path) -> Vec<String> {
     let left = leftovers(world);
-    left.iter().for_each(|(pid, _)| kill(*pid));
+    for (pid, _) in &left {
+        kill(*pid);
+    }
     left.into_iter().map(|(pid, line)| format!("{pid}: {}", line.trim())).collect()
 }
 

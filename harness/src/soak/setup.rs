@@ -37,6 +37,9 @@ const SMALL_DISK: u64 = 512;
 /// The run cannot be begun.
 pub fn prepare(options: &Options) -> Result<Ready, String> {
     let orch = find_orch(options.orch.as_deref())?;
+    if !options.resume {
+        make_room(&options.dir)?;
+    }
     std::fs::create_dir_all(&options.dir).map_err(|why| format!("{}: {why}", options.dir.display()))?;
     let dir = options.dir.canonicalize().map_err(|why| format!("{}: {why}", options.dir.display()))?;
     let place = Place { dir, orch };
@@ -95,6 +98,20 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
     Ok(Ready { fleet, checkpoint, ballast })
 }
 
+/// Puts an earlier run that has ended aside, under the second in which it began.
+fn make_room(dir: &Path) -> Result<(), String> {
+    let Ok(old) = Checkpoint::read(dir) else { return Ok(()) };
+    if old.end.is_none() {
+        return Ok(());
+    }
+    let mut name = dir.file_name().ok_or("the folder of a run has a name")?.to_owned();
+    name.push(format!("-{}", old.began));
+    let aside = dir.with_file_name(name);
+    std::fs::rename(dir, &aside).map_err(|why| format!("{}: {why}", aside.display()))?;
+    eprintln!("note: the earlier run is in {} now", aside.display());
+    Ok(())
+}
+
 /// A new run, or the next part of the one in the folder.
 fn begin(options: &Options, place: &Place) -> Result<Checkpoint, String> {
     let there = place.dir.join(checkpoint::FILE).exists();
@@ -116,7 +133,7 @@ fn begin(options: &Options, place: &Place) -> Result<Checkpoint, String> {
     }
     if there {
         return Err(format!(
-            "{shown} holds a run already: go on with it by --resume, or name another folder by --dir"
+            "{shown} holds a run that has not ended: go on with it by --resume, or name another folder by --dir"
         ));
     }
     let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);

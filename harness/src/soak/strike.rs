@@ -220,9 +220,10 @@ fn inject(
             set_clock(fleet, &if dice.chance(50) { format!("+{hours}h") } else { format!("-{hours}h") });
             Some((Some(CLOCK_MACHINE), Cure::Clock))
         }
-        Kind::GcClone => {
+        Kind::GcClone | Kind::PruneClone => {
             let machine = dice.below(fleet.profile.fleet.machines);
-            collect(fleet, fleet.place.machine(machine).join("state/.git"), &["--prune=now"]);
+            let more: &[&str] = if kind == Kind::PruneClone { &["--prune=now"] } else { &[] };
+            collect(fleet, fleet.place.machine(machine).join("state/.git"), more);
             Some((Some(machine), Cure::Nothing))
         }
         Kind::GcRemote => {

@@ -70,8 +70,6 @@ fn the_real_program_is_found_sound_and_a_run_that_was_stopped_goes_on() {
         checkpoint.invalid
     );
     let (claims, elapsed) = (checkpoint.numbers.count("claims"), checkpoint.elapsed);
-    let again = run(&first, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
-    assert!(again.contains("--resume"), "{again}");
     let next = Options { resume: true, ..options(dir.path(), None, 60) };
     let checkpoint = soak(&next, |progress| progress.counts[0] > claims + 1 && progress.counts[2] > 0);
     assert_eq!(kinds(dir.path()), Vec::<String>::new());
