@@ -160,7 +160,8 @@ impl Report {
         put("watch_period_ms", Some(period));
         let converged = run.numbers.latency.get("convergence").and_then(|h| millis(h, 0.99));
         put("convergence_p99_periods", converged.map(|ms| ms / period));
-        put("rss_slope_mib_per_hour", self.rss_slope().map(|slope| slope.median));
+        // What is certain of it: the noise of a short run is no trend.
+        put("rss_slope_mib_per_hour", self.rss_slope().map(|slope| slope.low.max(0.0)));
         put("git_bytes_per_finished", self.bytes_per_finished());
         let beats = counted("calm.heartbeats");
         put("git_bytes_per_heartbeat", (beats > 0.0).then(|| counted("calm.heartbeat_bytes") / beats));

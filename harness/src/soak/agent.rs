@@ -174,6 +174,11 @@ impl<'f> Agent<'f> {
                 }
                 return None;
             }
+            // Somebody has just broken its file: an answer as well. A task that is really lost is found at rest.
+            Some(3 | 8) => {
+                tally.count("claims.damaged");
+                return None;
+            }
             _ => {
                 if !excused {
                     tally.count("claims.unavailable");

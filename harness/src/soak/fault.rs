@@ -140,6 +140,18 @@ impl Windows {
         })
     }
 
+    /// Whether another fault was in force on a machine since the one that ended then.
+    #[must_use]
+    pub fn another(&self, machine: usize, ended: Instant) -> bool {
+        let later = ended + Duration::from_millis(100);
+        self.with(|all| {
+            all.iter().any(|w| {
+                let here = w.machine.is_none_or(|at| at == machine);
+                here && w.kind.excuses() && w.to.is_none_or(|to| to > later)
+            })
+        })
+    }
+
     /// For how long since then the remote was away, or locked, for everybody.
     #[must_use]
     pub fn remote_down(&self, since: Instant) -> Duration {
@@ -170,9 +182,11 @@ mod tests {
         windows.end(cut);
         let late = Instant::now() + AFTERMATH + Duration::from_secs(1);
         assert!(!windows.excuse(1, late));
+        let ended = Instant::now();
+        assert!(!windows.another(1, ended), "its own end is no other fault");
         windows.begin(Kind::GcRemote, None);
         assert!(!windows.excuse(0, late), "a collector excuses nothing");
         windows.begin(Kind::Away, None);
-        assert!(windows.excuse(0, late));
+        assert!(windows.excuse(0, late) && windows.another(1, ended));
     }
 }

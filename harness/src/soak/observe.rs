@@ -25,7 +25,12 @@ pub fn look(fleet: &Fleet) {
     let healed = lock(&fleet.healed).clone();
     for machine in healed {
         if has_tip(fleet, machine.machine, &machine.tip) {
-            fleet.tally.time("convergence", machine.since.elapsed());
+            // Where another fault has struck meanwhile, it is that one that was waited for.
+            if fleet.windows.another(machine.machine, machine.since) {
+                fleet.tally.count("convergence.disturbed");
+            } else {
+                fleet.tally.time("convergence", machine.since.elapsed());
+            }
             lock(&fleet.healed).retain(|other| other.since != machine.since);
         }
     }
