@@ -134,7 +134,8 @@ fn browser() -> Option<&'static str> {
 #[test]
 fn a_real_browser_shows_every_plot_and_complains_of_nothing() {
     let Some(browser) = browser() else {
-        assert!(std::env::var_os("CI").is_none(), "under CI the page is looked at: install chromium");
+        let must = cfg!(target_os = "linux") && std::env::var_os("CI").is_some();
+        assert!(!must, "under CI the page is looked at: install chromium");
         return eprintln!("skipped: no chromium is installed");
     };
     let dir = run(true);

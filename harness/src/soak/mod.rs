@@ -1,8 +1,8 @@
 //! Soak: real `orch` processes, real files and real git for minutes or days, with faults from a seeded schedule.
 //!
-//! [`run`] puts a fleet together ([`place`], [`link`], [`fleet`]), lets agents work ([`agent`]) and watchdogs watch
-//! ([`watchdogs`]), strikes ([`strike`]), and now and then brings everything to rest and judges it ([`judge`]) against
-//! what the agents were told ([`ledger`]). What the schedule plans is repeatable by its seed; what real processes
+//! [`run`] puts a fleet together (`place`, `link`, `fleet`), lets agents work (`agent`) and watchdogs watch
+//! (`watchdogs`), strikes (`strike`), and now and then brings everything to rest and judges it (`judge`) against
+//! what the agents were told (`ledger`). What the schedule plans is repeatable by its seed; what real processes
 //! make of it is not.
 
 pub mod agent;

@@ -280,6 +280,7 @@ mod tests {
         });
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_process_is_found_by_its_command_line_and_known_by_its_birth() {
         let mut child = sleep("61.0317").spawn().unwrap();
