@@ -130,6 +130,15 @@ fn same_files(fleet: &Fleet) {
             continue;
         }
         let Told { verb, task, epoch, session, .. } = told;
+        let mine = files::read(&state(told.machine));
+        if mine.get(task).is_some_and(|bytes| String::from_utf8_lossy(bytes).contains(&told.token)) {
+            let what = format!(
+                "{verb} of {task} epoch {epoch} by {session} is only on m{} after two syncs",
+                told.machine
+            );
+            fleet.violation("not_published", what);
+            continue;
+        }
         let published = if told.published { "on the remote" } else { "kept locally" };
         let what = format!(
             "{verb} of {task} epoch {epoch} by {session} ({}), acknowledged as {published}",

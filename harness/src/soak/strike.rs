@@ -120,6 +120,11 @@ impl<'f> Striker<'f> {
         if !matches!(kind, Kind::Pause) && self.active.iter().any(|a| a.kind == kind) {
             return false;
         }
+        // What lies in the remote cannot be taken back while the remote is away.
+        let whole = |kind| matches!(kind, Kind::Away | Kind::StaleLock);
+        if whole(kind) && self.active.iter().any(|a| whole(a.kind)) {
+            return false;
+        }
         let taken: Vec<usize> =
             self.active.iter().filter(|a| a.kind.needs_socket()).filter_map(|a| a.machine).collect();
         let line = &mut self.lines[at];
