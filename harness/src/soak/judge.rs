@@ -247,7 +247,9 @@ pub fn leftovers(world: &Path) -> Vec<(u32, String)> {
     // Somebody who only looks (an editor, a pager, a shell) is not ours.
     let ours = |line: &str| {
         let program = line.split(' ').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-        ["orch", "git", "sleep", "setsid", "ssh"].contains(&program) || program.starts_with("git-")
+        ["orch", "git", "sleep", "setsid", "ssh"].contains(&program)
+            || program.starts_with("git-")
+            || program.starts_with("orch")
     };
     found.retain(|(pid, line)| ours(line) && processes::birth(*pid).is_some());
     found
