@@ -57,6 +57,7 @@ mod test_rig;
 #[cfg(test)]
 mod test_sample;
 #[cfg(test)]
+mod test_slow_link;
 mod test_two_machines;
 #[cfg(test)]
 mod test_watchdog;

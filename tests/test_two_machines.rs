@@ -110,6 +110,30 @@ fn operators_decide_about_tasks_that_nobody_holds() {
 }
 
 /// Many tasks go through two machines at once; each ends exactly once and all machines agree.
+/// A soak left one ref per task in every other clone: the place where a fetched lease ref lands was never removed, so
+/// it kept all its objects, and when `git gc --prune=now` took one of them, git's collector failed on it ever after.
+#[test]
+fn a_clone_keeps_no_ref_of_a_task_that_has_ended() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    let landed =
+        || b.git(&["for-each-ref", "--format=%(refname)", "refs/orch/incoming/leases"]).ok().stdout.clone();
+    for id in ["T-1", "T-2"] {
+        a.add(id);
+        a.orch(["claim", id]).ok();
+    }
+    b.orch(["sync"]).ok();
+    assert_eq!(landed().lines().count(), 2, "it is where leases of others land");
+    a.orch(["done", "T-1", "--notes", "n"]).ok();
+    a.orch(["sync"]).ok();
+    b.orch(["sync"]).ok();
+    assert_eq!(landed(), "refs/orch/incoming/leases/T-2\n");
+    a.orch(["done", "T-2", "--notes", "n"]).ok();
+    settle(&a, &b, &remote);
+    assert_eq!(landed(), "");
+}
+
 #[test]
 fn a_small_fleet_drains_a_queue() {
     let env = TestEnv::new();

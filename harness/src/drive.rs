@@ -8,7 +8,7 @@ use std::rc::Rc;
 use orch::store::layout::Layout;
 
 use crate::sim::dice::Dice;
-use crate::sim::disk_image::Bytes;
+use crate::sim::disk_image::{Bytes, DiskImage};
 use crate::sim::faults::Knobs;
 use crate::sim::fiber::Fibers;
 use crate::sim::kernel::{Clocks, Kernel, Link, MINUTE, Machine, Micros, SECOND, Shared};
@@ -202,8 +202,10 @@ impl Run {
         for machine in &mut kernel.machines {
             machine.disk.tidy();
         }
-        let Kernel { pool, remote, machines, .. } = kernel;
-        pool.collect(remote);
+        let Kernel { pool, remote, machines, late, .. } = kernel;
+        if late.is_empty() {
+            pool.collect(remote);
+        }
         pool.tidy(machines.iter().map(|machine| &machine.repo).chain(std::iter::once(&*remote)));
     }
 
@@ -331,7 +333,7 @@ impl Run {
             let machine = &mut kernel.machines[at];
             let at_ns = machine.clocks.wall_ms(kernel.now) * 1_000_000;
             if machine.disk.read(&path).is_ok_and(|now| *now == after) {
-                let _ = machine.disk.overwrite(&path, before, at_ns);
+                write_by_hand(&mut machine.disk, &path, before, at_ns);
             }
         }
     }
@@ -454,7 +456,7 @@ impl Run {
             After::RemoteUp => kernel.remote_up = true,
             After::Repaired(machine, path, bytes) => {
                 let at_ns = kernel.machines[machine].clocks.wall_ms(kernel.now) * 1_000_000;
-                let _ = kernel.machines[machine].disk.overwrite(&path, bytes, at_ns);
+                write_by_hand(&mut kernel.machines[machine].disk, &path, bytes, at_ns);
             }
         }
     }
@@ -541,7 +543,7 @@ impl Run {
         if self.dice.chance(0.3) {
             kernel.probes.hit("a broken hand edit was made");
             let cut = self.dice.below(bytes.len() as u64 + 1) as usize;
-            let _ = kernel.machines[machine].disk.overwrite(&path, bytes[..cut].to_vec(), at_ns);
+            write_by_hand(&mut kernel.machines[machine].disk, &path, bytes[..cut].to_vec(), at_ns);
             let repaired = at + self.dice.between(MINUTE, 30 * MINUTE);
             self.pending.push((repaired, After::Repaired(machine, path, bytes.to_vec())));
             return;
@@ -553,7 +555,14 @@ impl Run {
             .map(|line| if line.starts_with("title: ") { word.clone() } else { line.to_owned() })
             .collect();
         let after = format!("{}\n", lines.join("\n")).into_bytes();
-        let _ = kernel.machines[machine].disk.overwrite(&path, after.clone(), at_ns);
+        write_by_hand(&mut kernel.machines[machine].disk, &path, after.clone(), at_ns);
         self.edits.push((machine, path, bytes.to_vec(), after));
+    }
+}
+
+/// Writes as an editor does that changes files in place and syncs them.
+fn write_by_hand(disk: &mut DiskImage, path: &Path, bytes: Vec<u8>, at_ns: i64) {
+    if disk.overwrite(path, bytes, at_ns).is_ok() {
+        let _ = disk.sync_file(path);
     }
 }

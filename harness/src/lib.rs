@@ -6,14 +6,21 @@
 //! - [`conformance`]: what every implementation of a seam must do, real or simulated.
 //! - [`history`]: what clients were told, and whether the order of operations explains it.
 //! - [`model`]: the protocol, every interleaving within a bound.
+//! - [`soak`]: real processes under real faults; [`report`] shows what came out, [`gate`] decides.
+//! - [`record`]: what each layer has shown, for the gate.
 //! - [`probe`]: whether a remote is fit to coordinate agents.
 
 pub mod cli;
 pub mod conformance;
 pub mod drive;
+pub mod gate;
 pub mod history;
 #[cfg(test)]
 mod hub;
 pub mod model;
 pub mod probe;
+pub mod record;
+pub mod report;
 pub mod sim;
+pub mod soak;
+pub mod yaml;

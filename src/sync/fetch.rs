@@ -11,7 +11,7 @@ use crate::world::{ObjectsError, Oid};
 use super::absorb;
 use super::alarm;
 use super::context::{Cx, SyncError};
-use super::names::{INCOMING, INCOMING_BRANCH, TRACKING_BRANCH, tracking_lease};
+use super::names::{INCOMING, INCOMING_BRANCH, INCOMING_LEASES, TRACKING_BRANCH, tracking_lease};
 use super::shared::known_leases;
 
 /// Taking over a handful of small files takes others milliseconds.
@@ -178,7 +178,7 @@ fn landing(cx: &Cx<'_>, name: &str) -> Option<String> {
     if name == cx.names.branch {
         return Some(INCOMING_BRANCH.to_owned());
     }
-    cx.names.leased(name).map(|id| format!("{INCOMING}leases/{id}"))
+    cx.names.leased(name).map(|id| format!("{INCOMING_LEASES}{id}"))
 }
 
 /// The branch only ever moves forward; anything else is somebody's force-push, deletion or restore.
@@ -227,7 +227,22 @@ fn moved_leases(
             Err(error) => return Err(error.into()),
         }
     }
+    if known.keys().any(|id| !now.contains_key(id)) {
+        tidy_landings(cx, &now);
+    }
     Ok(changed)
+}
+
+/// Removes the refs in which leases landed that are gone from the remote. Kept, there would be one for each task that
+/// was ever in flight, with its objects. A failure, or another process that is fetching, only puts it off.
+fn tidy_landings(cx: &Cx<'_>, now: &BTreeMap<TaskId, Oid>) {
+    let Ok(Some(_guard)) = cx.store.lock_named(cx.world, Named::Fetch, Duration::ZERO) else { return };
+    for (name, oid) in cx.world.objects.refs(INCOMING_LEASES).unwrap_or_default() {
+        let id = name.strip_prefix(INCOMING_LEASES).and_then(|id| TaskId::parse(id).ok());
+        if id.is_none_or(|id| !now.contains_key(&id)) {
+            drop(cx.world.objects.swap_ref(&name, Some(oid), None));
+        }
+    }
 }
 
 /// Moves the memory of the branch, and the local branch that people look at with `git log`.

@@ -10,6 +10,8 @@ pub const TRACKING_LEASES: &str = "refs/orch/remote/leases/";
 pub const INCOMING: &str = "refs/orch/incoming/";
 /// The branch in there.
 pub const INCOMING_BRANCH: &str = "refs/orch/incoming/branch";
+/// Where fetched lease refs land; removed when the remote has them no more.
+pub const INCOMING_LEASES: &str = "refs/orch/incoming/leases/";
 
 /// The names in use for one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,13 @@
 //! `orch-harness`: one file per command.
 
 pub mod bugs;
+mod gate;
 mod model;
 pub(crate) mod probe;
+mod record;
+mod report;
 pub mod sim;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -23,6 +27,10 @@ enum Command {
     Bugs(bugs::Bugs),
     Probe(probe::ProbeArgs),
     Model(model::Options),
+    Gate(gate::Gate),
+    Record(record::MakeRecord),
+    Report(report::MakeReport),
+    Soak(soak::Soak),
 }
 
 /// Runs the command line.
@@ -35,5 +43,9 @@ pub fn main() -> ExitCode {
         Command::Bugs(bugs) => bugs.run(),
         Command::Probe(args) => probe::main(&args),
         Command::Model(options) => model::main(&options),
+        Command::Gate(gate) => gate.run(),
+        Command::Record(record) => record.run(),
+        Command::Report(report) => report.run(),
+        Command::Soak(soak) => soak.run(),
     }
 }

@@ -169,22 +169,21 @@ impl Port {
             return vec![PushOutcome::Unknown("dead".to_owned()); updates.len()];
         }
         *self.before_push.borrow_mut() = Some(self.kernel.borrow().remote.refs.clone());
-        let silence = |this: &Self| {
-            let sure = this.broken(Broken::LostAnswerIsSuccess);
-            let answer =
-                if sure { PushOutcome::Accepted } else { PushOutcome::Unknown("no answer".to_owned()) };
-            vec![answer; updates.len()]
-        };
         if self.go(limit) == Fate::Lost {
             let kernel = &mut *self.kernel.borrow_mut();
             kernel.probes.hit("a push was lost");
             if kernel.dice.chance(kernel.knobs.late) {
                 let at = kernel.now + kernel.dice.below(120_000_000);
+                // The pack has left with everything; objects that no ref reaches do no harm there.
+                let Kernel { pool, remote, machines, .. } = kernel;
+                for oid in updates.iter().filter_map(|update| update.new) {
+                    pool.copy(&machines[self.machine].repo, remote, oid);
+                }
                 let updates =
                     updates.iter().map(|update| (update.name.clone(), update.expected, update.new)).collect();
-                kernel.late.push(Late { at, updates, sender: self.machine });
+                kernel.late.push(Late { at, updates });
             }
-            return silence_after(kernel, updates);
+            return silence(kernel, updates.len());
         }
         let mut answers = self.apply(updates, atomic);
         let twice = {
@@ -195,7 +194,7 @@ impl Port {
             answers = self.apply(updates, atomic);
         }
         if self.come(limit) == Fate::Lost {
-            return silence(self);
+            return silence(&self.kernel.borrow(), updates.len());
         }
         answers
     }
@@ -242,10 +241,11 @@ impl Port {
     }
 }
 
-fn silence_after(kernel: &Kernel, updates: &[RefUpdate]) -> Vec<PushOutcome> {
+/// What a pusher makes of no answer.
+fn silence(kernel: &Kernel, count: usize) -> Vec<PushOutcome> {
     let sure = kernel.is_broken(Broken::LostAnswerIsSuccess);
     let answer = if sure { PushOutcome::Accepted } else { PushOutcome::Unknown("no answer".to_owned()) };
-    vec![answer; updates.len()]
+    vec![answer; count]
 }
 
 impl Remote for Port {

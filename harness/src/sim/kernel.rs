@@ -140,8 +140,6 @@ pub struct Late {
     pub at: Micros,
     /// What it wants, as far as it concerns refs.
     pub updates: Vec<(String, Option<Oid>, Option<Oid>)>,
-    /// What its pack holds: everything that the sender had.
-    pub sender: usize,
 }
 
 /// A ref of the remote that moved.
@@ -255,13 +253,6 @@ impl Kernel {
         };
         for late in due {
             for (name, old, new) in late.updates {
-                if let Some(oid) = new {
-                    let Kernel { pool, remote, machines, .. } = self;
-                    pool.copy(&machines[late.sender].repo, remote, oid);
-                    if !remote.has(oid) {
-                        continue;
-                    }
-                }
                 let arrived = self.swap_remote(&name, old, new);
                 self.probes.hit(if arrived { "a late push arrived" } else { "a late push was refused" });
             }

@@ -162,11 +162,16 @@ fn some_task(yard: &Yard, dice: &mut Dice) -> Option<TaskId> {
 /// Until the task is over for this agent.
 fn work(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, claimed: &Claimed) {
     let (id, epoch) = (claimed.task.id().clone(), claimed.epoch);
-    let end = now(yard) + dice.exponential(yard.plan.work as f64) as Micros;
+    let long = dice.exponential(yard.plan.work as f64) as Micros;
+    // Once faults have stopped nobody dawdles: what is left has to end within a bound.
+    let end = now(yard) + if yard.calm.get() { long.min(MINUTE) } else { long };
     let vanishes = !yard.calm.get() && dice.chance(yard.plan.vanish);
     while now(yard) < end {
         let left = (end - now(yard)).min(yard.plan.ttl / 3);
         pause(yard, fiber, left);
+        if yard.calm.get() && now(yard) < end && end - now(yard) > MINUTE {
+            break;
+        }
         if yard.ending.get() || (vanishes && dice.chance(0.5)) {
             return;
         }

@@ -1,0 +1,157 @@
+//! `orch-harness soak`: real processes under real faults, for minutes or days.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::record::{self, Record, Verdict};
+use crate::soak::checkpoint::Checkpoint;
+use crate::soak::profile::Profile;
+use crate::soak::{Options, Progress, run};
+
+/// Run real orch processes under real faults, and judge them
+///
+/// Machines are state directories, agents are threads that run orch as processes, and the remote is a bare
+/// repository reached by path, HTTP and SSH on loopback. A run leaves its time series, its record and a report in one
+/// folder. Ctrl-C ends it with a last check and a report.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  orch-harness soak                                          two minutes
+  orch-harness soak --profile soak/24h.yaml --for 60m
+  orch-harness soak --profile soak/72h.yaml --resume         go on after a reboot
+  orch-harness soak --profile soak/network.yaml --seed 7 --orch ./orch
+
+Exit codes: 0 everything held, 1 something did not, 2 usage, 3 the run is invalid")]
+pub struct Soak {
+    /// What to run
+    #[arg(long, value_name = "FILE", default_value = "soak/smoke.yaml")]
+    profile: PathBuf,
+
+    /// Folder of the run [default: target/soak/<profile>]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    /// Another seed than the profile's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Another length than the profile's; the least work is scaled with it
+    #[arg(long = "for", value_name = "SPAN", value_parser = orch::protocol::time::parse_span)]
+    length: Option<Duration>,
+
+    /// Go on with the run that was interrupted
+    #[arg(long, conflicts_with_all = ["seed", "length"])]
+    resume: bool,
+
+    /// The program under test [default: the orch beside this program, built where it is missing]
+    #[arg(long, value_name = "PATH")]
+    orch: Option<PathBuf>,
+}
+
+impl Soak {
+    /// Runs it, writes record and report, tells the verdict.
+    pub fn run(self) -> ExitCode {
+        match self.soak() {
+            Ok(verdict) => ExitCode::from(verdict.code()),
+            Err(why) => {
+                eprintln!("error: {why}");
+                ExitCode::from(Verdict::Invalid.code())
+            }
+        }
+    }
+
+    fn soak(self) -> Result<Verdict, String> {
+        let profile = match Profile::read(&self.profile) {
+            Ok(profile) => profile,
+            Err(why) => {
+                eprintln!("error: {why}");
+                // A profile that says nonsense is a matter of usage.
+                std::process::exit(2);
+            }
+        };
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+        let dir = self.dir.unwrap_or_else(|| target.join("soak").join(&profile.name));
+        let Soak { orch, seed, length, resume, .. } = self;
+        let options = Options { profile, dir, orch, seed, length, resume };
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // The second one does not wait for the last check.
+            let second = signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone());
+            second
+                .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
+                .map_err(|why| why.to_string())?;
+        }
+        let mut teller = Teller::new(&options.profile.name);
+        let checkpoint = run(&options, &stop, &mut |progress| teller.tell(progress))?;
+        teller.end();
+        finish(&options, &checkpoint)
+    }
+}
+
+/// Writes record and report and prints what came out.
+fn finish(options: &Options, checkpoint: &Checkpoint) -> Result<Verdict, String> {
+    let verdict = checkpoint.end.as_ref().map_or(Verdict::Invalid, |end| end.verdict);
+    let report = crate::report::Report::of(&options.dir)?;
+    let page = report.write(&options.dir)?;
+    let began = UNIX_EPOCH + Duration::from_secs(checkpoint.began);
+    let mut record = Record::of(&format!("soak-{}", checkpoint.profile), began, verdict, report.numbers());
+    // Time in which the run was interrupted shows nothing.
+    record.seconds = Duration::from_millis(checkpoint.elapsed).as_secs_f64();
+    record.commit.clone_from(&checkpoint.commit);
+    let path = record.write(&record::folder())?;
+    println!("{}", report.summary());
+    println!("report  {}", page.display());
+    println!("record  {}", path.display());
+    Ok(verdict)
+}
+
+/// Tells how it goes: a bar on a terminal, else a line now and then.
+struct Teller {
+    bar: ProgressBar,
+    plain: bool,
+    told: Instant,
+}
+
+impl Teller {
+    fn new(name: &str) -> Teller {
+        let bar = ProgressBar::new(1);
+        let template = "{prefix} {bar:30} {elapsed} of {len}s, {eta} left  {msg}";
+        let template = template.replace("{elapsed} of {len}s", "{pos} of {len} s");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(format!("soak {name}"));
+        let plain = bar.is_hidden();
+        Teller { bar, plain, told: Instant::now() }
+    }
+
+    fn tell(&mut self, progress: Progress<'_>) {
+        let [claims, finished, faults, violations] = progress.counts;
+        let said = format!(
+            "{}: {claims} claims, {finished} finished, {faults} faults, {violations} violations",
+            progress.what
+        );
+        let (done, wanted) = (progress.done.as_secs(), progress.wanted.as_secs());
+        if self.plain {
+            if self.told.elapsed() >= Duration::from_secs(30) || progress.what != "load" {
+                self.told = Instant::now();
+                eprintln!("{done} of {wanted} s, {said}");
+            }
+            return;
+        }
+        self.bar.set_length(wanted);
+        self.bar.set_position(done.min(wanted));
+        self.bar.set_message(said);
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}

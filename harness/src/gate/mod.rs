@@ -1,0 +1,220 @@
+//! The gate: compares what was measured with the objectives of `soak/slo.yaml`, one line each; and before a release
+//! ([`rc`]) demands a fresh record of every layer.
+
+pub mod rc;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// One objective.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objective {
+    /// The measure of the report.
+    pub measure: String,
+    /// What it says, for people.
+    pub says: String,
+    /// The unit, for people.
+    #[serde(default)]
+    pub unit: String,
+    /// It must not be more than this.
+    pub at_most: Option<f64>,
+    /// It must not be less than this.
+    pub at_least: Option<f64>,
+    /// To `at_most`, this many times another measure is added.
+    pub plus: Option<Plus>,
+}
+
+/// A part of a target that depends on the run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plus {
+    /// The other measure.
+    pub measure: String,
+    /// How many times it counts.
+    pub times: f64,
+}
+
+/// What one layer owes before a release.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// Its name, that of its record.
+    pub layer: String,
+    /// How to get it.
+    pub run: String,
+    /// The least numbers of its record.
+    #[serde(default)]
+    pub at_least: BTreeMap<String, f64>,
+    /// The largest numbers of its record.
+    #[serde(default)]
+    pub at_most: BTreeMap<String, f64>,
+}
+
+/// The objectives and what a release candidate owes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slo {
+    /// Objectives of a soak.
+    pub objectives: Vec<Objective>,
+    /// Layers that a release candidate needs.
+    pub release: Vec<Layer>,
+}
+
+/// The objectives that this program was built with.
+pub const BUILT_IN: &str = include_str!("../../../soak/slo.yaml");
+
+/// The judgement of one objective.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// What it says.
+    pub says: String,
+    /// The measure.
+    pub measure: String,
+    /// What was measured, if it was.
+    pub measured: Option<f64>,
+    /// The target, for people.
+    pub target: String,
+    /// The unit.
+    pub unit: String,
+    /// Whether it holds. What was not measured does not hold.
+    pub holds: bool,
+}
+
+impl Line {
+    /// What was measured, for people.
+    #[must_use]
+    pub fn measured(&self) -> String {
+        match self.measured {
+            Some(value) => format!("{} {}", exact(value), self.unit).trim().to_owned(),
+            None => "not measured".to_owned(),
+        }
+    }
+
+    /// The verdict as a word.
+    #[must_use]
+    pub fn verdict(&self) -> &'static str {
+        match (self.holds, self.measured) {
+            (true, _) => "holds",
+            (false, Some(_)) => "broken",
+            (false, None) => "unknown",
+        }
+    }
+
+    /// The line for programs.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({
+            "measure": self.measure,
+            "says": self.says,
+            "measured": self.measured,
+            "target": self.target,
+            "holds": self.holds,
+        })
+    }
+}
+
+/// Judges measures by objectives.
+#[must_use]
+pub fn judge(slo: &Slo, numbers: &BTreeMap<String, f64>) -> Vec<Line> {
+    slo.objectives.iter().map(|objective| line(objective, numbers)).collect()
+}
+
+fn line(objective: &Objective, numbers: &BTreeMap<String, f64>) -> Line {
+    let measured = numbers.get(&objective.measure).copied();
+    let plus = objective.plus.as_ref();
+    let added = match plus {
+        Some(plus) => numbers.get(&plus.measure).map(|value| value * plus.times),
+        None => Some(0.0),
+    };
+    let most = objective.at_most.map(|most| added.map(|added| most + added));
+    let mut target = Vec::new();
+    match most {
+        Some(Some(most)) => target.push(format!("≤ {}", exact(most))),
+        Some(None) => target.push("unknown".to_owned()),
+        None => {}
+    }
+    if let Some(least) = objective.at_least {
+        target.push(format!("≥ {}", exact(least)));
+    }
+    let holds = measured.is_some_and(|value| {
+        let low = objective.at_least.is_none_or(|least| value >= least);
+        let high = match most {
+            None => true,
+            Some(most) => most.is_some_and(|most| value <= most),
+        };
+        low && high
+    });
+    let target = format!("{} {}", target.join(" and "), objective.unit).trim().to_owned();
+    let (says, measure, unit) = (objective.says.clone(), objective.measure.clone(), objective.unit.clone());
+    Line { says, measure, measured, target, unit, holds }
+}
+
+/// A number without digits that say nothing.
+fn exact(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The lines as a table.
+#[must_use]
+pub fn table(lines: &[Line]) -> String {
+    let wide =
+        |text: &dyn Fn(&Line) -> String| lines.iter().map(|l| text(l).chars().count()).max().unwrap_or(0);
+    let (says, measured) = (wide(&|l| l.says.clone()), wide(&Line::measured));
+    let target = wide(&|l| l.target.clone());
+    let row = |line: &Line| {
+        let mark = line.verdict();
+        format!("{mark:<7}  {:<says$}  {:>measured$}  {:<target$}", line.says, line.measured(), line.target)
+    };
+    lines.iter().map(|line| row(line).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers() -> BTreeMap<String, f64> {
+        [("lost_operations", 0.0), ("late", 5500.0), ("period", 1000.0), ("up", 99.95)]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into()
+    }
+
+    fn one(text: &str) -> Line {
+        let slo: Slo =
+            crate::yaml::parse(&format!("objectives:\n  - {text}\nrelease: []\n"), "slo.yaml").unwrap();
+        judge(&slo, &numbers()).remove(0)
+    }
+
+    #[test]
+    fn an_objective_holds_up_to_its_target_and_not_beyond() {
+        assert!(one("{measure: lost_operations, says: a, at_most: 0}").holds);
+        assert!(one("{measure: late, says: a, at_most: 5000, plus: {measure: period, times: 1}}").holds);
+        assert!(!one("{measure: late, says: a, at_most: 5000, plus: {measure: period, times: 0.4}}").holds);
+        assert!(one("{measure: up, says: a, at_least: 99.9}").holds);
+        assert!(!one("{measure: up, says: a, at_least: 99.99}").holds);
+    }
+
+    #[test]
+    fn what_was_not_measured_does_not_hold() {
+        let line = one("{measure: nothing, says: a, at_most: 5}");
+        assert_eq!(
+            (line.holds, line.verdict(), line.measured().as_str()),
+            (false, "unknown", "not measured")
+        );
+        let line = one("{measure: late, says: a, at_most: 1e9, plus: {measure: nothing, times: 1}}");
+        assert!(!line.holds);
+    }
+
+    #[test]
+    fn the_objectives_that_we_ship_name_measures_that_reports_have() {
+        let slo: Slo = crate::yaml::parse(BUILT_IN, "slo.yaml").unwrap();
+        let known = crate::report::MEASURES;
+        for objective in &slo.objectives {
+            assert!(known.contains(&objective.measure.as_str()), "no report has {}", objective.measure);
+            assert!(objective.at_most.is_some() || objective.at_least.is_some(), "{}", objective.measure);
+        }
+    }
+}

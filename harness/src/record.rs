@@ -1,0 +1,166 @@
+//! What one layer of the harness has shown, as a small file that `gate --rc` reads: which layer, of which commit,
+//! when, how long, with what verdict, and its numbers. Files lie in `target/harness/<layer>.json`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Everything held.
+    Held,
+    /// Something did not hold.
+    Broken,
+    /// Too little work or too few faults, or what it needs is missing: it shows nothing.
+    Invalid,
+}
+
+impl Verdict {
+    /// The exit code of a command that ends so.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Verdict::Held => 0,
+            Verdict::Broken => 1,
+            Verdict::Invalid => 3,
+        }
+    }
+
+    /// The word for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Held => "held",
+            Verdict::Broken => "broken",
+            Verdict::Invalid => "invalid",
+        }
+    }
+}
+
+/// One run of one layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The layer, which is also the name of the file: `tests`, `loom`, `sim`, `mutants`, `model`, `soak-24h`, ….
+    pub layer: String,
+    /// The commit of the sources, 40 digits; `-dirty` is appended when files differed from it.
+    pub commit: String,
+    /// When the run began, in seconds since 1970.
+    pub started: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was counted and measured.
+    pub numbers: BTreeMap<String, f64>,
+}
+
+impl Record {
+    /// A record of a run that began at `started` and ends now, of the sources in the current folder.
+    #[must_use]
+    pub fn of(layer: &str, started: SystemTime, verdict: Verdict, numbers: BTreeMap<String, f64>) -> Record {
+        let seconds = started.elapsed().unwrap_or(Duration::ZERO).as_secs_f64();
+        let commit = commit(Path::new(".")).unwrap_or_else(|_| "unknown".to_owned());
+        let started = started.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        Record { layer: layer.to_owned(), commit, started, seconds, verdict, numbers }
+    }
+
+    /// Writes it to `folder/<layer>.json`, whole or not at all.
+    ///
+    /// # Errors
+    /// The file and why it cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<PathBuf, String> {
+        let path = folder.join(format!("{}.json", self.layer));
+        let text = serde_json::to_string_pretty(self).map_err(|why| why.to_string())? + "\n";
+        let shown = |why| format!("{}: {why}", path.display());
+        std::fs::create_dir_all(folder).map_err(shown)?;
+        let temporary = path.with_extension("json.new");
+        std::fs::write(&temporary, text).map_err(shown)?;
+        std::fs::rename(&temporary, &path).map_err(shown)?;
+        Ok(path)
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// The file and what is wrong with it.
+    pub fn read(path: &Path) -> Result<Record, String> {
+        let shown = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|why| shown(&why))?;
+        serde_json::from_str(&text).map_err(|why| shown(&why))
+    }
+}
+
+/// Where records lie, seen from the root of the sources.
+#[must_use]
+pub fn folder() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    target.join("harness")
+}
+
+/// The commit that a folder of sources is at, with `-dirty` where tracked files differ.
+///
+/// # Errors
+/// There is no git, or no repository here.
+pub fn commit(sources: &Path) -> Result<String, String> {
+    let head = git(sources, &["rev-parse", "HEAD"])?;
+    let changed = git(sources, &["status", "--porcelain", "--untracked-files=no"])?;
+    Ok(if changed.is_empty() { head } else { head + "-dirty" })
+}
+
+/// When a path of the sources last changed by a commit, in seconds since 1970, and by which.
+///
+/// # Errors
+/// There is no git, no repository, or no such commit.
+pub fn last_change(sources: &Path, path: &str) -> Result<(u64, String), String> {
+    let line = git(sources, &["log", "-1", "--format=%ct %H", "--", path])?;
+    let (seconds, commit) = line.split_once(' ').ok_or_else(|| format!("no commit touches {path}"))?;
+    let seconds = seconds.parse().map_err(|_| format!("git log printed {line:?}"))?;
+    Ok((seconds, commit.to_owned()))
+}
+
+/// Runs git in a folder of sources and gives what it printed.
+///
+/// # Errors
+/// Git is missing or did not succeed.
+pub fn git(sources: &Path, args: &[&str]) -> Result<String, String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(sources)
+        .args(args)
+        .output()
+        .map_err(|why| format!("git cannot be started: {why}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let why = String::from_utf8_lossy(&output.stderr);
+    Err(format!("git {} in {}: {}", args.join(" "), sources.display(), why.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let numbers = BTreeMap::from([("seeds".to_owned(), 1000.0)]);
+        let record = Record::of("sim", SystemTime::now(), Verdict::Held, numbers);
+        let path = record.write(dir.path()).unwrap();
+        assert_eq!(path, dir.path().join("sim.json"));
+        assert_eq!(Record::read(&path).unwrap(), record);
+    }
+
+    #[test]
+    fn a_record_with_a_field_that_nobody_knows_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        std::fs::write(&path, "{\"layer\": \"x\", \"colour\": 1}").unwrap();
+        assert!(Record::read(&path).unwrap_err().contains("unknown field `colour`"));
+    }
+}

@@ -1,0 +1,259 @@
+//! The page: the verdict first, then objectives, plots and tables. One file without scripts and without anything from
+//! the network; dark and light by the reader's own setting.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::plot::{Bar, Chart, Line, clock, escape, short, timeline};
+use super::{Report, millis, number, trend};
+use crate::gate;
+use crate::record::Verdict;
+
+/// The page.
+#[must_use]
+pub fn html(report: &Report) -> String {
+    let run = &report.checkpoint;
+    let title = format!("soak {}: {}", run.profile, report.verdict().word());
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <link rel=\"icon\" href=\"data:,\"><title>{}</title><style>{STYLE}</style></head><body><main>",
+        escape(&title)
+    );
+    head(report, &mut out);
+    objectives(report, &mut out);
+    violations(report, &mut out);
+    plots(report, &mut out);
+    tables(report, &mut out);
+    out.push_str("</main></body></html>\n");
+    out
+}
+
+fn head(report: &Report, out: &mut String) {
+    let run = &report.checkpoint;
+    let (class, says) = match (report.verdict(), &run.end) {
+        (Verdict::Held, _) => ("good", "Everything held."),
+        (Verdict::Broken, _) => ("bad", "Something did not hold."),
+        (Verdict::Invalid, Some(_)) => ("warn", "This run is invalid: it shows nothing."),
+        (Verdict::Invalid, None) => ("warn", "This run has not ended."),
+    };
+    let why = run.end.as_ref().map_or("it goes on", |end| end.why.as_str());
+    let _ = write!(
+        out,
+        "<header class=\"{class}\"><h1>{says}</h1><p>soak <b>{}</b>: {}. It ran {} of {} in {} part{}; {}.</p></header>",
+        escape(&run.profile),
+        escape(&run.about),
+        clock(number(run.elapsed) / 1000.0),
+        clock(number(run.wanted) / 1000.0),
+        run.part + 1,
+        if run.part == 0 { "" } else { "s" },
+        escape(why)
+    );
+    out.push_str("<ul class=\"tiles\">");
+    let numbers = report.numbers();
+    for name in ["claims", "finished", "recovered", "faults", "violations"] {
+        let value = short(numbers.get(name).copied().unwrap_or(0.0));
+        let _ = write!(out, "<li><b>{value}</b><span>{name}</span></li>");
+    }
+    out.push_str("</ul>");
+    for note in run.invalid.iter().chain(&run.notes) {
+        let _ = write!(out, "<p class=\"note\">{}</p>", escape(note));
+    }
+    let _ = write!(
+        out,
+        "<p class=\"small\">{} machines with {} agents each · seed {} · {} · harness at {}</p>",
+        run.fleet.0,
+        run.fleet.1,
+        run.seed,
+        escape(&run.orch),
+        escape(&run.commit)
+    );
+}
+
+fn objectives(report: &Report, out: &mut String) {
+    let Ok(slo) = crate::yaml::parse::<gate::Slo>(gate::BUILT_IN, "soak/slo.yaml") else { return };
+    out.push_str(
+        "<h2>Objectives</h2><div class=\"wide\"><table><thead><tr><th></th><th>objective</th>\
+         <th class=\"num\">measured</th><th>target</th></tr></thead><tbody>",
+    );
+    for line in gate::judge(&slo, &report.numbers()) {
+        let class = if line.holds {
+            "good"
+        } else if line.measured.is_some() {
+            "bad"
+        } else {
+            "warn"
+        };
+        let _ = write!(
+            out,
+            "<tr><td><span class=\"mark {class}\">{}</span></td><td>{}</td><td class=\"num\">{}</td><td>{}</td></tr>",
+            line.verdict(),
+            escape(&line.says),
+            escape(&line.measured()),
+            escape(&line.target)
+        );
+    }
+    out.push_str("</tbody></table></div>");
+}
+
+fn violations(report: &Report, out: &mut String) {
+    if report.violations.is_empty() {
+        return;
+    }
+    let _ =
+        write!(out, "<h2>Violations</h2><p>{} in all.</p><ol class=\"violations\">", report.violations.len());
+    for violation in report.violations.iter().take(50) {
+        let at = clock(number(violation.at));
+        let (kind, what) = (escape(&violation.kind), escape(&violation.what));
+        let _ = write!(out, "<li><b>{kind}</b> at {at}<pre>{what}</pre></li>");
+    }
+    out.push_str("</ol>");
+}
+
+fn plots(report: &Report, out: &mut String) {
+    let seconds = number(report.checkpoint.elapsed) / 1000.0;
+    out.push_str("<h2>Over time</h2>");
+    let chart = |title, unit, caption: String, log, lines| Chart {
+        title,
+        unit,
+        caption,
+        seconds,
+        steps: &[],
+        log,
+        lines,
+    };
+    let over = |names: &[&str], share: &str| -> Vec<Line> {
+        let line = |name: &&str| Line {
+            name: (*name).to_owned(),
+            points: report.points(|line| line["latency"][*name][share].as_f64()),
+        };
+        names.iter().map(line).collect()
+    };
+    let verbs = ["claim", "done", "heartbeat", "sync"];
+    out.push_str(&faults(report, seconds));
+    out.push_str(&chart("Latency, median", "ms", String::new(), true, over(&verbs, "p50")).figure());
+    out.push_str(&chart("Latency, 99th percentile", "ms", String::new(), true, over(&verbs, "p99")).figure());
+    let due = clock(number(report.checkpoint.lease.0) / 1000.0);
+    let caption = format!("a lease is stale after {due}");
+    out.push_str(
+        &chart("Recovery of vanished sessions", "ms", caption, false, over(&["recovery"], "max")).figure(),
+    );
+    let finished = report.points(|line| line["counts"]["finished"].as_f64());
+    let lines = vec![
+        Line { name: "finished".to_owned(), points: finished },
+        Line { name: "claims".to_owned(), points: report.points(|line| line["counts"]["claims"].as_f64()) },
+    ];
+    out.push_str(&chart("Work done", "tasks", String::new(), false, lines).figure());
+    out.push_str("<h2>Growth</h2>");
+    let rss = report.points(|line| line["watchdog"]["rss_kib"].as_f64().map(|kib| kib / 1024.0));
+    let caption = report.rss_slope().map(|slope| trend_text(slope, "MiB per hour over the last half"));
+    let lines = vec![Line { name: "the steady watchdog".to_owned(), points: rss }];
+    out.push_str(&chart("Resident memory", "MiB", caption.unwrap_or_default(), false, lines).figure());
+    let fds = vec![Line {
+        name: "the steady watchdog".to_owned(),
+        points: report.points(|line| line["watchdog"]["fds"].as_f64()),
+    }];
+    out.push_str(&chart("Open files", "files", String::new(), false, fds).figure());
+    let lasting: Vec<(f64, f64)> =
+        report.growth.iter().map(|g| (number(g.at) / 1000.0, number(g.bytes) / 1024.0)).collect();
+    let caption =
+        report.bytes_per_finished().map(|bytes| format!("{} bytes per finished task", short(bytes)));
+    let lines = vec![Line { name: "state branch, packed".to_owned(), points: lasting }];
+    out.push_str(&chart("Lasting history", "KiB", caption.unwrap_or_default(), false, lines).figure());
+    out.push_str(
+        &chart("Size of .git", "MiB", "with loose objects".to_owned(), false, sizes(report)).figure(),
+    );
+    out.push_str("<h2>Percentiles</h2>");
+    out.push_str(&percentiles(report));
+}
+
+fn trend_text(slope: trend::Slope, unit: &str) -> String {
+    format!("slope {} {unit} (95 %: {} to {})", short(slope.median), short(slope.low), short(slope.high))
+}
+
+fn sizes(report: &Report) -> Vec<Line> {
+    let mib = |bytes: f64| bytes / 1024.0 / 1024.0;
+    let mut lines = vec![Line {
+        name: "remote".to_owned(),
+        points: report.points(|line| line["remote"].as_f64().map(mib)),
+    }];
+    for machine in 0..report.checkpoint.fleet.0.min(5) {
+        let points = report.points(|line| line["clones"][machine].as_f64().map(mib));
+        lines.push(Line { name: format!("m{machine}"), points });
+    }
+    lines
+}
+
+fn faults(report: &Report, seconds: f64) -> String {
+    let mut bars: Vec<Bar> = report
+        .violations
+        .iter()
+        .map(|v| {
+            let (from, says) = (number(v.at), format!("{}: {}", v.kind, v.what));
+            Bar { row: "violations".to_owned(), from, to: from, says }
+        })
+        .collect();
+    for fault in &report.faults {
+        let (from, to) = (number(fault.from) / 1000.0, number(fault.to) / 1000.0);
+        let place = fault.machine.map_or_else(|| "everywhere".to_owned(), |machine| format!("m{machine}"));
+        let says = format!("{} {place} at {}, for {:.1} s", fault.kind, clock(from), to - from);
+        bars.push(Bar { row: fault.kind.clone(), from, to, says });
+    }
+    timeline("Faults", seconds, &bars)
+}
+
+fn percentiles(report: &Report) -> String {
+    const SHARES: [f64; 6] = [0.5, 0.75, 0.9, 0.99, 0.999, 1.0];
+    let steps = ["p50", "p75", "p90", "p99", "p99.9", "max"];
+    let verbs = ["claim", "done", "heartbeat", "sync", "recovery", "calm.claim"];
+    let lines = verbs.iter().filter_map(|verb| {
+        let histogram = report.checkpoint.numbers.latency.get(*verb)?;
+        let points =
+            (0_u32..).zip(SHARES).filter_map(|(at, share)| Some((f64::from(at), millis(histogram, share)?)));
+        Some(Line { name: (*verb).to_owned(), points: points.collect() })
+    });
+    let lines = lines.collect();
+    let caption = "calm.claim: by path, uncontended, at rest".to_owned();
+    let title = "Latency by percentile, whole run";
+    Chart { title, unit: "ms", caption, seconds: 0.0, steps: &steps, log: true, lines }.figure()
+}
+
+fn tables(report: &Report, out: &mut String) {
+    let numbers = &report.checkpoint.numbers;
+    out.push_str(
+        "<h2>Latencies</h2><div class=\"wide\"><table><thead><tr><th>what</th><th class=\"num\">count</th>\
+         <th class=\"num\">p50</th><th class=\"num\">p99</th><th class=\"num\">p99.9</th><th class=\"num\">max</th>\
+         </tr></thead><tbody>",
+    );
+    let before = [
+        ("fsync before the run", &report.checkpoint.fsync),
+        ("push before the run", &report.checkpoint.push),
+    ];
+    let measured = numbers.latency.iter().map(|(name, histogram)| (name.as_str(), histogram));
+    for (name, histogram) in measured.chain(before) {
+        let at = |share| histogram.quantile(share).map_or_else(|| "–".to_owned(), span);
+        let _ = write!(
+            out,
+            "<tr><td>{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td>\
+             <td class=\"num\">{}</td><td class=\"num\">{}</td></tr>",
+            escape(name),
+            histogram.count(),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            at(1.0)
+        );
+    }
+    out.push_str("</tbody></table></div><h2>Counters</h2><ul class=\"counts\">");
+    for (name, count) in &numbers.counts {
+        let _ = write!(out, "<li><span>{}</span> <b>{count}</b></li>", escape(name));
+    }
+    out.push_str("</ul>");
+}
+
+fn span(span: Duration) -> String {
+    let ms = span.as_secs_f64() * 1000.0;
+    if ms >= 10_000.0 { format!("{:.1} s", ms / 1000.0) } else { format!("{} ms", short(ms)) }
+}
+
+const STYLE: &str = include_str!("page.css");

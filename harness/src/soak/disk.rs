@@ -1,0 +1,82 @@
+//! The disk of one machine: a small file system of its own that can be filled up. It needs root and Linux; where it
+//! is not to be had, the fault is left out and the report says so.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::place::{Place, output};
+
+/// A mounted file system with a file that takes up what is left.
+pub struct Ballast {
+    /// The machine that lives there.
+    pub machine: usize,
+    dir: PathBuf,
+}
+
+impl Ballast {
+    /// Mounts a file system of so many MiB as the folder of a machine, or takes the one of an earlier part.
+    ///
+    /// # Errors
+    /// Why this computer cannot.
+    pub fn mount(place: &Place, machine: usize, mib: u64) -> Result<Ballast, String> {
+        let dir = place.machine(machine);
+        std::fs::create_dir_all(&dir).map_err(|why| format!("{}: {why}", dir.display()))?;
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let shown = dir.canonicalize().unwrap_or_else(|_| dir.clone()).display().to_string();
+        let there = mounts.lines().any(|line| line.split(' ').nth(1) == Some(&shown));
+        if !there {
+            if !rustix::process::geteuid().is_root() {
+                return Err("only root may mount a small file system".to_owned());
+            }
+            let size = format!("size={mib}m");
+            output(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "orch-soak"]).arg(&dir))?;
+        }
+        let ballast = Ballast { machine, dir };
+        ballast.empty();
+        Ok(ballast)
+    }
+
+    /// Takes up everything that is left.
+    pub fn fill(&self) {
+        let Ok(mut file) = std::fs::File::create(self.dir.join("ballast")) else { return };
+        let block = vec![0_u8; 256 * 1024];
+        while file.write_all(&block).is_ok() {}
+        // The last bytes, too: `write_all` stops at the block that does not fit.
+        while file.write_all(&[0; 512]).is_ok() {}
+    }
+
+    /// Gives the space back.
+    pub fn empty(&self) {
+        drop(std::fs::remove_file(self.dir.join("ballast")));
+    }
+
+    /// Takes the file system away; what was on it is gone.
+    pub fn unmount(&self) {
+        if let Err(why) = output(Command::new("umount").arg(&self.dir)) {
+            eprintln!("warning: {} is still mounted: {why}", self.dir.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filled_disk_takes_nothing_and_an_emptied_one_does_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { dir: dir.path().to_owned(), orch: PathBuf::new() };
+        let ballast = match Ballast::mount(&place, 0, 2) {
+            Ok(ballast) => ballast,
+            Err(why) => return eprintln!("skipped: {why}"),
+        };
+        let file = place.machine(0).join("x");
+        ballast.fill();
+        assert!(std::fs::write(&file, [1; 8192]).is_err());
+        ballast.empty();
+        std::fs::write(&file, [1; 8192]).unwrap();
+        ballast.unmount();
+        assert!(!file.exists());
+    }
+}

@@ -1,0 +1,110 @@
+//! People with editors: valid edits of a task file, and files that somebody breaks and takes back.
+
+use std::path::{Path, PathBuf};
+
+use super::dice::Dice;
+use super::fleet::Fleet;
+
+/// A file that a person touched.
+pub struct Broken {
+    /// On which machine.
+    pub machine: usize,
+    /// The task.
+    pub task: String,
+    path: PathBuf,
+    before: String,
+    after: String,
+    valid: bool,
+}
+
+/// Changes the title of a waiting task, as a person would.
+pub fn edit(fleet: &Fleet, dice: &mut Dice) -> Option<Broken> {
+    let (machine, path, before) = waiting(fleet, dice)?;
+    let title = before.lines().find(|line| line.starts_with("title: "))?;
+    let after = before.replacen(title, &format!("{title} edited {}", fleet.now()), 1);
+    touch(machine, path, before, after, true)
+}
+
+/// Makes a file of a waiting task unreadable.
+pub fn break_file(fleet: &Fleet, dice: &mut Dice) -> Option<Broken> {
+    let (machine, path, before) = waiting(fleet, dice)?;
+    let after = match dice.below(4) {
+        0 => format!("<<<<<<< mine\n{before}=======\n>>>>>>> theirs\n"),
+        1 => before.replacen("title: ", "title: [", 1),
+        2 => before.replacen("title: ", "status: done\ntitle: ", 1),
+        _ => before.chars().take(before.len() / 2).collect(),
+    };
+    touch(machine, path, before, after, false)
+}
+
+fn touch(machine: usize, path: PathBuf, before: String, after: String, valid: bool) -> Option<Broken> {
+    let task = path.file_stem()?.to_string_lossy().into_owned();
+    // Whoever else wrote meanwhile keeps it: an editor asks before it overwrites.
+    if std::fs::read_to_string(&path).ok()? != before {
+        return None;
+    }
+    replace(&path, &after).ok()?;
+    Some(Broken { machine, task, path, before, after, valid })
+}
+
+/// Looks what orch made of it, and mends what is not in order.
+pub fn mend(fleet: &Fleet, broken: &Broken) {
+    let shown = fleet.orch(broken.machine, "hands", &["show", &broken.task]);
+    let there = std::fs::read_to_string(&broken.path).unwrap_or_default() == broken.after;
+    if !broken.valid && there && shown.code == Some(0) {
+        let what = format!("{} is broken on m{} and `show` exits 0", broken.task, broken.machine);
+        fleet.violation("silent_damage", what);
+    }
+    if shown.code == Some(0) {
+        return;
+    }
+    if shown.code == Some(8) {
+        fleet.tally.count("damage.told");
+    }
+    // The person undoes the change; where the task has moved on meanwhile, orch restores it when the file is gone.
+    if there && replace(&broken.path, &broken.before).is_ok() {
+        let again = fleet.orch(broken.machine, "hands", &["show", &broken.task]);
+        if again.code == Some(0) {
+            return;
+        }
+    }
+    drop(std::fs::remove_file(&broken.path));
+    let again = fleet.orch(broken.machine, "hands", &["show", &broken.task]);
+    if again.code != Some(0) && !again.struck && !fleet.windows.excuse(broken.machine, again.started) {
+        let said = again.stderr.trim();
+        let what = format!(
+            "{} on m{} is not restored after its file went away: {said}",
+            broken.task, broken.machine
+        );
+        fleet.violation("invalid_file", what);
+    }
+}
+
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let next = path.with_extension("swp");
+    std::fs::write(&next, text)?;
+    std::fs::rename(&next, path)
+}
+
+/// A task file that nobody works on, on some machine.
+fn waiting(fleet: &Fleet, dice: &mut Dice) -> Option<(usize, PathBuf, String)> {
+    let machine = dice.below(fleet.profile.fleet.machines);
+    let tasks = fleet.place.machine(machine).join("state/tasks");
+    let shards: Vec<PathBuf> = std::fs::read_dir(tasks).ok()?.flatten().map(|shard| shard.path()).collect();
+    for _ in 0..20 {
+        let files: Vec<PathBuf> =
+            std::fs::read_dir(dice.pick(&shards)?).ok()?.flatten().map(|file| file.path()).collect();
+        let Some(path) = dice.pick(&files).filter(|path| path.extension().is_some_and(|ext| ext == "yaml"))
+        else {
+            continue;
+        };
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        // Fields at their default are left out: a waiting task has no status.
+        if text.contains("\nhistory:")
+            && !text.lines().any(|line| line.starts_with("status: ") && line != "status: pending")
+        {
+            return Some((machine, path.clone(), text));
+        }
+    }
+    None
+}

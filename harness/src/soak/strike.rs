@@ -1,0 +1,299 @@
+//! Injects faults by a seeded schedule and takes them back. Each fault that struck is counted and gets a window on
+//! the time axis; one that found nothing to strike is tried again and not counted.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::dice::Dice;
+use super::disk::Ballast;
+use super::fault::{Kind, Ticket};
+use super::fleet::{CLOCK_MACHINE, Fleet, LEASES};
+use super::hands::{self, Broken};
+use super::profile::Plan;
+use super::proxy::Route;
+use super::server::lock;
+use super::watchdogs::Watchdogs;
+
+/// One kind of fault and when it strikes next.
+struct Line {
+    kind: Kind,
+    plan: Plan,
+    dice: Dice,
+    next: Instant,
+}
+
+/// What takes a fault back.
+enum Cure {
+    Nothing,
+    Resume(u64),
+    Route(usize, u64),
+    Away,
+    Ballast,
+    Clock,
+    Hands(Broken),
+    Locks(Vec<PathBuf>),
+}
+
+/// A fault in force.
+struct Active {
+    kind: Kind,
+    ticket: Ticket,
+    from: u64,
+    machine: Option<usize>,
+    until: Instant,
+    cure: Cure,
+}
+
+/// The schedule, and what is in force.
+pub struct Striker<'f> {
+    fleet: &'f Fleet,
+    dogs: &'f Watchdogs,
+    ballast: Option<&'f Ballast>,
+    lines: Vec<Line>,
+    active: Vec<Active>,
+}
+
+impl<'f> Striker<'f> {
+    /// The faults of a profile that this computer can inject. `part` tells the parts of a resumed run apart.
+    #[must_use]
+    pub fn new(
+        fleet: &'f Fleet,
+        dogs: &'f Watchdogs,
+        ballast: Option<&'f Ballast>,
+        part: u64,
+    ) -> Striker<'f> {
+        let mut lines = Vec::new();
+        for (kind, plan) in &fleet.profile.faults {
+            let possible = match kind {
+                Kind::DiskFull => ballast.is_some(),
+                Kind::Clock => fleet.faketime.is_some(),
+                _ => true,
+            };
+            if possible {
+                let mut dice = Dice::of(fleet.seed, &format!("{} {part}", kind.word()));
+                let next = Instant::now() + dice.around(plan.every.0);
+                lines.push(Line { kind: *kind, plan: plan.clone(), dice, next });
+            }
+        }
+        Striker { fleet, dogs, ballast, lines, active: Vec::new() }
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self) {
+        let now = Instant::now();
+        let (over, still): (Vec<Active>, Vec<Active>) = self.active.drain(..).partition(|a| a.until <= now);
+        self.active = still;
+        for active in over {
+            self.cure(active);
+        }
+        for at in 0..self.lines.len() {
+            if self.lines[at].next <= now {
+                let struck = self.strike(at);
+                let line = &mut self.lines[at];
+                let wait = if struck { line.dice.around(line.plan.every.0) } else { RETRY };
+                line.next = Instant::now() + wait;
+            }
+        }
+    }
+
+    /// Takes everything back, and lets the schedule begin anew afterwards.
+    pub fn heal_all(&mut self) {
+        for active in std::mem::take(&mut self.active) {
+            self.cure(active);
+        }
+        self.fleet.processes.resume_all();
+    }
+
+    /// Shifts what is due, so that a rest is not followed by a burst.
+    pub fn after_rest(&mut self) {
+        for line in &mut self.lines {
+            line.next = Instant::now() + line.dice.around(line.plan.every.0);
+        }
+    }
+
+    /// Strikes once. Whether there was something to strike.
+    fn strike(&mut self, at: usize) -> bool {
+        let kind = self.lines[at].kind;
+        // Two faults of one kind at the same place would take each other back.
+        if !matches!(kind, Kind::Pause) && self.active.iter().any(|a| a.kind == kind) {
+            return false;
+        }
+        // What lies in the remote cannot be taken back while the remote is away.
+        let whole = |kind| matches!(kind, Kind::Away | Kind::StaleLock);
+        if whole(kind) && self.active.iter().any(|a| whole(a.kind)) {
+            return false;
+        }
+        let taken: Vec<usize> =
+            self.active.iter().filter(|a| a.kind.needs_socket()).filter_map(|a| a.machine).collect();
+        let line = &mut self.lines[at];
+        let Some((machine, cure)) = inject(self.fleet, self.dogs, self.ballast, kind, &mut line.dice, &taken)
+        else {
+            return false;
+        };
+        let until = Instant::now() + line.plan.lasts.0;
+        let ticket = self.fleet.windows.begin(kind, machine);
+        let from = self.fleet.now();
+        self.active.push(Active { kind, ticket, from, machine, until, cure });
+        true
+    }
+
+    fn cure(&mut self, active: Active) {
+        let fleet = self.fleet;
+        let mut times = 1;
+        match active.cure {
+            Cure::Nothing => {}
+            Cure::Resume(id) => drop(fleet.processes.resume(id)),
+            Cure::Route(machine, before) => {
+                fleet.links.set(machine, Route::Pass);
+                if active.kind == Kind::LoseAnswer {
+                    times = fleet.links.lost(machine).saturating_sub(before);
+                } else if active.kind != Kind::Slow
+                    && let Some(tip) = fleet.remote_tip()
+                {
+                    lock(&fleet.healed).push(super::fleet::Healed { machine, since: Instant::now(), tip });
+                }
+            }
+            Cure::Away => come_back(fleet),
+            Cure::Ballast => self.ballast.into_iter().for_each(Ballast::empty),
+            Cure::Clock => set_clock(fleet, "+0"),
+            Cure::Hands(broken) => hands::mend(fleet, &broken),
+            Cure::Locks(paths) => {
+                for path in paths {
+                    // Whoever cleared it away already did what we would.
+                    drop(std::fs::remove_file(path));
+                }
+            }
+        }
+        fleet.windows.end(active.ticket);
+        fleet.tally.add(&format!("faults.{}", active.kind.word()), times);
+        let (kind, to) = (active.kind.word(), fleet.now());
+        fleet.append(
+            "faults.jsonl",
+            &json!({"from": active.from, "to": to, "kind": kind, "machine": active.machine}),
+        );
+    }
+}
+
+/// When a fault that found nothing to strike is tried again.
+const RETRY: Duration = Duration::from_millis(50);
+
+fn inject(
+    fleet: &Fleet,
+    dogs: &Watchdogs,
+    ballast: Option<&Ballast>,
+    kind: Kind,
+    dice: &mut Dice,
+    taken: &[usize],
+) -> Option<(Option<usize>, Cure)> {
+    let route = |dice: &mut Dice, route: &dyn Fn(usize) -> Route| {
+        let free: Vec<usize> = fleet.links.with_socket().into_iter().filter(|m| !taken.contains(m)).collect();
+        let machine = *dice.pick(&free)?;
+        let before = fleet.links.lost(machine);
+        fleet.links.set(machine, route(machine));
+        Some((Some(machine), Cure::Route(machine, before)))
+    };
+    match kind {
+        Kind::Kill => {
+            let (id, machine) = *dice.pick(&fleet.processes.commands())?;
+            fleet.processes.kill(id, dice.chance(50)).then_some((Some(machine), Cure::Nothing))
+        }
+        Kind::Pause => {
+            let (id, machine) = *dice.pick(&fleet.processes.commands())?;
+            fleet.processes.stop(id).then_some((Some(machine), Cure::Resume(id)))
+        }
+        Kind::KillWatchdog => {
+            dogs.kill(fleet, dice.below(1000)).map(|machine| (Some(machine), Cure::Nothing))
+        }
+        Kind::Cut => route(dice, &|_| Route::Cut),
+        Kind::Hole => route(dice, &|_| Route::Hole),
+        Kind::Slow => route(dice, &|_| Route::Slow(Duration::from_millis(40))),
+        Kind::LoseAnswer => route(dice, &|machine| Route::LoseAnswer(fleet.links.long_request(machine))),
+        Kind::Away => {
+            let bare = fleet.place.bare();
+            std::fs::rename(&bare, bare.with_extension("gone")).ok()?;
+            Some((None, Cure::Away))
+        }
+        Kind::DiskFull => {
+            let ballast = ballast?;
+            ballast.fill();
+            Some((Some(ballast.machine), Cure::Ballast))
+        }
+        Kind::Clock => {
+            let hours = dice.below(48);
+            set_clock(fleet, &if dice.chance(50) { format!("+{hours}h") } else { format!("-{hours}h") });
+            Some((Some(CLOCK_MACHINE), Cure::Clock))
+        }
+        Kind::GcClone | Kind::PruneClone => {
+            let machine = dice.below(fleet.profile.fleet.machines);
+            let more: &[&str] = if kind == Kind::PruneClone { &["--prune=now"] } else { &[] };
+            collect(fleet, fleet.place.machine(machine).join("state/.git"), more);
+            Some((Some(machine), Cure::Nothing))
+        }
+        Kind::GcRemote => {
+            collect(fleet, fleet.place.bare(), &[]);
+            Some((None, Cure::Nothing))
+        }
+        Kind::Edit => hands::edit(fleet, dice).map(|edit| (Some(edit.machine), Cure::Hands(edit))),
+        Kind::BreakFile => {
+            hands::break_file(fleet, dice).map(|broken| (Some(broken.machine), Cure::Hands(broken)))
+        }
+        Kind::DeleteRef => delete_ref(fleet, dice).map(|()| (None, Cure::Nothing)),
+        Kind::StaleLock => Some((None, Cure::Locks(leave_locks(fleet, dice)))),
+    }
+}
+
+/// Brings the remote back, also after a run that was killed while it was away.
+pub fn come_back(fleet: &Fleet) {
+    let bare = fleet.place.bare();
+    let gone = bare.with_extension("gone");
+    if gone.exists() && !bare.exists() {
+        drop(std::fs::rename(gone, bare));
+    }
+}
+
+/// Sets the wall clock of the machine that has one of its own.
+pub fn set_clock(fleet: &Fleet, offset: &str) {
+    let path = fleet.place.world("clock");
+    let next = path.with_extension("new");
+    // Replaced at once: a half-written offset would be no clock at all.
+    drop(std::fs::write(&next, format!("{offset}\n")).and_then(|()| std::fs::rename(&next, &path)));
+}
+
+/// Runs git's collector, beside everything else.
+fn collect(fleet: &Fleet, dir: PathBuf, more: &[&str]) {
+    let mut command = fleet.place.command("git");
+    command.arg("-C").arg(dir).args(["gc", "--quiet"]).args(more);
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    if let Ok(mut child) = command.spawn() {
+        std::thread::spawn(move || drop(child.wait()));
+    }
+}
+
+fn delete_ref(fleet: &Fleet, dice: &mut Dice) -> Option<()> {
+    let refs = fleet.remote_refs(LEASES)?;
+    let (task, object) = dice.pick(&refs)?;
+    // Told before it is done: a claim that follows at once must not be judged.
+    fleet.ledger.tamper(task, fleet.now());
+    fleet.place.git(&fleet.place.bare(), &["update-ref", "-d", &format!("{LEASES}{task}"), object]).ok()?;
+    Some(())
+}
+
+fn leave_locks(fleet: &Fleet, dice: &mut Dice) -> Vec<PathBuf> {
+    let clone = fleet.place.machine(dice.below(fleet.profile.fleet.machines)).join("state/.git");
+    let yesterday = std::time::SystemTime::now() - Duration::from_secs(86_400);
+    let places = [
+        fleet.place.bare().join("refs/heads/orch-state.lock"),
+        clone.join("index.lock"),
+        clone.join("HEAD.lock"),
+    ];
+    let mut made = Vec::new();
+    for path in places {
+        let file = std::fs::File::options().write(true).create_new(true).open(&path);
+        if file.and_then(|file| file.set_modified(yesterday)).is_ok() {
+            made.push(path);
+        }
+    }
+    made
+}

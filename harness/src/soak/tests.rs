@@ -1,0 +1,123 @@
+//! Short soaks of the real program, and of programs that lie: an oracle that finds nothing wrong with a liar is none.
+
+use super::*;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+const PROFILE: &str = "
+name: tiny
+about: a few seconds for the harness's own tests
+seed: 1
+duration: 60s
+sample: 1s
+check: 60s
+fleet: {machines: 2, agents: 1, ways: [path], watchdogs: 1}
+lease: {ttl: 4s, grace: 1s, drift: 1.25, watch: 1s}
+load: {pace: 20ms, backlog: 2, beats: 1, done: 9, fail: 0, release: 0, vanish: 1, zombie: 0, work: 0}
+faults: {kill: {every: 1s, at_least: 1}, gc_clone: {every: 3s}}
+demand: {claims: 1, finished: 1, recovered: 0}
+abort: {violations: 3, free_mib: 1, stuck: 60s}
+preconditions: {fsync_p99: 10s, push_p99: 30s}
+";
+
+fn options(dir: &Path, orch: Option<PathBuf>, seconds: u64) -> Options {
+    let profile: profile::Profile = crate::yaml::parse(PROFILE, "tiny.yaml").unwrap();
+    let length = Some(Duration::from_secs(seconds));
+    Options { profile, dir: dir.join("run"), orch, seed: None, length, resume: false }
+}
+
+/// Runs, and stops as soon as `enough` holds.
+fn soak(options: &Options, enough: impl Fn(Progress<'_>) -> bool) -> Checkpoint {
+    let stop = AtomicBool::new(false);
+    let mut progress = |progress: Progress<'_>| {
+        if enough(progress) {
+            stop.store(true, Ordering::SeqCst);
+        }
+    };
+    run(options, &stop, &mut progress).unwrap()
+}
+
+/// A program that does what orch does, except where the script says otherwise before.
+fn liar(dir: &Path, script: &str) -> PathBuf {
+    let orch = place::find_orch(None).unwrap();
+    let path = dir.join("orch");
+    let text = format!(
+        "#!/bin/sh\nall=\"$*\"\nreal() {{ '{0}' \"$@\"; }}\n{script}\nexec '{0}' \"$@\"\n",
+        orch.display()
+    );
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn kinds(dir: &Path) -> Vec<String> {
+    let report = crate::report::Report::of(&dir.join("run")).unwrap();
+    report.violations.into_iter().map(|violation| violation.kind).collect()
+}
+
+#[test]
+fn the_real_program_is_found_sound_and_a_run_that_was_stopped_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = options(dir.path(), None, 60);
+    let checkpoint = soak(&first, |progress| progress.counts[1] > 0);
+    assert_eq!(kinds(dir.path()), Vec::<String>::new());
+    // It held as far as it went, and did not go far enough to count.
+    let end = checkpoint.end.clone().unwrap();
+    assert_eq!(
+        (end.verdict, end.why.as_str()),
+        (Verdict::Invalid, "it was told to stop"),
+        "{:?}",
+        checkpoint.invalid
+    );
+    let (claims, elapsed) = (checkpoint.numbers.count("claims"), checkpoint.elapsed);
+    let next = Options { resume: true, ..options(dir.path(), None, 60) };
+    let checkpoint = soak(&next, |progress| progress.counts[0] > claims + 1 && progress.counts[2] > 0);
+    assert_eq!(kinds(dir.path()), Vec::<String>::new());
+    assert!(checkpoint.numbers.count("claims") > claims && checkpoint.elapsed > elapsed);
+    assert_eq!(checkpoint.part, 1);
+    assert_eq!(processes::with_text(&dir.path().display().to_string()), Vec::new());
+}
+
+#[test]
+fn a_program_that_says_done_and_does_not_do_it_is_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "case \"$all\" in *' done add-'*) echo '{\"schema_version\":1,\"data\":{\"published\":true}}'; exit 0;; esac";
+    let options = options(dir.path(), Some(liar(dir.path(), script)), 60);
+    let checkpoint = soak(&options, |progress| progress.counts[1] > 0);
+    assert_eq!(checkpoint.end.unwrap().verdict, Verdict::Broken);
+    assert!(kinds(dir.path()).contains(&"lost_operation".to_owned()), "{:?}", kinds(dir.path()));
+}
+
+#[test]
+fn a_program_that_gives_one_epoch_to_everybody_is_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let claim = "{\"schema_version\":1,\"data\":{\"task\":{\"id\":\"T1\"},\"epoch\":1,\"confirmed\":true}}";
+    let script = format!("case \"$all\" in *' pick') echo '{claim}'; exit 0;; esac");
+    let options = options(dir.path(), Some(liar(dir.path(), &script)), 60);
+    let checkpoint = soak(&options, |progress| progress.counts[3] > 0);
+    assert_eq!(checkpoint.end.unwrap().verdict, Verdict::Broken);
+    assert!(kinds(dir.path()).contains(&"duplicate_claim".to_owned()), "{:?}", kinds(dir.path()));
+}
+
+#[test]
+fn a_program_whose_watchdog_sleeps_is_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "case \"$all\" in *' watchdog '*) exec sleep 3600;; esac";
+    let mut options = options(dir.path(), Some(liar(dir.path(), script)), 60);
+    options.profile.load.vanish = 1000;
+    options.profile.faults.clear();
+    let checkpoint = soak(&options, |progress| progress.counts[0] > 0);
+    assert_eq!(checkpoint.end.unwrap().verdict, Verdict::Broken);
+    assert!(kinds(dir.path()).contains(&"not_recovered".to_owned()), "{:?}", kinds(dir.path()));
+}
+
+#[test]
+fn a_computer_that_is_too_slow_makes_a_run_invalid_before_it_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), None, 60);
+    options.profile.preconditions.push_p99 = profile::Span(Duration::from_micros(1));
+    let checkpoint = soak(&options, |_| panic!("it does not begin"));
+    let end = checkpoint.end.unwrap();
+    assert_eq!(end.verdict, Verdict::Invalid);
+    assert!(end.why.contains("pushing one ref by path takes"), "{}", end.why);
+}
