@@ -566,3 +566,7 @@ fn write_by_hand(disk: &mut DiskImage, path: &Path, bytes: Vec<u8>, at_ns: i64) 
         let _ = disk.sync_file(path);
     }
 }
+
+#[cfg(test)]
+#[path = "drive_tests.rs"]
+mod tests;

@@ -46,7 +46,7 @@ impl Verdict {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// The layer, which is also the name of the file: `tests`, `loom`, `sim`, `mutants`, `model`, `soak-24h`, ….
+    /// The layer, which is also the name of the file: `tests`, `loom`, `sim`, `bugs`, `model`, `soak-24h`, ….
     pub layer: String,
     /// The commit of the sources, 40 digits; `-dirty` is appended when files differed from it.
     pub commit: String,

@@ -1,7 +1,7 @@
 //! `orch-harness bugs`: takes one guard away after the other and counts the seeds until the simulation notices.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use clap::Args;
 
@@ -21,7 +21,7 @@ pub struct Bugs {
     #[arg(long, value_name = "NAME", value_parser = guard)]
     only: Vec<Broken>,
     /// Seeds that each may take
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(long, value_name = "N", default_value_t = 60)]
     seeds: u64,
 }
 
@@ -29,12 +29,14 @@ impl Bugs {
     /// Runs it.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let mut missed = 0;
+        let started = SystemTime::now();
+        let (mut planted, mut missed) = (0_u32, 0_u32);
         println!("{:<28} {:>6} {:>8}  found by", "guard taken away", "seeds", "seconds");
         for broken in Broken::ALL {
             if !self.only.is_empty() && !self.only.contains(&broken) {
                 continue;
             }
+            planted += 1;
             let begun = Instant::now();
             let name = format!("{broken:?}");
             let found = (0..self.seeds).find_map(|seed| {
@@ -52,6 +54,12 @@ impl Bugs {
                     println!("{name:<28} {:>6} {took:>8.1}  NOT FOUND", self.seeds);
                 }
             }
+        }
+        println!("{planted} planted, {missed} missed");
+        if self.only.is_empty() {
+            let numbers = [("planted", planted), ("missed", missed)];
+            let numbers = numbers.map(|(name, count)| (name.to_owned(), f64::from(count)));
+            super::keep_record("bugs", started, missed == 0, numbers.into());
         }
         if missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }

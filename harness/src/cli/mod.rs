@@ -9,9 +9,13 @@ mod report;
 pub mod sim;
 mod soak;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
+
+use crate::record::{Record, Verdict, folder as record_folder};
 
 /// Prove the promises of orch, and find out whether a remote keeps its own.
 #[derive(Parser)]
@@ -47,5 +51,14 @@ pub fn main() -> ExitCode {
         Command::Record(record) => record.run(),
         Command::Report(report) => report.run(),
         Command::Soak(soak) => soak.run(),
+    }
+}
+
+/// Writes down for the gate what a layer has shown.
+fn keep_record(layer: &str, started: SystemTime, held: bool, numbers: BTreeMap<String, f64>) {
+    let verdict = if held { Verdict::Held } else { Verdict::Broken };
+    match Record::of(layer, started, verdict, numbers).write(&record_folder()) {
+        Ok(path) => println!("record  {}", path.display()),
+        Err(why) => eprintln!("no record: {why}"),
     }
 }

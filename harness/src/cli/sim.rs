@@ -1,12 +1,15 @@
 //! `orch-harness sim`: runs plans, one after the other, until one breaks a promise or the budget is used up.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 
 use crate::drive::{self, Outcome};
-use crate::sim::faults::Broken;
+use crate::sim::faults::Broken as Guard;
 use crate::sim::kernel::Micros;
 use crate::sim::plan::{Plan, Profile};
 use crate::sim::probes::Probes;
@@ -38,6 +41,9 @@ pub struct Sim {
     /// Run each seed twice and compare
     #[arg(long)]
     twice: bool,
+    /// Go on after a seed that broke a promise
+    #[arg(long)]
+    keep_going: bool,
     /// Fail where a probe was never hit
     #[arg(long)]
     all_probes: bool,
@@ -50,45 +56,82 @@ impl Sim {
     /// Runs it.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let begun = Instant::now();
-        let budget = Duration::from_secs(self.seconds);
+        let (started, begun) = (SystemTime::now(), Instant::now());
         let (first, count) = match (self.seed, self.seeds) {
             (Some(seed), _) => (seed, Some(1)),
             (None, Some(count)) => (self.from, Some(count)),
             (None, None) => (fresh(), None),
         };
-        let mut total = Totals::default();
-        for number in 0.. {
-            if count.map_or_else(|| begun.elapsed() >= budget, |count| number >= count) {
-                break;
-            }
-            let plan = Plan::draw(first + number, self.profile, None);
-            let outcome = drive::run(&plan);
-            if self.twice && drive::run(&plan).hash != outcome.hash {
-                println!("seed {}: two runs of the same plan differ", plan.seed);
-                return ExitCode::FAILURE;
-            }
-            total.add(&outcome);
-            if self.seed.is_some() {
-                show_tail(&outcome, self.tail);
-            }
-            if !outcome.violations.is_empty() {
-                report(&plan, &outcome);
-                return ExitCode::FAILURE;
-            }
-            if (number + 1) % 100 == 0 {
-                eprintln!("{} seeds, {:.0} s", number + 1, begun.elapsed().as_secs_f64());
+        let (total, broken) = self.all(first, count, begun);
+        for (plan, outcome) in &broken {
+            match outcome {
+                Some(outcome) => report(plan, outcome),
+                None => println!("seed {}: two runs of the same plan differ", plan.seed),
             }
         }
         total.show(begun.elapsed());
         let missing = total.probes.missing();
-        if self.all_probes && !missing.is_empty() {
+        let unreached = self.all_probes && !missing.is_empty();
+        if unreached {
             println!("never reached: {}", missing.join(", "));
-            return ExitCode::FAILURE;
         }
-        ExitCode::SUCCESS
+        let held = broken.is_empty() && !unreached;
+        if self.seeds.is_some() {
+            let numbers = BTreeMap::from([
+                ("seeds".to_owned(), total.runs as f64),
+                ("failures".to_owned(), broken.len() as f64),
+                ("probes_missed".to_owned(), missing.len() as f64),
+            ]);
+            super::keep_record("sim", started, held, numbers);
+        }
+        if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Runs all seeds, as many at once as there are cores. After the first broken one no more are begun, unless
+    /// all were asked for.
+    fn all(&self, first: u64, count: Option<u64>, begun: Instant) -> (Totals, Vec<Broken>) {
+        let budget = Duration::from_secs(self.seconds);
+        let next = AtomicU64::new(0);
+        let found = Mutex::new((Totals::default(), Vec::new()));
+        let work = || {
+            loop {
+                let number = next.fetch_add(1, Ordering::SeqCst);
+                let over = count.map_or_else(|| begun.elapsed() >= budget, |count| number >= count);
+                let broken = found.lock().map_or(true, |found| !self.keep_going && !found.1.is_empty());
+                if over || broken {
+                    return;
+                }
+                let plan = Plan::draw(first + number, self.profile, None);
+                let outcome = drive::run(&plan);
+                let differs = self.twice && drive::run(&plan).hash != outcome.hash;
+                if self.seed.is_some() {
+                    show_tail(&outcome, self.tail);
+                }
+                let Ok(mut found) = found.lock() else { return };
+                found.0.add(&outcome);
+                if differs {
+                    found.1.push((plan, None));
+                } else if !outcome.violations.is_empty() {
+                    found.1.push((plan, Some(outcome)));
+                }
+                if found.0.runs % 100 == 0 {
+                    eprintln!("{} seeds, {:.0} s", found.0.runs, begun.elapsed().as_secs_f64());
+                }
+            }
+        };
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = count.map_or(workers, |count| workers.min(usize::try_from(count).unwrap_or(workers)));
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(work);
+            }
+        });
+        found.into_inner().unwrap_or_default()
     }
 }
+
+/// A plan that broke a promise, or gave two different runs.
+type Broken = (Plan, Option<Outcome>);
 
 /// A seed that nobody has tried yet.
 fn fresh() -> u64 {
@@ -141,7 +184,7 @@ impl Totals {
     fn show(&self, took: Duration) {
         let hours = self.virtual_time as f64 / 3.6e9;
         println!(
-            "{} seeds held: {} commands, {} calls, {} claims, {} tasks done, {} acts acknowledged",
+            "{} seeds: {} commands, {} calls, {} claims, {} tasks done, {} acts acknowledged",
             self.runs, self.steps, self.calls, self.claims, self.finished, self.acknowledged
         );
         println!("{hours:.1} virtual hours in {:.1} s", took.as_secs_f64());
@@ -152,15 +195,15 @@ impl Totals {
 ///
 /// # Errors
 /// The names there are.
-pub fn guard(text: &str) -> Result<Broken, String> {
-    let name = |guard: &Broken| {
+pub fn guard(text: &str) -> Result<Guard, String> {
+    let name = |guard: &Guard| {
         serde_json::to_value(guard)
             .ok()
             .and_then(|value| value.as_str().map(str::to_owned))
             .unwrap_or_default()
     };
-    Broken::ALL.into_iter().find(|guard| name(guard) == text).ok_or_else(|| {
-        let all: Vec<String> = Broken::ALL.iter().map(name).collect();
+    Guard::ALL.into_iter().find(|guard| name(guard) == text).ok_or_else(|| {
+        let all: Vec<String> = Guard::ALL.iter().map(name).collect();
         format!("one of {}", all.join(", "))
     })
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use orch::protocol::id::TaskId;
 use orch::protocol::op::Patch;
-use orch::protocol::task::{Definition, Priority, Reason, Status};
+use orch::protocol::task::{Definition, Priority, Reason, Status, Task};
+use orch::protocol::time::Timestamp;
 use orch::store::settings::Settings;
 use orch::usecase::claim::{self, Claimed, Terms};
 use orch::usecase::error::{Error, Kind, Result};
@@ -300,20 +301,21 @@ pub fn operator(yard: &Rc<Yard>, fiber: &Rc<Fiber>, name: &str, mut dice: Dice) 
     }
 }
 
-/// In the end somebody decides about whatever waits for a person, so that everything can end.
+/// In the end somebody decides about whatever waits for a person, so that everything can end. A backoff that was
+/// reckoned by a clock which was days ahead waits for a person as well: start times are wall time, for everybody.
 fn unstick(yard: &Yard, fiber: &Rc<Fiber>, name: &str) {
-    let stuck: Vec<(TaskId, Status)> = {
-        let oracle = yard.oracle.borrow();
-        let waits = |status| matches!(status, Status::Blocked | Status::InReview);
-        oracle
-            .tasks()
-            .iter()
-            .filter(|(_, t)| waits(t.status()))
-            .map(|(id, t)| (id.clone(), t.status()))
-            .collect()
+    let soon = {
+        let kernel = yard.kernel.borrow();
+        Timestamp(kernel.machines[fiber.machine].clocks.wall_ms(kernel.now) + 3_600_000)
     };
-    for (id, _) in stuck {
-        let _ = run(yard, fiber, name, &format!("cancel {id}"), |q| operator::cancel(q, &id, "given up"));
+    let tasks: Vec<Task> = yard.oracle.borrow().tasks().values().cloned().collect();
+    for task in tasks {
+        let id = task.id();
+        if matches!(task.status(), Status::Blocked | Status::InReview) {
+            let _ = run(yard, fiber, name, &format!("cancel {id}"), |q| operator::cancel(q, id, "given up"));
+        } else if task.status() == Status::Pending && task.def().not_before.is_some_and(|at| at > soon) {
+            let _ = run(yard, fiber, name, &format!("snooze {id}"), |q| edit::snooze(q, id, None));
+        }
     }
 }
 
