@@ -202,8 +202,8 @@ pub fn guard(text: &str) -> Result<Guard, String> {
             .and_then(|value| value.as_str().map(str::to_owned))
             .unwrap_or_default()
     };
-    Guard::ALL.into_iter().find(|guard| name(guard) == text).ok_or_else(|| {
-        let all: Vec<String> = Guard::ALL.iter().map(name).collect();
+    Guard::all().find(|guard| name(guard) == text).ok_or_else(|| {
+        let all: Vec<String> = Guard::all().map(|guard| name(&guard)).collect();
         format!("one of {}", all.join(", "))
     })
 }

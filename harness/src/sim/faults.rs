@@ -118,30 +118,41 @@ pub enum Broken {
 }
 
 impl Broken {
-    /// All of them.
-    pub const ALL: [Broken; 23] = [
+    /// Those that the simulation notices, each within ten seeds of the short profile.
+    pub const NOTICED: [Broken; 13] = [
         Broken::PushWithoutCompare,
         Broken::RefusalIgnored,
         Broken::LostAnswerIsSuccess,
-        Broken::UpToDateAccepted,
         Broken::NoReadAfterPush,
         Broken::NoDirectorySync,
         Broken::NoFileSync,
         Broken::WriteInPlace,
-        Broken::LocksDoNothing,
         Broken::WallClockForLeases,
-        Broken::ObserverCountsSuspension,
-        Broken::HolderForgetsSuspension,
         Broken::HolderClockSlow,
         Broken::PidIsIdentity,
-        Broken::EverybodyIsDead,
         Broken::DiceRepeat,
         Broken::FetchBringsNothing,
         Broken::LeasesHidden,
+    ];
+
+    /// Those that it has not noticed within 30 seeds. The first two do no harm by themselves: with a remote, safety does not
+    /// rest on locks, and objects never are the same because operations have random ids. The others are a debt of
+    /// the load: it does not yet do what they would spoil.
+    pub const UNNOTICED: [Broken; 10] = [
+        Broken::UpToDateAccepted,
+        Broken::LocksDoNothing,
+        Broken::ObserverCountsSuspension,
+        Broken::HolderForgetsSuspension,
+        Broken::EverybodyIsDead,
         Broken::DeletionIgnored,
         Broken::LocalSwapBlind,
         Broken::UnreadableIsEmpty,
         Broken::HalfRead,
         Broken::BootIdStays,
     ];
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Broken> {
+        Broken::NOTICED.into_iter().chain(Broken::UNNOTICED)
+    }
 }
