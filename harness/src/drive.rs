@@ -482,7 +482,7 @@ impl Run {
             }
             kernel.trace.note(at, machine, "the power fails");
         }
-        self.dice.next();
+        self.dice.draw();
         self.pending.push((at + span, After::PowerBack(machine)));
     }
 

@@ -12,7 +12,6 @@ use super::fiber::{Fiber, Fibers};
 use super::kernel::{Clocks, Kernel, Machine, SECOND, Shared};
 use super::ports::Port;
 use crate::conformance;
-use crate::conformance::disk::DiskPlace;
 use crate::conformance::objects::ObjectsPlace;
 use crate::conformance::remote::RemotePlace;
 
@@ -48,27 +47,6 @@ fn assert_conforms(failed: &[String]) {
 }
 
 #[test]
-fn the_simulated_disk_conforms() {
-    assert_conforms(&inside(|kernel, fiber, _| {
-        let count = RefCell::new(0);
-        conformance::disk::disk(&|| {
-            let (disk, other) = (Port::new(kernel, fiber), Port::new(kernel, fiber));
-            *count.borrow_mut() += 1;
-            let root = PathBuf::from(format!("/place-{}", count.borrow()));
-            orch::world::Disk::create_dir(&disk, &root).unwrap();
-            DiskPlace {
-                clock: Box::new(disk.clone()),
-                disk: Box::new(disk),
-                other: Box::new(other),
-                root,
-                link: None,
-                keep: Box::new(()),
-            }
-        })
-    }));
-}
-
-#[test]
 fn the_simulated_clock_and_dice_conform() {
     assert_conforms(&inside(|kernel, fiber, _| {
         let mut failed = conformance::clock::clock(&|| Box::new(Port::new(kernel, fiber)) as Box<dyn Clock>);
@@ -81,7 +59,10 @@ fn the_simulated_clock_and_dice_conform() {
 fn the_simulated_repository_conforms() {
     assert_conforms(&inside(|kernel, fiber, _| {
         conformance::objects::objects(&|| {
-            kernel.borrow_mut().machines[0].repo = super::repo::Repo::default();
+            {
+                let machine = &mut kernel.borrow_mut().machines[0];
+                (machine.repo, machine.packed) = (super::repo::Repo::default(), 0);
+            }
             let (objects, other) = (Port::new(kernel, fiber), Port::new(kernel, fiber));
             ObjectsPlace { objects: Box::new(objects), other: Box::new(other), keep: Box::new(()) }
         })

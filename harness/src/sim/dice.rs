@@ -24,7 +24,7 @@ impl Dice {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mix = self.0;
         mix = (mix ^ (mix >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -35,7 +35,7 @@ impl Dice {
     /// A number below `end`, which is not 0.
     pub fn below(&mut self, end: u64) -> u64 {
         debug_assert!(end > 0, "nothing lies below 0");
-        self.next() % end
+        self.draw() % end
     }
 
     /// A number in `low..=high`.
@@ -45,7 +45,7 @@ impl Dice {
 
     /// A number in `0.0..1.0`.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// True with this probability.
@@ -74,11 +74,11 @@ mod tests {
     #[test]
     fn a_seed_is_a_run_and_forks_do_not_disturb_each_other() {
         let (mut one, mut two) = (Dice::new(7), Dice::new(7));
-        let first: Vec<u64> = (0..100).map(|_| one.next()).collect();
-        assert_eq!(first, (0..100).map(|_| two.next()).collect::<Vec<_>>());
-        let forked = Dice::new(7).fork("disk").next();
-        assert_ne!(forked, Dice::new(7).fork("remote").next());
-        assert_eq!(forked, Dice::new(7).fork("disk").next());
+        let first: Vec<u64> = (0..100).map(|_| one.draw()).collect();
+        assert_eq!(first, (0..100).map(|_| two.draw()).collect::<Vec<_>>());
+        let forked = Dice::new(7).fork("disk").draw();
+        assert_ne!(forked, Dice::new(7).fork("remote").draw());
+        assert_eq!(forked, Dice::new(7).fork("disk").draw());
         assert!((0..1000).all(|_| one.below(3) < 3 && one.unit() < 1.0));
     }
 }

@@ -10,10 +10,7 @@ use orch::world::{
 
 use super::faults::Broken;
 use super::kernel::{Kernel, Late, Link};
-use super::ports::{Port, unwinding};
-
-/// Loose objects at which maintenance is due, as git counts.
-const LOOSE: usize = 6_000;
+use super::ports::{Port, die, unwinding};
 
 impl Objects for Port {
     fn blob(&self, oid: Oid) -> Result<Vec<u8>, ObjectsError> {
@@ -67,6 +64,9 @@ impl Objects for Port {
     }
 
     fn swap_ref(&self, name: &str, old: Option<Oid>, new: Option<Oid>) -> Result<(), ObjectsError> {
+        if !is_ref_name(name) {
+            return Err(ObjectsError::Other(format!("{name:?} is no full ref name")));
+        }
         self.repo(|kernel, at| {
             let blind = kernel.is_broken(Broken::LocalSwapBlind);
             let repo = &mut kernel.machines[at].repo;
@@ -85,7 +85,7 @@ impl Objects for Port {
     fn pressure(&self) -> Result<Pressure, ObjectsError> {
         self.repo(|kernel, at| {
             let loose = kernel.machines[at].repo.len();
-            Ok(Pressure { loose: if loose > LOOSE { loose as u64 } else { 0 }, packs: 1 })
+            Ok(Pressure { loose: loose.saturating_sub(kernel.machines[at].packed) as u64, packs: 0 })
         })
     }
 
@@ -93,9 +93,21 @@ impl Objects for Port {
         self.repo(|kernel, at| {
             let Kernel { pool, machines, .. } = kernel;
             pool.collect(&mut machines[at].repo);
+            machines[at].packed = machines[at].repo.len();
             Ok(())
         })
     }
+}
+
+/// Whether git takes this for a full ref name (`git help check-ref-format`).
+fn is_ref_name(name: &str) -> bool {
+    let odd = |c: char| c.is_ascii_control() || "*?[\\ ~^:".contains(c);
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    name.starts_with("refs/")
+        && !name.contains(odd)
+        && !["..", "@{"].iter().any(|bad| name.contains(bad))
+        && !name.ends_with('.')
+        && name.split('/').all(part)
 }
 
 /// The name itself, or something below it.
@@ -125,14 +137,14 @@ impl Port {
         };
         if kill {
             self.kernel.borrow_mut().probes.hit("a process was killed");
-            self.die();
+            die();
         }
         self.wait(way);
         let kernel = self.kernel.borrow();
         let cut = !kernel.remote_up || kernel.machines[self.machine].link == Link::Cut;
         drop(kernel);
         if cut || lost {
-            self.wait((limit.as_micros() as u64).min(30_000_000).max(1));
+            self.wait((limit.as_micros() as u64).clamp(1, 30_000_000));
             return Fate::Lost;
         }
         Fate::Arrives
@@ -154,9 +166,9 @@ impl Port {
         };
         if kill {
             self.kernel.borrow_mut().probes.hit("a process was killed");
-            self.die();
+            die();
         }
-        self.wait(if lost { (limit.as_micros() as u64).min(30_000_000).max(1) } else { way });
+        self.wait(if lost { (limit.as_micros() as u64).clamp(1, 30_000_000) } else { way });
         if lost { Fate::Lost } else { Fate::Arrives }
     }
 
@@ -165,6 +177,9 @@ impl Port {
     }
 
     fn pushed(&self, updates: &[RefUpdate], atomic: bool, limit: Duration) -> Vec<PushOutcome> {
+        if limit.is_zero() || updates.is_empty() {
+            return vec![PushOutcome::Refused("no time is left".to_owned()); updates.len()];
+        }
         if unwinding() {
             return vec![PushOutcome::Unknown("dead".to_owned()); updates.len()];
         }
@@ -212,20 +227,29 @@ impl Port {
         let fits = |kernel: &Kernel, update: &RefUpdate| {
             kernel.remote.refs.get(&update.name).copied() == update.expected
         };
-        if atomic && !updates.iter().all(|update| fits(kernel, update)) {
+        let doubled = |at: usize| updates[..at].iter().any(|before| before.name == updates[at].name);
+        let twice = (0..updates.len()).any(doubled);
+        if atomic && (twice || !updates.iter().all(|update| fits(kernel, update))) {
             return vec![PushOutcome::Refused("atomic push failed".to_owned()); updates.len()];
         }
         updates
             .iter()
-            .map(|update| {
+            .enumerate()
+            .map(|(at, update)| {
+                if doubled(at) || update.name.contains([':', ' ', '~', '^']) {
+                    return PushOutcome::Refused("named twice, or no name".to_owned());
+                }
                 if kernel.forbidden.as_ref().is_some_and(|part| update.name.contains(part)) {
                     return PushOutcome::Refused("rule 7".to_owned());
                 }
                 let actual = kernel.remote.refs.get(&update.name).copied();
-                if actual == update.new && update.new != update.expected {
+                if actual == update.new {
                     return match kernel.is_broken(Broken::UpToDateAccepted) {
                         true => PushOutcome::Accepted,
-                        false => PushOutcome::Refused("up to date".to_owned()),
+                        false if update.new.is_none() || actual != update.expected => {
+                            PushOutcome::Refused("stale info".to_owned())
+                        }
+                        false => PushOutcome::Unknown("up to date".to_owned()),
                     };
                 }
                 if update.new.is_none() && kernel.is_broken(Broken::DeletionIgnored) {

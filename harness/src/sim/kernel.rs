@@ -86,6 +86,8 @@ pub struct Machine {
     pub index: MemoryIndex,
     /// `state/.git`: objects and refs.
     pub repo: Repo,
+    /// Objects in packs, as far as maintenance is concerned.
+    pub packed: usize,
     /// Its clocks.
     pub clocks: Clocks,
     /// Its connection to the remote.
@@ -110,6 +112,7 @@ impl Machine {
             disk: DiskImage::default(),
             index: MemoryIndex::new().expect("an empty index fits into memory"),
             repo: Repo::default(),
+            packed: 0,
             clocks,
             link: Link::Up,
             full_until: 0,

@@ -354,7 +354,7 @@ impl Oracle {
             .told
             .iter()
             .filter(|told| !ops.contains(&told.op) && (told.published || !gone[told.machine]))
-            .filter(|told| !(told.verb == "heartbeat"))
+            .filter(|told| told.verb != "heartbeat")
             .filter(|told| told.published || !rejected[told.machine].contains(&told.op.to_string()))
             .map(|told| format!("{}: {} {} on m{}", told.task, told.verb, told.op, told.machine))
             .collect();

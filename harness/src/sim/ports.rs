@@ -38,6 +38,11 @@ fn dead() -> io::Error {
     io::Error::other("this process is dead")
 }
 
+/// The process is killed here: it unwinds, and nobody reports it.
+pub(super) fn die() -> ! {
+    std::panic::resume_unwind(Box::new(Killed))
+}
+
 /// Code that runs while a killed process unwinds must have no effect any more.
 pub(super) fn unwinding() -> bool {
     std::thread::panicking()
@@ -51,7 +56,7 @@ impl Port {
         let mut all = kernel.borrow_mut();
         let now = all.now;
         let (pid, start) = all.machines[machine].start_process(now);
-        let seed = if all.is_broken(Broken::DiceRepeat) { 7 } else { all.dice.next() };
+        let seed = if all.is_broken(Broken::DiceRepeat) { 7 } else { all.dice.draw() };
         drop(all);
         Port {
             kernel: Rc::clone(kernel),
@@ -94,14 +99,10 @@ impl Port {
         }
     }
 
-    pub(super) fn die(&self) -> ! {
-        std::panic::resume_unwind(Box::new(Killed))
-    }
-
     pub(super) fn wait_until(&self, at: Micros) {
         self.fiber.wait_until(at);
         if self.fiber.is_doomed() {
-            self.die();
+            die();
         }
     }
 
@@ -126,7 +127,7 @@ impl Port {
         };
         if kill {
             self.kernel.borrow_mut().probes.hit("a process was killed");
-            self.die();
+            die();
         }
         if let Some(pause) = pause {
             self.wait(pause);
@@ -219,7 +220,7 @@ impl Random for Port {
     fn fill(&self, buffer: &mut [u8]) {
         let mut dice = self.own_dice.borrow_mut();
         for chunk in buffer.chunks_mut(8) {
-            let bytes = dice.next().to_le_bytes();
+            let bytes = dice.draw().to_le_bytes();
             chunk.copy_from_slice(&bytes[..chunk.len()]);
         }
     }

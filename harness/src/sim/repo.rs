@@ -24,6 +24,9 @@ enum Object {
     Commit { tree: Oid, info: CommitInfo },
 }
 
+/// A path, part by part, and the blob to be there; none removes what is.
+type Change<'p> = (Vec<&'p str>, Option<Oid>);
+
 /// Every object that any repository holds.
 #[derive(Debug, Default)]
 pub struct Pool {
@@ -192,7 +195,14 @@ impl Pool {
     /// The base is not here.
     pub fn commit(&mut self, repo: &mut Repo, new: &NewCommit<'_>) -> Result<Oid, ObjectsError> {
         let base = new.base.map(|base| self.root(repo, base)).transpose()?;
-        let mut changes: Vec<(Vec<&str>, Option<Oid>)> = Vec::new();
+        for parent in new.parents {
+            self.info(repo, *parent)?;
+        }
+        let strange = |part: &str| matches!(part, "" | "." | "..") || part.eq_ignore_ascii_case(".git");
+        if let Some((path, _)) = new.changes.iter().find(|(path, _)| path.split('/').any(strange)) {
+            return Err(ObjectsError::Other(format!("{path:?} is no path in a tree")));
+        }
+        let mut changes: Vec<Change<'_>> = Vec::new();
         for (path, bytes) in new.changes {
             let oid = bytes.as_ref().map(|bytes| {
                 let oid = identity("blob", bytes);
@@ -226,13 +236,13 @@ impl Pool {
         &mut self,
         repo: &mut Repo,
         base: Option<Oid>,
-        changes: &[(Vec<&str>, Option<Oid>)],
+        changes: &[Change<'_>],
     ) -> Result<Option<Oid>, ObjectsError> {
         let mut entries = match base {
             Some(base) => self.tree(repo, base)?.clone(),
             None => BTreeMap::new(),
         };
-        let mut below: BTreeMap<&str, Vec<(Vec<&str>, Option<Oid>)>> = BTreeMap::new();
+        let mut below: BTreeMap<&str, Vec<Change<'_>>> = BTreeMap::new();
         for (path, oid) in changes {
             match (path.as_slice(), oid) {
                 ([name], Some(oid)) => {
