@@ -330,7 +330,7 @@ impl Oracle {
             self.broken(4, at, text);
         }
         if let Some(epoch) = op.action.based_on().filter(|_| op.action.is_holders() && !published)
-            && let Some((confirmed, ttl)) = self.confirmed.get(&(task.id().clone(), epoch)).copied()
+            && let Some((confirmed, ttl)) = self.last_renewal(task.id(), epoch)
             && begun > confirmed + ttl + ttl / 5
         {
             let text = format!(
@@ -343,6 +343,15 @@ impl Oracle {
             self.broken(10, at, text);
         }
         self.told.push(told);
+    }
+
+    /// The latest moment at which a holder can have learnt of a renewal, and how long it lasts: its process may have
+    /// been killed after it had noted an accepted one and before it could tell.
+    fn last_renewal(&self, id: &TaskId, epoch: u64) -> Option<(Micros, Micros)> {
+        let key = (id.clone(), epoch);
+        let (told, ttl) = *self.confirmed.get(&key)?;
+        let landed = self.renewed.get(&key).map_or(0, |renewed| renewed.landed);
+        Some((told.max(landed), ttl))
     }
 
     /// At the end: everything acknowledged stands on the branch, or was kept as rejected where it was made.
