@@ -23,7 +23,7 @@ pub struct Bugs {
     #[arg(long, value_name = "NAME", value_parser = guard)]
     only: Vec<Broken>,
     /// Seeds that each may take
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 20)]
     seeds: u64,
 }
 
