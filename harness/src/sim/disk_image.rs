@@ -50,6 +50,11 @@ pub struct DiskImage {
     last: u64,
 }
 
+/// The time that a file gets for something that happens now.
+fn tick(now_ns: i64) -> i64 {
+    now_ns - now_ns.rem_euclid(TICK_NS)
+}
+
 fn not_found(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("{}: no such file or directory", path.display()))
 }
@@ -69,7 +74,7 @@ impl Default for DiskImage {
 impl DiskImage {
     fn new_inode(&mut self, bytes: Vec<u8>, now_ns: i64) -> u64 {
         self.last += 1;
-        let at = now_ns - now_ns.rem_euclid(TICK_NS);
+        let at = tick(now_ns);
         let node = Inode { live: Rc::new(bytes), durable: None, mtime_ns: at, ctime_ns: at };
         self.inodes.insert(self.last, node);
         self.last
@@ -155,17 +160,14 @@ impl DiskImage {
         self.link(&parent, &name, Entry::Dir, now_ns)?;
         self.last += 1;
         let inode = self.last;
-        self.dirs.insert(
-            dir.to_owned(),
-            Dir { inode, mtime_ns: now_ns - now_ns.rem_euclid(TICK_NS), ..Dir::default() },
-        );
+        self.dirs.insert(dir.to_owned(), Dir { inode, mtime_ns: tick(now_ns), ..Dir::default() });
         Ok(true)
     }
 
     fn link(&mut self, dir: &Path, name: &str, entry: Entry, now_ns: i64) -> io::Result<()> {
         let dir = self.dir_mut(dir)?;
         dir.live.insert(name.to_owned(), entry);
-        dir.mtime_ns = now_ns - now_ns.rem_euclid(TICK_NS);
+        dir.mtime_ns = tick(now_ns);
         Ok(())
     }
 
@@ -190,7 +192,7 @@ impl DiskImage {
         let inode = self.file(path)?;
         if let Some(node) = self.inodes.get_mut(&inode) {
             node.live = Rc::new(bytes);
-            node.mtime_ns = (now_ns - now_ns.rem_euclid(TICK_NS)).max(node.mtime_ns + 1);
+            node.mtime_ns = tick(now_ns).max(node.mtime_ns + 1);
             node.ctime_ns = node.mtime_ns;
         }
         Ok(())
@@ -238,7 +240,7 @@ impl DiskImage {
         }
         self.dir_mut(&dir)?.live.remove(&old);
         if let Some(node) = self.inodes.get_mut(&inode) {
-            node.ctime_ns = now_ns - now_ns.rem_euclid(TICK_NS);
+            node.ctime_ns = tick(now_ns);
         }
         self.link(&dir, &new, Entry::File(inode), now_ns)
     }
@@ -275,7 +277,7 @@ impl DiskImage {
             Some(Entry::File(_)) => {
                 let dir = self.dir_mut(&dir)?;
                 dir.live.remove(&name);
-                dir.mtime_ns = now_ns - now_ns.rem_euclid(TICK_NS);
+                dir.mtime_ns = tick(now_ns);
                 Ok(())
             }
         }
@@ -294,7 +296,7 @@ impl DiskImage {
         let (parent, name) = split(path);
         let parent = self.dir_mut(&parent)?;
         parent.live.remove(&name);
-        parent.mtime_ns = now_ns - now_ns.rem_euclid(TICK_NS);
+        parent.mtime_ns = tick(now_ns);
         Ok(())
     }
 
@@ -333,8 +335,7 @@ impl DiskImage {
         let mut open = vec![PathBuf::from("/")];
         let (mut dirs, mut files) = (Vec::new(), std::collections::HashSet::new());
         while let Some(path) = open.pop() {
-            let Some(dir) = self.dirs.get_mut(&path) else { continue };
-            dir.live.retain(|_, _| true);
+            let Some(dir) = self.dirs.get(&path) else { continue };
             for (name, entry) in &dir.live {
                 match entry {
                     Entry::Dir => open.push(path.join(name)),
