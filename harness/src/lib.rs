@@ -4,6 +4,7 @@
 //! - [`cli`]: one file per command.
 //! - [`sim`]: machines, time, disks and the remote, simulated; [`drive`]: one run of them.
 //! - [`conformance`]: what every implementation of a seam must do, real or simulated.
+//! - [`crash`]: commands that are killed or fail at each of their calls.
 //! - [`history`]: what clients were told, and whether the order of operations explains it.
 //! - [`model`]: the protocol, every interleaving within a bound.
 //! - [`soak`]: real processes under real faults; [`report`] shows what came out, [`gate`] decides.
@@ -12,6 +13,7 @@
 
 pub mod cli;
 pub mod conformance;
+pub mod crash;
 pub mod drive;
 pub mod gate;
 pub mod history;
@@ -20,6 +22,8 @@ mod hub;
 pub mod model;
 pub mod probe;
 pub mod record;
+#[cfg(test)]
+mod reference;
 pub mod report;
 pub mod sim;
 pub mod soak;

@@ -20,6 +20,9 @@ const WORKFLOW: &str = "# Which event starts which agent type. `simple` runs eac
 
 /// Makes the directories of a new state directory and names the machine; says whether it was new.
 ///
+/// Every directory is durable in its parent before anything is put into it, from the first one that was missing: a
+/// task that was told to be there is of no use in a directory that a power failure takes.
+///
 /// # Errors
 /// The disk says no.
 pub fn lay_out(disk: &dyn Disk, random: &dyn Random, layout: &Layout) -> Result<bool> {
@@ -29,7 +32,7 @@ pub fn lay_out(disk: &dyn Disk, random: &dyn Random, layout: &Layout) -> Result<
     let machine = layout.machine();
     let known = disk.stat(&machine).map_err(|e| io(&e))?.is_some();
     for dir in [layout.tasks(), layout.own(), layout.locks(), layout.rejected(), layout.outbox()] {
-        disk.create_dir(&dir).map_err(|e| io(&e))?;
+        atomic::ensure_dir(disk, &dir).map_err(|e| io(&e))?;
     }
     if !known {
         let mut dice = [0u8; 5];

@@ -1,6 +1,7 @@
 //! `orch-harness`: one file per command.
 
 pub mod bugs;
+mod crash;
 mod gate;
 mod model;
 pub(crate) mod probe;
@@ -31,6 +32,7 @@ enum Command {
     Bugs(bugs::Bugs),
     Probe(probe::ProbeArgs),
     Model(model::Options),
+    Crash(crash::Crash),
     Gate(gate::Gate),
     Record(record::MakeRecord),
     Report(report::MakeReport),
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Bugs(bugs) => bugs.run(),
         Command::Probe(args) => probe::main(&args),
         Command::Model(options) => model::main(&options),
+        Command::Crash(crash) => crash.run(),
         Command::Gate(gate) => gate.run(),
         Command::Record(record) => record.run(),
         Command::Report(report) => report.run(),

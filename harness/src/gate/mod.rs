@@ -25,6 +25,18 @@ pub struct Objective {
     pub at_least: Option<f64>,
     /// To `at_most`, this many times another measure is added.
     pub plus: Option<Plus>,
+    /// What a run must have for this to be asked of it: a trend needs time, whatever was measured in less.
+    pub needs: Option<Needs>,
+}
+
+/// What an objective needs to say anything.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Needs {
+    /// A measure of the run.
+    pub measure: String,
+    /// It has at least this; with less, the objective is not asked.
+    pub at_least: f64,
 }
 
 /// A part of a target that depends on the run.
@@ -81,6 +93,8 @@ pub struct Line {
     pub unit: String,
     /// Whether it holds. What was not measured does not hold.
     pub holds: bool,
+    /// Why it is not asked of this run, where it is not; it then stands in no one's way and shows nothing.
+    pub unasked: Option<String>,
 }
 
 impl Line {
@@ -96,11 +110,18 @@ impl Line {
     /// The verdict as a word.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
-        match (self.holds, self.measured) {
-            (true, _) => "holds",
-            (false, Some(_)) => "broken",
-            (false, None) => "unknown",
+        match (&self.unasked, self.holds, self.measured) {
+            (Some(_), ..) => "unasked",
+            (None, true, _) => "holds",
+            (None, false, Some(_)) => "broken",
+            (None, false, None) => "unknown",
         }
+    }
+
+    /// Whether a release may happen as far as this is concerned.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.holds || self.unasked.is_some()
     }
 
     /// The line for programs.
@@ -112,6 +133,7 @@ impl Line {
             "measured": self.measured,
             "target": self.target,
             "holds": self.holds,
+            "unasked": self.unasked,
         })
     }
 }
@@ -148,8 +170,13 @@ fn line(objective: &Objective, numbers: &BTreeMap<String, f64>) -> Line {
         low && high
     });
     let target = format!("{} {}", target.join(" and "), objective.unit).trim().to_owned();
+    let unasked = objective.needs.as_ref().and_then(|needs| {
+        // A run that does not say how much it has is asked.
+        let has = numbers.get(&needs.measure).filter(|has| **has < needs.at_least)?;
+        Some(format!("{} is {}, and this needs {}", needs.measure, exact(*has), exact(needs.at_least)))
+    });
     let (says, measure, unit) = (objective.says.clone(), objective.measure.clone(), objective.unit.clone());
-    Line { says, measure, measured, target, unit, holds }
+    Line { says, measure, measured, target, unit, holds, unasked }
 }
 
 /// A number without digits that say nothing.
@@ -167,7 +194,13 @@ pub fn table(lines: &[Line]) -> String {
     let target = wide(&|l| l.target.clone());
     let row = |line: &Line| {
         let mark = line.verdict();
-        format!("{mark:<7}  {:<says$}  {:>measured$}  {:<target$}", line.says, line.measured(), line.target)
+        let why = line.unasked.as_deref().map(|why| format!("  ({why})")).unwrap_or_default();
+        format!(
+            "{mark:<7}  {:<says$}  {:>measured$}  {:<target$}{why}",
+            line.says,
+            line.measured(),
+            line.target
+        )
     };
     lines.iter().map(|line| row(line).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
@@ -208,12 +241,30 @@ mod tests {
         assert!(!line.holds);
     }
 
+    /// The two minutes of a smoke run showed 1.6 MiB an hour: 50 KiB of warm-up, and the gate was red for good.
+    #[test]
+    fn a_trend_is_asked_only_of_a_run_that_is_long_enough() {
+        let text = |least: &str| {
+            format!("{{measure: late, says: a, at_most: 1, needs: {{measure: period, at_least: {least}}}}}")
+        };
+        let short = one(&text("1001"));
+        assert_eq!((short.verdict(), short.passes(), short.holds), ("unasked", true, false));
+        assert!(table(std::slice::from_ref(&short)).ends_with("(period is 1000, and this needs 1001)"));
+        let long = one(&text("1000"));
+        assert_eq!((long.verdict(), long.passes()), ("broken", false));
+        let unknown = one("{measure: late, says: a, at_most: 1, needs: {measure: nothing, at_least: 1}}");
+        assert!(!unknown.passes(), "what does not say how long it took is asked");
+    }
+
     #[test]
     fn the_objectives_that_we_ship_name_measures_that_reports_have() {
         let slo: Slo = crate::yaml::parse(BUILT_IN, "slo.yaml").unwrap();
         let known = crate::report::MEASURES;
         for objective in &slo.objectives {
             assert!(known.contains(&objective.measure.as_str()), "no report has {}", objective.measure);
+            if let Some(needs) = &objective.needs {
+                assert!(known.contains(&needs.measure.as_str()), "no report has {}", needs.measure);
+            }
             assert!(objective.at_most.is_some() || objective.at_least.is_some(), "{}", objective.measure);
         }
     }

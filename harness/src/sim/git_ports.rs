@@ -11,6 +11,7 @@ use orch::world::{
 use super::faults::Broken;
 use super::kernel::{Kernel, Late, Link};
 use super::ports::{Port, die, unwinding};
+use super::strike::Blow;
 
 impl Objects for Port {
     fn blob(&self, oid: Oid) -> Result<Vec<u8>, ObjectsError> {
@@ -35,6 +36,7 @@ impl Objects for Port {
 
     fn commit(&self, commit: &NewCommit<'_>) -> Result<Oid, ObjectsError> {
         self.repo(|kernel, at| {
+            kernel.striker.changes();
             let Kernel { pool, machines, .. } = kernel;
             pool.commit(&mut machines[at].repo, commit)
         })
@@ -68,6 +70,7 @@ impl Objects for Port {
             return Err(ObjectsError::Other(format!("{name:?} is no full ref name")));
         }
         self.repo(|kernel, at| {
+            kernel.striker.changes();
             let blind = kernel.is_broken(Broken::LocalSwapBlind);
             let repo = &mut kernel.machines[at].repo;
             if !blind && repo.refs.get(name).copied() != old {
@@ -91,6 +94,7 @@ impl Objects for Port {
 
     fn maintain(&self) -> Result<(), ObjectsError> {
         self.repo(|kernel, at| {
+            kernel.striker.changes();
             let Kernel { pool, machines, .. } = kernel;
             pool.collect(&mut machines[at].repo);
             machines[at].packed = machines[at].repo.len();
@@ -129,10 +133,11 @@ impl Port {
         let (kill, way, lost) = {
             let kernel = &mut *self.kernel.borrow_mut();
             kernel.calls += 1;
-            let kill = kernel.dice.chance(kernel.knobs.kill_at_remote);
+            let struck = kernel.striker.meets();
+            let kill = struck == Some(Blow::Kill) || kernel.dice.chance(kernel.knobs.kill_at_remote);
             let (low, high) = kernel.knobs.latency;
             let way = kernel.dice.between(low, high) / 2;
-            let lost = kernel.dice.chance(kernel.knobs.lost);
+            let lost = struck == Some(Blow::Fail) || kernel.dice.chance(kernel.knobs.lost);
             (kill, way, lost)
         };
         if kill {
@@ -154,10 +159,11 @@ impl Port {
     fn come(&self, limit: Duration) -> Fate {
         let (kill, way, lost) = {
             let kernel = &mut *self.kernel.borrow_mut();
-            let kill = kernel.dice.chance(kernel.knobs.kill_at_remote);
+            let struck = kernel.striker.meets();
+            let kill = struck == Some(Blow::Kill) || kernel.dice.chance(kernel.knobs.kill_at_remote);
             let (low, high) = kernel.knobs.latency;
             let way = kernel.dice.between(low, high) / 2;
-            let mute = kernel.machines[self.machine].link != Link::Up;
+            let mute = kernel.machines[self.machine].link != Link::Up || struck == Some(Blow::Fail);
             let lost = mute || kernel.dice.chance(kernel.knobs.unanswered);
             if lost {
                 kernel.probes.hit("an answer was lost");
@@ -217,6 +223,7 @@ impl Port {
     fn apply(&self, updates: &[RefUpdate], atomic: bool) -> Vec<PushOutcome> {
         let kernel = &mut *self.kernel.borrow_mut();
         kernel.pushes += 1;
+        kernel.striker.changes();
         for oid in updates.iter().filter_map(|update| update.new) {
             let Kernel { pool, remote, machines, .. } = kernel;
             if !machines[self.machine].repo.has(oid) {

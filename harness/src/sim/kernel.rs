@@ -15,6 +15,7 @@ use super::disk_image::DiskImage;
 use super::faults::{Broken, Knobs};
 use super::probes::Probes;
 use super::repo::{Pool, Repo};
+use super::strike::Striker;
 use super::trace::Trace;
 
 /// Microseconds of virtual time since the simulation began.
@@ -123,6 +124,25 @@ impl Machine {
         }
     }
 
+    /// The same machine once more, for another way to go on. Its index is lost, which it may be at any time.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Machine {
+            state: self.state.clone(),
+            disk: self.disk.clone(),
+            index: MemoryIndex::new().expect("an empty index fits into memory"),
+            repo: self.repo.clone(),
+            packed: self.packed,
+            clocks: self.clocks.clone(),
+            link: self.link,
+            full_until: self.full_until,
+            up: self.up,
+            locks: self.locks.clone(),
+            processes: self.processes.clone(),
+            next_pid: self.next_pid,
+        }
+    }
+
     /// Starts a process; numbers are used again soon, as on a busy machine.
     pub fn start_process(&mut self, now: Micros) -> (u32, u64) {
         let mut pid = self.next_pid;
@@ -190,6 +210,8 @@ pub struct Kernel {
     pub calls: u64,
     /// Pushes so far.
     pub pushes: u64,
+    /// Strikes one call that somebody chose.
+    pub striker: Striker,
     next_token: u64,
 }
 
@@ -216,7 +238,32 @@ impl Kernel {
             probes: Probes::default(),
             calls: 0,
             pushes: 0,
+            striker: Striker::default(),
             next_token: 1,
+        }
+    }
+
+    /// The same world once more, for another way to go on.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Kernel {
+            now: self.now,
+            dice: self.dice.clone(),
+            pool: self.pool.clone(),
+            remote: self.remote.clone(),
+            remote_up: self.remote_up,
+            forbidden: self.forbidden.clone(),
+            moved: self.moved.clone(),
+            late: self.late.clone(),
+            machines: self.machines.iter().map(Machine::fork).collect(),
+            knobs: self.knobs.clone(),
+            broken: self.broken,
+            trace: self.trace.clone(),
+            probes: self.probes.clone(),
+            calls: self.calls,
+            pushes: self.pushes,
+            striker: Striker::default(),
+            next_token: self.next_token,
         }
     }
 

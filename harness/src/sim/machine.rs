@@ -98,7 +98,9 @@ pub fn join(kernel: &Shared, fiber: &Rc<Fiber>, settings: &Settings) -> Result<(
     init::lay_out(&*world.disk, &*world.random, &layout)?;
     port.end();
     let (ended, _) = command(kernel, fiber, settings, "setup", |queue| {
-        init::take_over(queue)?;
+        if queue.settings().remote.is_some() {
+            init::take_over(queue)?;
+        }
         init::publish_first(queue)
     });
     match ended {

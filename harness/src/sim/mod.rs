@@ -6,6 +6,7 @@
 //! | `kernel` | all that machines share, and time |
 //! | `disk_image`, `repo` | what lies on a disk, what is in a repository |
 //! | `faults` | what goes wrong, and the guards that can be taken away |
+//! | `strike` | one call, chosen by number, that is struck |
 //! | `fiber` | code that can be stopped and killed at a port |
 //! | `ports`, `git_ports` | the seams of `orch::world` over the kernel |
 //! | `machine` | a machine put together, a command run on it |
@@ -29,4 +30,5 @@ pub mod plan;
 pub mod ports;
 pub mod probes;
 pub mod repo;
+pub mod strike;
 pub mod trace;

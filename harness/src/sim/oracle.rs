@@ -11,7 +11,7 @@ use orch::protocol::invariant;
 use orch::protocol::op::{Action, Op};
 use orch::protocol::task::{Status, Task};
 use orch::store::{codec, layout};
-use orch::world::Oid;
+use orch::world::{Oid, TreeChange};
 
 use super::kernel::{Kernel, Micros, Moved};
 
@@ -59,7 +59,7 @@ struct Renewed {
 }
 
 /// Watches a simulation.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Oracle {
     /// Broken promises, in the order in which they were seen.
     pub violations: Vec<Violation>,
@@ -111,9 +111,16 @@ impl Oracle {
             Ok(changes) => changes,
             Err(error) => return self.broken(4, moved.at, format!("the state branch is torn: {error}")),
         };
+        let places = |change: &TreeChange| layout::parse_tree_path(&change.path)?.ok();
+        let written: BTreeSet<TaskId> =
+            changes.iter().filter(|change| change.new.is_some()).filter_map(places).collect();
         for change in changes {
-            let Some(Ok(id)) = layout::parse_tree_path(&change.path) else { continue };
+            let Some(id) = places(&change) else { continue };
             let Some(entry) = change.new else {
+                // Into the archive or out of it: the same commit has it in the other place.
+                if written.contains(&id) {
+                    continue;
+                }
                 self.broken(4, moved.at, format!("{id} vanished from the state branch"));
                 continue;
             };
@@ -357,8 +364,13 @@ impl Oracle {
     /// At the end: everything acknowledged stands on the branch, or was kept as rejected where it was made.
     /// `rejected` holds the texts of those, by machine; `gone` are machines that never came back.
     pub fn nothing_acknowledged_is_lost(&mut self, at: Micros, rejected: &[String], gone: &[bool]) {
-        let ops: BTreeSet<OpId> =
-            self.branch.values().flat_map(|task| task.history().iter().map(|op| op.id)).collect();
+        // A lease that is still there holds what will be folded.
+        let ops: BTreeSet<OpId> = self
+            .branch
+            .values()
+            .chain(self.leases.values())
+            .flat_map(|task| task.history().iter().map(|op| op.id))
+            .collect();
         let lost: Vec<String> = self
             .told
             .iter()

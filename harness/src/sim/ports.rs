@@ -17,6 +17,7 @@ use super::dice::Dice;
 use super::faults::Broken;
 use super::fiber::{Fiber, Killed};
 use super::kernel::{Kernel, Machine, Micros, Shared};
+use super::strike::Blow;
 
 /// What a call of the disk takes.
 const DISK_CALL: Micros = 20;
@@ -120,7 +121,11 @@ impl Port {
             let kernel = &mut *self.kernel.borrow_mut();
             kernel.calls += 1;
             kernel.now += DISK_CALL;
-            let kill = kernel.dice.chance(kernel.knobs.kill_at_disk);
+            let struck = kernel.striker.meets();
+            if struck == Some(Blow::Fail) {
+                return Err(io::Error::other("input/output error"));
+            }
+            let kill = struck == Some(Blow::Kill) || kernel.dice.chance(kernel.knobs.kill_at_disk);
             let preempt = kernel.knobs.preempt;
             let pause = kernel.dice.chance(preempt).then(|| kernel.dice.below(20_000));
             (kill, pause)
@@ -155,6 +160,7 @@ impl Port {
         if kernel.dice.chance(kernel.knobs.disk_error) {
             return Err(io::Error::other("input/output error"));
         }
+        kernel.striker.changes();
         let at_ns = kernel.machines[self.machine].clocks.wall_ms(kernel.now) * 1_000_000;
         body(&mut kernel.machines[self.machine], at_ns + (kernel.now % 1000) as i64 * 1000)
     }
@@ -316,6 +322,7 @@ impl Disk for Port {
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.enter()?;
         let kernel = &mut *self.kernel.borrow_mut();
+        kernel.striker.changes();
         let machine = &mut kernel.machines[self.machine];
         machine.disk.remove(path, machine.clocks.wall_ms(kernel.now) * 1_000_000)
     }

@@ -1,0 +1,126 @@
+//! `orch-harness crash`: commands that are killed, or fail, at each of their calls.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime};
+
+use clap::Args;
+
+use crate::crash::cases::CASES;
+use crate::crash::{Explored, explore};
+use crate::sim::faults::Broken;
+
+use super::keep_record;
+
+/// Kill commands at each of their calls, let each call fail, and see what is left
+///
+/// One line for each command: its calls, those at which a death differs from the one before, and the tries. With
+/// --depth 2 the command that comes after a death is killed at each of its calls, too.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  orch-harness crash                        every command, one blow
+  orch-harness crash --depth 2              every command, and the one after it; minutes
+  orch-harness crash --case claim --depth 2
+  orch-harness crash --planted              guards that are taken away; each must be noticed
+
+Exit codes: 0 everything held, 1 something did not (with --planted: a missing guard was not noticed), 2 usage,
+3 a command does not work without any blow, or a blow did not fall")]
+pub struct Crash {
+    /// Only this command.
+    #[arg(long, value_name = "NAME", value_parser = CASES.iter().map(|case| case.name).collect::<Vec<_>>())]
+    case: Option<String>,
+
+    /// Blows in a row: 1 or 2.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    depth: u8,
+
+    /// Take guards away, to see that it is noticed.
+    #[arg(long, conflicts_with = "depth")]
+    planted: bool,
+}
+
+/// Guards whose absence this layer must notice, whatever the other layers do.
+pub const PLANTED: [Broken; 5] = [
+    Broken::NoDirectorySync,
+    Broken::NoFileSync,
+    Broken::WriteInPlace,
+    Broken::LostAnswerIsSuccess,
+    Broken::FetchBringsNothing,
+];
+
+impl Crash {
+    /// Tries, and prints what came of it.
+    #[must_use]
+    pub fn run(&self) -> ExitCode {
+        if self.planted {
+            return self.planted();
+        }
+        let (started, clock) = (SystemTime::now(), Instant::now());
+        let (mut tries, mut commands, mut broken, mut invalid) = (0, 0_u32, 0, 0);
+        for case in CASES.iter().filter(|case| self.wants(case.name)) {
+            commands += 1;
+            match explore(case, self.depth, None) {
+                Ok(explored) => {
+                    println!("{:<14} {}", case.name, told(&explored));
+                    for found in &explored.found {
+                        println!("    {}: {}", found.point, found.what);
+                    }
+                    tries += explored.tries;
+                    broken += explored.found.len();
+                    invalid += usize::from(explored.struck < explored.tries);
+                }
+                Err(why) => {
+                    eprintln!("error: {why}");
+                    invalid += 1;
+                }
+            }
+        }
+        println!("{commands} commands, {tries} tries in {:.1} s", clock.elapsed().as_secs_f64());
+        if self.case.is_none() {
+            #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+            let numbers = [
+                ("commands", f64::from(commands)),
+                ("tries", tries as f64),
+                ("depth", f64::from(self.depth)),
+                ("failures", broken as f64),
+            ];
+            let numbers: BTreeMap<String, f64> = numbers.map(|(name, n)| (name.to_owned(), n)).into();
+            keep_record("crash", started, broken + invalid == 0, numbers);
+        }
+        ExitCode::from(if broken > 0 { 1 } else { 3 * u8::from(invalid > 0) })
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.case.as_deref().is_none_or(|wanted| wanted == name)
+    }
+
+    fn planted(&self) -> ExitCode {
+        let mut all = true;
+        for guard in PLANTED {
+            let noticed = CASES.iter().filter(|case| self.wants(case.name)).find_map(|case| {
+                match explore(case, 1, Some(guard)) {
+                    Ok(explored) => explored
+                        .found
+                        .first()
+                        .map(|found| format!("{}, {}: {}", case.name, found.point, found.what)),
+                    Err(why) => Some(why),
+                }
+            });
+            all &= noticed.is_some();
+            let line = noticed.as_deref().and_then(|text| text.lines().next()).unwrap_or("MISSED");
+            println!("{:<24} {line}", format!("{guard:?}"));
+        }
+        ExitCode::from(u8::from(!all))
+    }
+}
+
+fn told(explored: &Explored) -> String {
+    let Explored { calls, deaths, tries, struck, found } = explored;
+    let verdict = match found.len() {
+        0 if struck == tries => "held".to_owned(),
+        0 => format!("{} blows did not fall", tries - struck),
+        many => format!("{many} DID NOT HOLD"),
+    };
+    format!("{calls:>5} calls {deaths:>4} deaths {tries:>7} tries  {verdict}")
+}

@@ -1,0 +1,111 @@
+//! One call of a port, chosen by its number, that is struck: for whoever tries every call in turn.
+//!
+//! A first pass counts ([`Striker::count`]); it also says at which calls a death differs from a death at the call
+//! before, because something was changed in between. Later passes strike ([`Striker::strike`]).
+
+/// What happens at the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blow {
+    /// The process is killed before the call has an effect.
+    Kill,
+    /// The call fails: an input/output error, or a message or answer that is lost.
+    Fail,
+}
+
+/// What is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Planned {
+    at: u64,
+    blow: Blow,
+    /// Also at every later call.
+    for_good: bool,
+}
+
+/// Counts calls, and strikes one of them.
+#[derive(Debug, Clone, Default)]
+pub struct Striker {
+    counting: bool,
+    planned: Option<Planned>,
+    calls: u64,
+    changed: bool,
+    deaths: Vec<u64>,
+    struck: bool,
+}
+
+impl Striker {
+    /// Counts calls from here on.
+    #[must_use]
+    pub fn count() -> Self {
+        // The first call of all is a place to die as well: nothing was done.
+        Striker { counting: true, changed: true, ..Striker::default() }
+    }
+
+    /// Strikes the call of that number (from 1), or also all that come after it.
+    #[must_use]
+    pub fn strike(at: u64, blow: Blow, for_good: bool) -> Self {
+        Striker { planned: Some(Planned { at, blow, for_good }), ..Striker::count() }
+    }
+
+    /// A call begins: whether it is struck.
+    pub(super) fn meets(&mut self) -> Option<Blow> {
+        if !self.counting {
+            return None;
+        }
+        self.calls += 1;
+        if std::mem::take(&mut self.changed) {
+            self.deaths.push(self.calls);
+        }
+        let planned = self.planned?;
+        let hit = self.calls == planned.at || (planned.for_good && self.calls > planned.at);
+        self.struck |= hit;
+        hit.then_some(planned.blow)
+    }
+
+    /// The call that has begun changes something that outlives the process.
+    pub(super) fn changes(&mut self) {
+        self.changed = true;
+    }
+
+    /// Calls so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Whether the planned blow has fallen.
+    #[must_use]
+    pub fn struck(&self) -> bool {
+        self.struck
+    }
+
+    /// The calls at which a death leaves something else behind than a death at the call before.
+    #[must_use]
+    pub fn deaths(&self) -> &[u64] {
+        &self.deaths
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_death_counts_only_where_something_was_changed_since_the_last_one() {
+        let mut striker = Striker::count();
+        for changes in [false, true, false, true, true, false] {
+            assert_eq!(striker.meets(), None);
+            if changes {
+                striker.changes();
+            }
+        }
+        assert_eq!((striker.calls(), striker.deaths()), (6, [1, 3, 5, 6].as_slice()));
+    }
+
+    #[test]
+    fn the_chosen_call_is_struck_once_or_from_then_on() {
+        let blows = |mut striker: Striker| (0..4).map(|_| striker.meets().is_some()).collect::<Vec<_>>();
+        assert_eq!(blows(Striker::strike(2, Blow::Fail, false)), [false, true, false, false]);
+        assert_eq!(blows(Striker::strike(2, Blow::Fail, true)), [false, true, true, true]);
+        assert_eq!(blows(Striker::default()), [false; 4]);
+    }
+}
