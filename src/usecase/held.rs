@@ -111,9 +111,10 @@ fn ended(q: &Queue, task: &Task, held: u64, named: Option<u64>, verb: &'static s
     let ends =
         |op: &&Op| op.action.based_on() == Some(held) && !matches!(op.action, Action::Checkpoint { .. });
     let end = after_claim.filter(ends).last();
-    // A cancel is not an act of the holder, whoever gave it: an operator may go by the same name, and the
-    // processes have to stop all the same. Nor does a watchdog of the same name act for the holder.
-    let others = |op: &Op| matches!(op.action, Action::Cancel { .. } | Action::Recover { .. });
+    // A cancel or another plan is not an act of the holder, whoever gave it: an operator may go by the same name, and
+    // the processes have to stop all the same. Nor does a watchdog of the same name act for the holder.
+    let others =
+        |op: &Op| matches!(op.action, Action::Cancel { .. } | Action::Replan { .. } | Action::Recover { .. });
     let own = end.is_some_and(|op| op.by == q.session && op.machine == q.machine && !others(op));
     let older = named.is_some_and(|epoch| epoch < held) || held < task.epoch();
     if let Some(epoch) = named.filter(|epoch| *epoch > task.epoch()) {

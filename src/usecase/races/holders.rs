@@ -163,3 +163,23 @@ fn edits_and_claims_meet_without_loss() {
     assert_eq!(count(&task(&a, "T-1"), |action| matches!(action, Action::Edit(_))), 2);
     assert_eq!(status(&a, "T-1"), Status::Done);
 }
+
+/// A person planned a task anew on the very machine, and under the very name, that worked on it. The worker's next
+/// heartbeat was told that it did not fit (4), as if the worker itself had ended the task, instead of that it has to
+/// stop (9).
+#[test]
+fn another_plan_fences_the_holder_also_under_its_own_name() {
+    let yard = Yard::local();
+    let mut a = yard.queue("a");
+    add(&mut a, "T-1", &[]);
+    try_claim(&mut a, "T-1").unwrap();
+    let plan =
+        operator::Replan { notes: "another way".to_owned(), description: None, success_criteria: None };
+    operator::replan(&mut a, &id("T-1"), &plan).unwrap();
+    let error = holder::heartbeat(&mut a, &id("T-1"), None, None).unwrap_err();
+    assert_eq!((error.kind, error.code), (Kind::Fenced, "fenced"), "{error:?}");
+    // What the holder did itself stays its own doing.
+    try_claim(&mut a, "T-1").unwrap();
+    holder::release(&mut a, &id("T-1"), None, None, None).unwrap();
+    assert_eq!(holder::heartbeat(&mut a, &id("T-1"), None, None).unwrap_err().kind, Kind::Conflict);
+}
