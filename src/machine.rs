@@ -18,7 +18,7 @@ use crate::store::tasks::Store;
 use crate::sync::git::{GitObjects, Outside};
 use crate::usecase::error::{Error, Kind, Result};
 use crate::usecase::init;
-use crate::usecase::queue::{Opening, Queue};
+use crate::usecase::queue::{About, Opening, Queue};
 use crate::world::clock::RealClock;
 use crate::world::disk::RealDisk;
 use crate::world::git_command::Git;
@@ -43,8 +43,8 @@ pub struct Options {
     pub session: Option<String>,
     /// Leave the network alone.
     pub no_sync: bool,
-    /// Tasks that the command is about; none means the queue as a whole.
-    pub about: Vec<TaskId>,
+    /// What the command is about.
+    pub about: About,
 }
 
 /// Opens the queue in a state directory.
@@ -271,7 +271,7 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
         state: request.state.clone(),
         session: request.session.clone(),
         no_sync: request.no_sync,
-        about: Vec::new(),
+        about: About::Queue,
     };
     let mut queue = open(&options)?;
     let mut notes = Vec::new();

@@ -20,7 +20,7 @@ use crate::store::codec::FILE_MAX;
 use crate::usecase::change::Changed;
 use crate::usecase::doctor::Report;
 use crate::usecase::error::{Error, Kind, Result};
-use crate::usecase::queue::Queue;
+use crate::usecase::queue::{About, Queue};
 use crate::world::clock::RealClock;
 use crate::world::disk::RealDisk;
 use crate::world::{Clock, Disk, env};
@@ -98,7 +98,7 @@ impl Context {
     /// Not found, with the way to create one.
     pub fn options(&self) -> Result<Options> {
         let (session, no_sync) = (self.globals.named_session(), self.globals.no_sync);
-        Ok(Options { state: self.state()?, session, no_sync, about: Vec::new() })
+        Ok(Options { state: self.state()?, session, no_sync, about: About::Queue })
     }
 
     /// Opens the queue, carries out one use case, and keeps its notices.
@@ -115,8 +115,17 @@ impl Context {
     /// # Errors
     /// As [`Context::queue`].
     pub fn queue_about<T>(&mut self, id: &TaskId, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
-        let options = Options { about: vec![id.clone()], ..self.options()? };
+        let options = Options { about: About::Tasks(vec![id.clone()]), ..self.options()? };
         let queue = machine::open(&options)?;
+        self.with(queue, act)
+    }
+
+    /// The same for the next task, whichever that is.
+    ///
+    /// # Errors
+    /// As [`Context::queue`].
+    pub fn queue_about_next<T>(&mut self, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
+        let queue = machine::open(&Options { about: About::Next, ..self.options()? })?;
         self.with(queue, act)
     }
 

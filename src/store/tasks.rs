@@ -18,7 +18,7 @@ use super::error::StoreError;
 use super::index::{self, Facts, Index, MemoryIndex, Row};
 use super::layout::Layout;
 use super::place::Place;
-use super::scan::{self, Scope, Suspect};
+use super::scan::{self, Scope, Seen};
 use super::seal::Seal;
 use super::task_lock::{self, LockError, Named, NamedLock, TaskLock};
 use super::{json, wire};
@@ -316,8 +316,7 @@ impl Store {
     /// # Errors
     /// The index does not answer.
     pub fn unpublished(&self) -> Result<Vec<TaskId>> {
-        let rows = self.with(|index| index.uncommitted(BATCH))?;
-        Ok(rows.into_iter().map(|row| row.id).collect())
+        self.with(|index| index.uncommitted(BATCH))
     }
 
     /// Remembers what was committed.
@@ -329,11 +328,11 @@ impl Store {
         self.with(|index| index.set_bases(&bases))
     }
 
-    /// Compares files with the index.
+    /// Compares files with the index. Which folders are in order is for [`Store::note_look`].
     ///
     /// # Errors
     /// The index does not answer.
-    pub fn scan(&self, world: &World, scope: Scope<'_>) -> Result<Vec<Suspect>> {
+    pub fn scan(&self, world: &World, scope: Scope<'_>) -> Result<Seen> {
         let now = Timestamp(world.clock.wall_ms());
         self.with(|index| scan::scan(&*world.disk, &self.layout, index, now, scope))
     }

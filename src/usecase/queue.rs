@@ -38,6 +38,8 @@ pub struct Queue {
     pub(crate) strays: Vec<String>,
     /// When the files were last looked at, on the monotonic clock.
     pub(crate) looked: Option<Duration>,
+    /// Whether that was only at what changes the folders, because another session had just looked at all files.
+    pub(crate) relied: bool,
     /// How long pushes wait for others of this machine to come along.
     company: Duration,
     /// When, on the monotonic clock, the change at hand must have ended.
@@ -45,6 +47,19 @@ pub struct Queue {
     /// Tasks of this machine that got another id because theirs was taken: old and new.
     pub(crate) renamed: Vec<(TaskId, TaskId)>,
     notices: Vec<String>,
+}
+
+/// What a command is about, which decides how many files are looked at when the queue is opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum About {
+    /// The queue as a whole.
+    #[default]
+    Queue,
+    /// These tasks: where another process has looked at all files a moment ago, only theirs are looked at.
+    Tasks(Vec<TaskId>),
+    /// The next task, whichever that is: where another session has looked at all files a moment ago, only the
+    /// folders are looked at, and the file of that task.
+    Next,
 }
 
 /// What opening a queue needs to know.
@@ -61,8 +76,8 @@ pub struct Opening {
     pub machine: String,
     /// Leave the network alone.
     pub no_sync: bool,
-    /// Tasks that the command is about; none means the queue as a whole.
-    pub about: Vec<TaskId>,
+    /// What the command is about.
+    pub about: About,
     /// Why nothing may be written, if so: only use cases that look are for such a queue.
     pub read_only: Option<String>,
 }
@@ -88,15 +103,15 @@ impl Queue {
             read_only: read_only.is_some(),
             strays: Vec::new(),
             looked: None,
+            relied: false,
             company: Duration::ZERO,
             deadline: None,
             renamed: Vec::new(),
             notices: read_only.into_iter().collect(),
         };
-        if super::notice::look(&mut queue, &about).is_err() {
+        if super::notice::first(&mut queue, &about).is_err() {
             // A damaged index has been made anew by now, empty: looking again fills it.
-            queue.looked = None;
-            super::notice::look(&mut queue, &about)?;
+            super::notice::first(&mut queue, &about)?;
         }
         if let Some(text) = alarm::standing(&queue.cx()) {
             queue.warn(text);
