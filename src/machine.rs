@@ -9,7 +9,8 @@ pub use patient::doctor;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::protocol::id::TaskId;
+use crate::store::error::StoreError;
+use crate::store::index::MemoryIndex;
 use crate::store::layout::Layout;
 use crate::store::settings::Settings;
 use crate::store::settings_edit;
@@ -58,20 +59,46 @@ pub fn open(options: &Options) -> Result<Queue> {
 }
 
 /// Opens the queue for a look. Where a newer version has raised the format of `orch.yaml`, this machine's settings
-/// and the defaults have to do, nothing is written, and nobody outside is asked.
+/// and the defaults have to do, nothing is written, and nobody outside is asked. Where nothing can be written, what
+/// the files say has to do.
 ///
 /// # Errors
 /// As [`open`].
 pub fn open_to_read(options: &Options) -> Result<Queue> {
     let layout = Layout::new(&options.state);
     match settings(&RealDisk, &layout) {
-        Ok(loaded) => open_with(options, layout, loaded, None),
+        Ok(loaded) => match open_with(options, layout.clone(), loaded.clone(), None) {
+            Err(error) if error.code == Error::UNWRITABLE => glance(options, layout, loaded, &error),
+            other => other,
+        },
         Err(error) if error.code == NEWER => {
             let loaded = settings_of(&RealDisk, &layout, None)?;
             open_with(&Options { no_sync: true, ..options.clone() }, layout, loaded, Some(error.message))
         }
         Err(error) => Err(error),
     }
+}
+
+/// The queue as its files show it, for a machine whose disk is full or read-only.
+fn glance(options: &Options, layout: Layout, loaded: Loaded, why: &Error) -> Result<Queue> {
+    let machine = machine_id(&RealDisk, &layout)?;
+    let world = world(&layout, &loaded.settings.branch, None, false)?;
+    let store = MemoryIndex::new()
+        .map_err(StoreError::from)
+        .and_then(|memory| Store::open_in_memory(&world, layout, &memory))
+        .map_err(|e| Error::from_store(&e))?;
+    let mut queue = Queue::open(Opening {
+        world,
+        store,
+        settings: loaded.settings,
+        session: options.session.clone().unwrap_or_else(default_session),
+        machine,
+        no_sync: true,
+        about: About::Queue,
+        read_only: Some(format!("this is only a look, because nothing can be written: {}", why.message)),
+    })?;
+    crate::usecase::glance::fill(&mut queue)?;
+    Ok(queue)
 }
 
 fn open_with(options: &Options, layout: Layout, loaded: Loaded, read_only: Option<String>) -> Result<Queue> {

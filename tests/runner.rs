@@ -27,6 +27,8 @@ mod test_exit_codes;
 #[cfg(test)]
 mod test_fenced;
 #[cfg(test)]
+mod test_full_disk;
+#[cfg(test)]
 mod test_gc_race;
 #[cfg(test)]
 mod test_hand_edits;

@@ -417,8 +417,17 @@ impl Error {
         }
     }
 
+    /// Code of a failure because nothing can be written: no space, no permission, a read-only file system.
+    pub(crate) const UNWRITABLE: &str = "unwritable";
+
     /// A failure of local files.
     pub(crate) fn from_store(error: &crate::store::error::StoreError) -> Error {
+        if error.is_unwritable() {
+            return Error::new(Kind::Failure, Error::UNWRITABLE, error.to_string()).hint(
+                "free some space there, or make it writable, and run the command again; `orch doctor` tests the \
+                 disk, and `orch list` and `show` work meanwhile",
+            );
+        }
         Error::failure(error.to_string()).hint("`orch doctor` tests disk, locks and files")
     }
 }
