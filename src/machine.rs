@@ -268,12 +268,17 @@ pub struct Inited {
 pub fn init(request: &InitRequest) -> Result<Inited> {
     let layout = Layout::new(&request.state);
     let disk = RealDisk;
-    let known = disk.stat(&layout.machine()).map_err(|e| Error::failure(e.to_string()))?.is_some();
+    // The machine is named first and the shared settings are written last, so without those it was cut short.
+    let there = |path: &Path| Ok(disk.stat(path).map_err(|e| Error::failure(e.to_string()))?.is_some());
+    let finished = there(&layout.state().join("orch.yaml"))? && there(&layout.machine())?;
+    let begun = finished || there(&layout.own_config())?;
     let code_root = enclosing_repository(&request.state);
     let remote = match &request.remote {
         Some(url) => Some(absolute(url)?),
-        None if known => settings(&disk, &layout)?.settings.remote,
-        None => code_root.as_deref().and_then(origin),
+        None => {
+            let known = if begun { settings(&disk, &layout)?.settings.remote } else { None };
+            known.or_else(|| code_root.as_deref().filter(|_| !finished).and_then(origin))
+        }
     };
     init::lay_out(&disk, &RealRandom, &layout)?;
     write_config(&disk, &layout, remote.as_deref(), request.branch.as_deref())?;
@@ -282,14 +287,23 @@ pub fn init(request: &InitRequest) -> Result<Inited> {
     }
     let loaded = settings(&disk, &layout)?.settings;
     world(&layout, &loaded.branch, None, true)?;
-    let connected = connect(request, &layout)?;
+    let connected =
+        connect(request, &layout).map_err(|error| if finished { error } else { unfinished(error) })?;
     Ok(Inited {
         state: request.state.clone(),
         remote: remote.as_deref().map(crate::world::remote::failure::without_secrets),
         branch: loaded.branch,
-        created: !known,
+        created: !finished,
         notes: connected,
     })
+}
+
+/// A new state directory that could not be connected is no queue yet.
+fn unfinished(error: Error) -> Error {
+    let hint = error.hint.clone().unwrap_or_default();
+    let gap = if hint.is_empty() { "" } else { "; " };
+    error
+        .hint(format!("{hint}{gap}the state directory is not finished: `orch init` goes on where it stopped"))
 }
 
 /// Tests the remote and exchanges what is there; gives what a person should know.
