@@ -185,6 +185,20 @@ impl Context {
         self.notices.push(text);
     }
 
+    /// Warns of named files that are not here. What belongs to a task is text: it may be an address, lie on another
+    /// machine, or be made later, so a name without a file is kept as it is, and is most often a slip.
+    pub fn warn_of_missing(&mut self, files: &[String]) {
+        for name in files.iter().filter(|name| !name.contains("://")) {
+            let Ok(path) = place::absolute(Path::new(name)) else { continue };
+            if matches!(self.disk.stat(&path), Ok(None)) {
+                self.warn(format!(
+                    "{name}: there is no such file ({}); the name is kept as it is",
+                    path.display()
+                ));
+            }
+        }
+    }
+
     /// Something that a person may want to know besides the data; `--quiet` silences it.
     pub fn remark(&mut self, text: String) {
         if !self.globals.json {
