@@ -41,6 +41,8 @@ mod test_init;
 #[cfg(test)]
 mod test_json;
 #[cfg(test)]
+mod test_large_merge;
+#[cfg(test)]
 mod test_lease_places;
 #[cfg(test)]
 mod test_locks_did_nothing;

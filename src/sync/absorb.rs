@@ -1,11 +1,16 @@
 //! Letting shared changes into a task's file: the one place where what others did reaches the disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::protocol::id::{OpId, TaskId};
-use crate::protocol::merge::{Merged, last_claim, missing, rebase, rebase_without, same_task};
-use crate::protocol::task::Task;
+use crate::protocol::merge::{Merged, last_claim, missing, rebase, rebase_without_these, same_task};
+use crate::protocol::op::Op;
+use crate::protocol::task::{Status, Task};
+use crate::protocol::transition::{Rejected, next};
+use crate::store::codec;
+use crate::store::error::StoreError;
+use crate::store::place::Place;
 use crate::store::tasks::{FileState, Problem, Publish};
 
 use super::archive;
@@ -148,16 +153,48 @@ fn merge_in(
         cx.store.mark(cx.world, local, publish)?;
         return if waiting { Ok(()) } else { archive::settle(cx, guard, local) };
     }
-    archive::put(cx, guard, &merged.task, publish)
+    match archive::put(cx, guard, &merged.task, publish) {
+        // One task must not hold up all others.
+        Err(SyncError::Store(error @ StoreError::TooLarge { .. })) => {
+            fetched.problems.push(error.to_string());
+            Ok(())
+        }
+        other => other,
+    }
 }
 
-/// This machine's file on top of what all machines share.
+/// This machine's file on top of what all machines share, as far as one file has room for both.
 #[must_use]
 pub fn replayed(cx: &Cx<'_>, view: &Task, local: &Task) -> Merged {
-    match unconfirmed(cx, view, local) {
-        Some(claim) => rebase_without(view, local, cx.machine, claim),
-        None => rebase(view, local, cx.machine),
+    let overflow = overflow(view, local);
+    let mut without: HashSet<OpId> = overflow.iter().map(|op| op.id).collect();
+    without.extend(unconfirmed(cx, view, local));
+    if without.is_empty() {
+        return rebase(view, local, cx.machine);
     }
+    let mut merged = rebase_without_these(view, local, cx.machine, &without);
+    merged.refused.extend(overflow.into_iter().map(|op| (op.clone(), Rejected::TooLarge)));
+    merged
+}
+
+/// Texts of a file that there is no room for beside what others wrote meanwhile, each within its own bounds. What the
+/// branch has counts, and then what comes first in the file.
+pub(super) fn overflow<'t>(view: &Task, local: &'t Task) -> Vec<&'t Op> {
+    let lacking: Vec<&Op> = missing(view, local).filter(|op| op.action.based_on().is_none()).collect();
+    if lacking.is_empty() || codec::surely_shareable(view, local) {
+        return Vec::new();
+    }
+    let mut task = view.clone();
+    let mut left_out = Vec::new();
+    for op in lacking {
+        match next(Some(&task), view.id(), op) {
+            Ok(after) if codec::is_shareable(&after) => task = after,
+            Ok(_) => left_out.push(op),
+            // It does not fit for another reason, which the replay gives.
+            Err(_) => {}
+        }
+    }
+    left_out
 }
 
 /// A claim of this machine that the others do not see and that nobody was told of: another process has

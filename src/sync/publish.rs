@@ -11,6 +11,7 @@ use crate::protocol::merge::{missing, rebase_acts, same_task};
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::{Status, Task};
 use crate::protocol::transition::next;
+use crate::store::codec;
 use crate::store::tasks::FileState;
 use crate::world::remote::passing;
 use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate, RemoteError, RemoteFailure};
@@ -75,6 +76,9 @@ pub fn publish(cx: &Cx<'_>, scope: Scope) -> Result<Published, SyncError> {
             return Ok(report);
         }
         let plan = cx.again(|| Plan::make(cx, scope, &mut report.fetched))?;
+        if plan.is_empty() && plan.again {
+            continue;
+        }
         if plan.is_empty() {
             return Ok(report);
         }
@@ -111,6 +115,8 @@ struct Plan {
     /// Lease refs that hold nothing that the branch lacks.
     void: Vec<(TaskId, Oid)>,
     ids: Vec<TaskId>,
+    /// Whether another plan has to follow, whatever this one holds.
+    again: bool,
     /// Files of sessions that are in the commit of the branch.
     sessions: Vec<(String, String)>,
 }
@@ -156,13 +162,15 @@ impl Plan {
             })
             .transpose()?;
         let ids = draft.files.keys().cloned().chain(draft.leases.iter().map(|p| p.id.clone())).collect();
-        let Draft { leases, folds, void, .. } = draft;
-        Ok(Plan { base, branch, leases, folds, void, ids, sessions: marks })
+        let Draft { leases, folds, void, again, .. } = draft;
+        Ok(Plan { base, branch, leases, folds, void, ids, again, sessions: marks })
     }
 }
 
 #[derive(Default)]
 struct Draft {
+    /// Whether something that waits is left to another round.
+    again: bool,
     files: BTreeMap<TaskId, Task>,
     ops: Vec<(String, Op)>,
     leases: Vec<Proposal>,
@@ -180,6 +188,11 @@ impl Draft {
         };
         if shared.branch.as_ref().is_some_and(|branch| !same_task(branch, &local)) {
             // The id was taken by another machine; absorbing gives this task a new one.
+            return absorb::absorb(cx, id, fetched);
+        }
+        if shared.view().is_some_and(|view| !absorb::overflow(&view.task, &local).is_empty()) {
+            // Absorbing takes out what there is no room for; the rest is for the next round.
+            self.again = true;
             return absorb::absorb(cx, id, fetched);
         }
         let before = (self.ops.len(), self.leases.len());
@@ -272,6 +285,10 @@ impl Draft {
                 (crate::protocol::merge::overlay(base, &live.task).task, ops)
             }
         };
+        if !codec::fits(&codec::encode(&folded)) {
+            // Nobody could read it, and the lease ref that holds it is safe: one task must not hold up the others.
+            return Ok(());
+        }
         self.ops.extend(ops.into_iter().map(|op| (id.to_string(), op)));
         self.files.insert(id.clone(), folded);
         self.folds.push((id.clone(), tip.oid));
