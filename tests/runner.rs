@@ -19,6 +19,10 @@ mod test_contract;
 #[cfg(test)]
 mod test_crash;
 #[cfg(test)]
+mod test_damaged_remote;
+#[cfg(test)]
+mod test_deleted_on_branch;
+#[cfg(test)]
 mod test_demo;
 #[cfg(test)]
 mod test_done_fail_release;

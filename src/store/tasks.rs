@@ -311,6 +311,23 @@ impl Store {
         self.with(|index| index.set_bases(&[(id.clone(), base)]))
     }
 
+    /// Whether these are the bytes of a task's file that the index knows, and nothing is wrong with them.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn is_known(&self, id: &TaskId, oid: Oid) -> Result<bool> {
+        let row = self.with(|index| index.get(id))?;
+        Ok(row.is_some_and(|row| row.id == *id && row.oid == oid && row.problem.is_none()))
+    }
+
+    /// Whether a task's file holds nothing but what was published.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn is_published(&self, id: &TaskId) -> Result<bool> {
+        Ok(self.with(|index| index.get(id))?.is_some_and(|row| row.base == Some(row.oid)))
+    }
+
     /// Tasks whose file holds something unpublished, oldest change first.
     ///
     /// # Errors

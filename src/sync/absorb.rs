@@ -105,8 +105,7 @@ fn into_file(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), Sync
         Err(error) => return Err(error),
     };
     let file = cx.store.read(cx.world, id)?;
-    // Nothing is shared about it: if it was never published it stays, and absence is never a deletion.
-    let Some(view) = shared.view() else { return Ok(()) };
+    let Some(view) = shared.view() else { return not_shared(cx, id, &file, fetched) };
     let view = view.task;
     let local = match file {
         FileState::Task { task, .. } => Some(*task),
@@ -125,6 +124,20 @@ fn into_file(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), Sync
         Some(local) => merge_in(cx, &guard, &view, &local, fetched),
         None => archive::put(cx, &guard, &view, Publish::Published),
     }
+}
+
+/// Nothing is shared about a task. If it never was, its file waits to be published already; if it was, somebody has
+/// deleted it on the branch. Absence is never a deletion: whoever has the file publishes it again.
+fn not_shared(cx: &Cx<'_>, id: &TaskId, file: &FileState, fetched: &mut Fetched) -> Result<(), SyncError> {
+    let FileState::Task { task, .. } = file else { return Ok(()) };
+    if cx.store.is_published(id)? {
+        cx.store.mark(cx.world, task, Publish::Waiting)?;
+        fetched.problems.push(format!(
+            "{id}: somebody has deleted its file on the state branch; it is published again (to end a task use \
+             `orch cancel`)"
+        ));
+    }
+    Ok(())
 }
 
 fn merge_in(

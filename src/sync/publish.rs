@@ -208,11 +208,8 @@ impl Draft {
     /// Additions and edits.
     fn branch_part(&mut self, id: &TaskId, shared: &Shared, local: &Task) {
         let known = shared.view().map(|merged| merged.task);
-        let lacking: Vec<&Op> = match &known {
-            Some(known) => missing(known, local).collect(),
-            None => local.history().iter().collect(),
-        };
-        for op in lacking.into_iter().filter(|op| op.action.based_on().is_none()) {
+        let Some(known) = &known else { return self.whole(id, local) };
+        for op in missing(known, local).filter(|op| op.action.based_on().is_none()) {
             let base = self.files.get(id).or(shared.branch.as_ref());
             let (after, first) = match next(base, id, op) {
                 Ok(after) => (after, Vec::new()),
@@ -226,6 +223,21 @@ impl Draft {
             };
             self.files.insert(id.clone(), after);
             self.ops.extend(first.into_iter().chain([op.clone()]).map(|op| (id.to_string(), op)));
+        }
+    }
+
+    /// A task that nobody shares: one that is new, or one whose file somebody has deleted on the branch. It comes with
+    /// its whole history up to a claim that its lease rests on, which belongs on a lease ref.
+    fn whole(&mut self, id: &TaskId, local: &Task) {
+        let history = local.history();
+        let claim = history.iter().rposition(|op| matches!(op.action, Action::Claim { .. }));
+        let end = claim.filter(|_| local.status() == Status::InProgress).unwrap_or(history.len());
+        let told = history[..end]
+            .iter()
+            .try_fold(None, |task: Option<Task>, op| next(task.as_ref(), id, op).map(Some));
+        if let Ok(Some(task)) = told {
+            self.ops.extend(history[..end].iter().map(|op| (id.to_string(), op.clone())));
+            self.files.insert(id.clone(), task);
         }
     }
 
