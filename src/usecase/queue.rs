@@ -393,9 +393,17 @@ impl Error {
                     F::Tool => return Error::new(Kind::Config, "git", text).hint("`orch doctor` checks git"),
                     F::Other => "remote",
                 };
-                Error::new(Kind::Unreachable, code, text).hint(
-                    "nothing was changed on the remote; try again, or run `orch doctor` to test the remote",
-                )
+                Error::new(Kind::Unreachable, code, text).hint(match remote.kind {
+                    F::Locked => {
+                        "a lock file of another git is there: try again; if the same one is still there after a minute \
+                         its git was killed, and `orch doctor` names it and says when it is safe to move it away"
+                    }
+                    F::MissingObject => {
+                        "nothing was changed on the remote; a `git gc` there passes by itself, so try again; if it stays, \
+                         objects are missing there and `orch doctor` says how they come back"
+                    }
+                    _ => "nothing was changed on the remote; try again, or run `orch doctor` to test the remote",
+                })
             }
             SyncError::Declined { .. } => Error::new(Kind::Refused, "declined", text).hint(
                 "a hook, ruleset or permission on the remote forbids it; allow this ref there, or use a \

@@ -164,7 +164,7 @@ impl GitRemote {
             Some(PushOutcome::Refused(why))
                 if why.starts_with("[remote rejected]") && !reasons.is_empty() =>
             {
-                PushOutcome::Refused(format!("{why}\n{reasons}"))
+                PushOutcome::Refused(self.with_age_of_lock(format!("{why}\n{reasons}")))
             }
             Some(outcome) => outcome,
             None => PushOutcome::Unknown(failure::classify(&answer).message),
