@@ -16,6 +16,7 @@ use crate::store::tasks::{FileState, Problem, Publish};
 use super::archive;
 use super::context::{Cx, SyncError};
 use super::fetch::Fetched;
+use super::names::{TRACKING_BRANCH, tracking_lease};
 use super::rejected;
 use super::shared;
 
@@ -57,6 +58,7 @@ pub(super) fn into_files(cx: &Cx<'_>, ids: &[TaskId], fetched: &mut Fetched) -> 
         if some.len() > 1 {
             known.extend(new_files(cx, some)?);
             known.extend(archive::settle_many(cx, some)?);
+            known.extend(same_files(cx, some)?);
         }
         for id in some.iter().filter(|id| !known.contains(*id)) {
             into_file(cx, id, fetched)?;
@@ -89,6 +91,32 @@ fn new_files(cx: &Cx<'_>, ids: &[TaskId]) -> Result<BTreeSet<TaskId>, SyncError>
     cx.store.write_many(cx.world, &files)?;
     drop(guards);
     Ok(files.into_iter().map(|(task, ..)| task.id().clone()).collect())
+}
+
+/// Notes as published, in one transaction, which files are just what the branch has of tasks that nobody holds; gives
+/// their ids. That is nearly all of what this machine has published a moment ago.
+fn same_files(cx: &Cx<'_>, ids: &[TaskId]) -> Result<BTreeSet<TaskId>, SyncError> {
+    let Some(head) = cx.world.objects.get_ref(TRACKING_BRANCH)? else { return Ok(BTreeSet::new()) };
+    let guards = cx.store.lock_tasks(cx.world, ids, LOCK_WAIT)?;
+    let mut same = Vec::with_capacity(ids.len());
+    for id in ids {
+        // What has ended may belong in the archive, and an unreadable file of the branch is looked at with care.
+        if cx.store.status_of(id)?.is_none_or(Status::is_terminal)
+            || cx.world.objects.get_ref(&tracking_lease(id))?.is_some()
+        {
+            continue;
+        }
+        let Some(raw) = cx.store.read_raw(cx.world, id, Place::Tasks) else { continue };
+        let entry = cx.world.objects.entry(head, &Place::Tasks.tree_path(id))?;
+        if entry.is_some_and(|entry| entry.is_file && entry.oid == raw.oid)
+            && cx.store.is_known(id, raw.oid)?
+        {
+            same.push((id.clone(), raw.oid));
+        }
+    }
+    cx.store.mark_committed(&same)?;
+    drop(guards);
+    Ok(same.into_iter().map(|(id, _)| id).collect())
 }
 
 fn into_file(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), SyncError> {
