@@ -9,7 +9,8 @@ pub use patient::doctor;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::protocol::id::TaskId;
+use crate::store::error::StoreError;
+use crate::store::index::MemoryIndex;
 use crate::store::layout::Layout;
 use crate::store::settings::Settings;
 use crate::store::settings_edit;
@@ -18,7 +19,7 @@ use crate::store::tasks::Store;
 use crate::sync::git::{GitObjects, Outside};
 use crate::usecase::error::{Error, Kind, Result};
 use crate::usecase::init;
-use crate::usecase::queue::{Opening, Queue};
+use crate::usecase::queue::{About, Opening, Queue};
 use crate::world::clock::RealClock;
 use crate::world::disk::RealDisk;
 use crate::world::git_command::Git;
@@ -43,8 +44,8 @@ pub struct Options {
     pub session: Option<String>,
     /// Leave the network alone.
     pub no_sync: bool,
-    /// Tasks that the command is about; none means the queue as a whole.
-    pub about: Vec<TaskId>,
+    /// What the command is about.
+    pub about: About,
 }
 
 /// Opens the queue in a state directory.
@@ -58,20 +59,46 @@ pub fn open(options: &Options) -> Result<Queue> {
 }
 
 /// Opens the queue for a look. Where a newer version has raised the format of `orch.yaml`, this machine's settings
-/// and the defaults have to do, nothing is written, and nobody outside is asked.
+/// and the defaults have to do, nothing is written, and nobody outside is asked. Where nothing can be written, what
+/// the files say has to do.
 ///
 /// # Errors
 /// As [`open`].
 pub fn open_to_read(options: &Options) -> Result<Queue> {
     let layout = Layout::new(&options.state);
     match settings(&RealDisk, &layout) {
-        Ok(loaded) => open_with(options, layout, loaded, None),
+        Ok(loaded) => match open_with(options, layout.clone(), loaded.clone(), None) {
+            Err(error) if error.code == Error::UNWRITABLE => glance(options, layout, loaded, &error),
+            other => other,
+        },
         Err(error) if error.code == NEWER => {
             let loaded = settings_of(&RealDisk, &layout, None)?;
             open_with(&Options { no_sync: true, ..options.clone() }, layout, loaded, Some(error.message))
         }
         Err(error) => Err(error),
     }
+}
+
+/// The queue as its files show it, for a machine whose disk is full or read-only.
+fn glance(options: &Options, layout: Layout, loaded: Loaded, why: &Error) -> Result<Queue> {
+    let machine = machine_id(&RealDisk, &layout)?;
+    let world = world(&layout, &loaded.settings.branch, None, false)?;
+    let store = MemoryIndex::new()
+        .map_err(StoreError::from)
+        .and_then(|memory| Store::open_in_memory(&world, layout, &memory))
+        .map_err(|e| Error::from_store(&e))?;
+    let mut queue = Queue::open(Opening {
+        world,
+        store,
+        settings: loaded.settings,
+        session: options.session.clone().unwrap_or_else(default_session),
+        machine,
+        no_sync: true,
+        about: About::Queue,
+        read_only: Some(format!("this is only a look, because nothing can be written: {}", why.message)),
+    })?;
+    crate::usecase::glance::fill(&mut queue)?;
+    Ok(queue)
 }
 
 fn open_with(options: &Options, layout: Layout, loaded: Loaded, read_only: Option<String>) -> Result<Queue> {
@@ -241,12 +268,17 @@ pub struct Inited {
 pub fn init(request: &InitRequest) -> Result<Inited> {
     let layout = Layout::new(&request.state);
     let disk = RealDisk;
-    let known = disk.stat(&layout.machine()).map_err(|e| Error::failure(e.to_string()))?.is_some();
+    // The machine is named first and the shared settings are written last, so without those it was cut short.
+    let there = |path: &Path| Ok(disk.stat(path).map_err(|e| Error::failure(e.to_string()))?.is_some());
+    let finished = there(&layout.state().join("orch.yaml"))? && there(&layout.machine())?;
+    let begun = finished || there(&layout.own_config())?;
     let code_root = enclosing_repository(&request.state);
     let remote = match &request.remote {
         Some(url) => Some(absolute(url)?),
-        None if known => settings(&disk, &layout)?.settings.remote,
-        None => code_root.as_deref().and_then(origin),
+        None => {
+            let known = if begun { settings(&disk, &layout)?.settings.remote } else { None };
+            known.or_else(|| code_root.as_deref().filter(|_| !finished).and_then(origin))
+        }
     };
     init::lay_out(&disk, &RealRandom, &layout)?;
     write_config(&disk, &layout, remote.as_deref(), request.branch.as_deref())?;
@@ -255,14 +287,23 @@ pub fn init(request: &InitRequest) -> Result<Inited> {
     }
     let loaded = settings(&disk, &layout)?.settings;
     world(&layout, &loaded.branch, None, true)?;
-    let connected = connect(request, &layout)?;
+    let connected =
+        connect(request, &layout).map_err(|error| if finished { error } else { unfinished(error) })?;
     Ok(Inited {
         state: request.state.clone(),
         remote: remote.as_deref().map(crate::world::remote::failure::without_secrets),
         branch: loaded.branch,
-        created: !known,
+        created: !finished,
         notes: connected,
     })
+}
+
+/// A new state directory that could not be connected is no queue yet.
+fn unfinished(error: Error) -> Error {
+    let hint = error.hint.clone().unwrap_or_default();
+    let gap = if hint.is_empty() { "" } else { "; " };
+    error
+        .hint(format!("{hint}{gap}the state directory is not finished: `orch init` goes on where it stopped"))
 }
 
 /// Tests the remote and exchanges what is there; gives what a person should know.
@@ -271,7 +312,7 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
         state: request.state.clone(),
         session: request.session.clone(),
         no_sync: request.no_sync,
-        about: Vec::new(),
+        about: About::Queue,
     };
     let mut queue = open(&options)?;
     let mut notes = Vec::new();

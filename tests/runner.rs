@@ -19,6 +19,10 @@ mod test_contract;
 #[cfg(test)]
 mod test_crash;
 #[cfg(test)]
+mod test_damaged_remote;
+#[cfg(test)]
+mod test_deleted_on_branch;
+#[cfg(test)]
 mod test_demo;
 #[cfg(test)]
 mod test_done_fail_release;
@@ -26,6 +30,8 @@ mod test_done_fail_release;
 mod test_exit_codes;
 #[cfg(test)]
 mod test_fenced;
+#[cfg(test)]
+mod test_full_disk;
 #[cfg(test)]
 mod test_gc_race;
 #[cfg(test)]
@@ -38,6 +44,8 @@ mod test_identical_ops;
 mod test_init;
 #[cfg(test)]
 mod test_json;
+#[cfg(test)]
+mod test_large_merge;
 #[cfg(test)]
 mod test_lease_places;
 #[cfg(test)]

@@ -140,3 +140,33 @@ fn a_failed_need_blocks_skips_or_lets_run() {
     assert_eq!(a.show("B")["result"]["reason"], "dep_failed");
     a.verify();
 }
+
+/// A name that was mistyped stood in the result, and whoever came later looked for a file that never was. It may be an
+/// address or lie elsewhere, so it is taken, with a word about it.
+#[test]
+fn a_named_file_that_is_not_here_is_taken_with_a_warning() {
+    let env = crate::rig::TestEnv::new();
+    let a = env.local("a");
+    a.add("T-1");
+    a.orch(["claim", "T-1"]).ok();
+    std::fs::write(a.dir().join("draft.md"), "x").expect("our folder");
+    a.orch(["checkpoint", "T-1", "--note", "n", "--file", "draft.md"]).ok().quiet();
+    a.orch(["checkpoint", "T-1", "--note", "n", "--file", "darft.md"])
+        .ok()
+        .says("darft.md: there is no such file");
+    let done = a.orch([
+        "done",
+        "T-1",
+        "--notes",
+        "n",
+        "--artifact",
+        "draft.md",
+        "--artifact",
+        "out/none",
+        "--artifact",
+        "https://example.org/x",
+    ]);
+    done.ok().says("out/none: there is no such file").never_says("example.org").never_says("draft.md:");
+    let artifacts = a.show("T-1")["result"]["artifacts"].clone();
+    assert_eq!(artifacts, serde_json::json!(["draft.md", "out/none", "https://example.org/x"]));
+}

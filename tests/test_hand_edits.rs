@@ -238,3 +238,19 @@ fn a_sealed_file_in_other_words_is_committed_once() {
     a.orch(["note", "T-1", "--text", "still worked on"]).ok();
     a.verify();
 }
+
+/// A task was added while the remote was away, and its file was then broken by hand: `claim` said that there was no
+/// such task (3). The file is there, and it is damaged (8).
+#[test]
+fn a_new_task_whose_file_was_broken_is_damaged_and_not_unknown() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let a = env.joined("a", &remote);
+    remote.go_away();
+    a.add("T-1");
+    remote.come_back();
+    a.edit_task("T-1", |text| text.replacen("title: ", "title: [", 1));
+    a.orch(["claim", "T-1"]).exits(8).says("T-1.yaml");
+    a.orch(["cancel", "T-1", "--notes", "n"]).exits(8);
+    a.orch(["claim", "T-9"]).exits(3);
+}

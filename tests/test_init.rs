@@ -160,3 +160,48 @@ fn a_second_machine_takes_over_what_is_there() {
         |m: &crate::rig::Machine| std::fs::read_to_string(m.state(".git/orch/machine")).expect("it is there");
     assert_ne!(id(&a), id(&b), "a machine is a state directory");
 }
+
+/// A remote that could not be reached left a directory that was no queue, that nobody called unfinished, and of which
+/// the next `init` said that it had been there already.
+#[test]
+fn an_init_that_could_not_reach_its_remote_is_finished_by_the_next_one() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let a = env.machine("a");
+    let code = a.dir().display().to_string();
+    env.git(std::path::Path::new(&code), &["init", "-q"]).ok();
+    env.git(std::path::Path::new(&code), &["remote", "add", "origin", remote.url()]).ok();
+    remote.hook("pre-receive", "echo not yet >&2; exit 1");
+    a.orch(["init"]).exits(5).says("not yet").says("`orch init` goes on where it stopped");
+    a.orch(["list"]).exits(3).says("orch init");
+    std::fs::remove_file(remote.path().join("hooks/pre-receive")).expect("our hook");
+    remote.go_away();
+    let error = a.try_json(["init", "--remote", "git://127.0.0.1:1/none.git"]).exits(75).error();
+    assert!(
+        error["hint"].as_str().is_some_and(|hint| hint.contains("goes on where it stopped")),
+        "{error:#}"
+    );
+    remote.come_back();
+    let made = a.json(["init", "--remote", remote.url()]);
+    assert_eq!(made["created"], true, "{made:#}");
+    a.add("T-1");
+    assert_eq!(a.json(["init"])["created"], false);
+    let b = env.joined("b", &remote);
+    assert_eq!(b.status("T-1"), "pending");
+    a.verify();
+}
+
+/// Killed between its first and its second file, it forgot that the code repository around it has a remote, and the
+/// next `init` made a queue of one machine.
+#[test]
+fn an_init_that_was_cut_short_still_takes_the_remote_of_the_code() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let a = env.machine("a");
+    env.git(a.dir(), &["init", "-q"]).ok();
+    env.git(a.dir(), &["remote", "add", "origin", remote.url()]).ok();
+    std::fs::create_dir_all(a.state(".git/orch")).expect("our folder");
+    std::fs::write(a.state(".git/orch/machine"), "m-0123456789\n").expect("our folder");
+    let made = a.json(["init"]);
+    assert_eq!((&made["created"], &made["remote"]), (&true.into(), &remote.url().into()), "{made:#}");
+}

@@ -20,7 +20,7 @@ use orch::store::tasks::Store;
 use orch::sync::git::{GitObjects, Outside};
 use orch::usecase::claim::{Terms, pick};
 use orch::usecase::holder::{self, Finish};
-use orch::usecase::queue::{Opening, Queue};
+use orch::usecase::queue::{About, Opening, Queue};
 use orch::usecase::{add, init, read, sync, verify, watch};
 use orch::world::remote::GitRemote;
 use orch::world::{
@@ -248,7 +248,7 @@ impl Machine {
             session,
             machine: self.name.to_owned(),
             no_sync: false,
-            about: Vec::new(),
+            about: About::Queue,
             read_only: None,
         })
         .unwrap()

@@ -20,7 +20,7 @@ use crate::store::codec::FILE_MAX;
 use crate::usecase::change::Changed;
 use crate::usecase::doctor::Report;
 use crate::usecase::error::{Error, Kind, Result};
-use crate::usecase::queue::Queue;
+use crate::usecase::queue::{About, Queue};
 use crate::world::clock::RealClock;
 use crate::world::disk::RealDisk;
 use crate::world::{Clock, Disk, env};
@@ -98,7 +98,7 @@ impl Context {
     /// Not found, with the way to create one.
     pub fn options(&self) -> Result<Options> {
         let (session, no_sync) = (self.globals.named_session(), self.globals.no_sync);
-        Ok(Options { state: self.state()?, session, no_sync, about: Vec::new() })
+        Ok(Options { state: self.state()?, session, no_sync, about: About::Queue })
     }
 
     /// Opens the queue, carries out one use case, and keeps its notices.
@@ -115,8 +115,17 @@ impl Context {
     /// # Errors
     /// As [`Context::queue`].
     pub fn queue_about<T>(&mut self, id: &TaskId, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
-        let options = Options { about: vec![id.clone()], ..self.options()? };
+        let options = Options { about: About::Tasks(vec![id.clone()]), ..self.options()? };
         let queue = machine::open(&options)?;
+        self.with(queue, act)
+    }
+
+    /// The same for the next task, whichever that is.
+    ///
+    /// # Errors
+    /// As [`Context::queue`].
+    pub fn queue_about_next<T>(&mut self, act: impl FnOnce(&mut Queue) -> Result<T>) -> Result<T> {
+        let queue = machine::open(&Options { about: About::Next, ..self.options()? })?;
         self.with(queue, act)
     }
 
@@ -174,6 +183,20 @@ impl Context {
     /// A notice that `--json` shows too, on standard error.
     pub fn warn(&mut self, text: String) {
         self.notices.push(text);
+    }
+
+    /// Warns of named files that are not here. What belongs to a task is text: it may be an address, lie on another
+    /// machine, or be made later, so a name without a file is kept as it is, and is most often a slip.
+    pub fn warn_of_missing(&mut self, files: &[String]) {
+        for name in files.iter().filter(|name| !name.contains("://")) {
+            let Ok(path) = place::absolute(Path::new(name)) else { continue };
+            if matches!(self.disk.stat(&path), Ok(None)) {
+                self.warn(format!(
+                    "{name}: there is no such file ({}); the name is kept as it is",
+                    path.display()
+                ));
+            }
+        }
     }
 
     /// Something that a person may want to know besides the data; `--quiet` silences it.

@@ -19,6 +19,10 @@ use crate::world::inspect::{self, FileSystem, Permissions};
 use crate::world::{Clock, Disk, Objects};
 
 const GIT_LIMIT: Duration = Duration::from_secs(10);
+/// Copying the objects of a large queue takes seconds.
+const COPY_LIMIT: Duration = Duration::from_secs(300);
+/// The refs under which this machine remembers what the remote held.
+const LENT: &str = "refs/orch/remote";
 
 /// Checks the machine around a state directory, and mends it on request.
 ///
@@ -93,6 +97,16 @@ impl Patient for RealPatient {
         let url = settings.remote.as_deref()?;
         let path = url.strip_prefix("file://").unwrap_or(url);
         (transport::is_path(url) || path != url).then(|| PathBuf::from(path))
+    }
+
+    fn lend_objects(&self, remote: &Path) -> std::result::Result<(), String> {
+        let inside = remote.join(".git");
+        let to = if crate::world::env::exists(&inside) { inside } else { remote.to_owned() };
+        let file = self.layout.own().join("lent.bundle");
+        let done = Git::default().copy_objects(&self.layout.git(), LENT, &to, &file, COPY_LIMIT);
+        // Where git failed early it is not there; where it stays it is in nobody's way.
+        drop(RealDisk.remove(&file));
+        done.map_err(|error| error.message)
     }
 
     fn code_repository(&self, settings: &Settings) -> Option<CodeRepository> {

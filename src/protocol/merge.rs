@@ -72,8 +72,14 @@ pub fn rebase_acts(base: &Task, local: &Task, machine: &str) -> Merged {
 /// [`rebase`] without one operation: a claim that was never confirmed, so nobody was told of it.
 #[must_use]
 pub fn rebase_without(base: &Task, local: &Task, machine: &str, without: OpId) -> Merged {
+    rebase_without_these(base, local, machine, &HashSet::from([without]))
+}
+
+/// The same without several operations.
+#[must_use]
+pub fn rebase_without_these(base: &Task, local: &Task, machine: &str, without: &HashSet<OpId>) -> Merged {
     replay_some(base, local, machine, |op| {
-        op.id != without && (op.machine == machine || op.action.based_on().is_none())
+        !without.contains(&op.id) && (op.machine == machine || op.action.based_on().is_none())
     })
 }
 

@@ -17,6 +17,10 @@ pub const TEMP_PREFIX: &str = ".tmp.";
 /// A temporary file of a running process is left alone for this long, then its number was reused.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 
+/// More directories than this are made durable together with their file system: two hundred new tasks lie in half as
+/// many directories, each of which would wait for the disk.
+const FEW_DIRS: usize = 8;
+
 /// A write that failed. The file is whole: the old version, or the new one if `replaced`.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {step} {}: {source}{}", path.display(), if *replaced { " (the new version is in place, but may not survive a power failure)" } else { "" })]
@@ -49,7 +53,7 @@ pub fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<Stat, WriteEr
     Ok(stat)
 }
 
-/// Replaces many files durably with one sync of the file system, and returns their stats in order.
+/// Replaces many files durably with two syncs of the file system, and returns their stats in order.
 ///
 /// # Errors
 /// [`WriteError`] for the first failure. Each file is whole by itself; files before the one that failed may
@@ -67,7 +71,12 @@ pub fn write_many(disk: &dyn Disk, files: &[(PathBuf, Vec<u8>)]) -> Result<Vec<S
     }
     disk.sync_fs(parent(first)).map_err(|e| failed(parent(first), "sync the file system of", false, e))?;
     let stats = temps.into_iter().map(Temp::publish).collect::<Result<_, _>>()?;
-    sync_dirs(disk, &dirs)?;
+    if dirs.len() > FEW_DIRS {
+        let dir = parent(first);
+        disk.sync_fs(dir).map_err(|e| failed(dir, "sync the file system of", true, e))?;
+    } else {
+        sync_dirs(disk, &dirs)?;
+    }
     Ok(stats)
 }
 
@@ -285,10 +294,21 @@ mod tests {
 
     #[test]
     fn many_files_are_each_whole_whatever_call_fails() {
+        each_is_whole(2);
+    }
+
+    /// So many directories that they are not synced one by one.
+    #[test]
+    fn files_in_many_directories_are_each_whole_whatever_call_fails() {
+        each_is_whole(FEW_DIRS + 2);
+    }
+
+    fn each_is_whole(dirs: usize) {
         for k in 0.. {
             let dir = tempfile::tempdir().unwrap();
-            let files: Vec<_> =
-                (0..4).map(|n| (dir.path().join(format!("{}/{n}", n % 2)), vec![b'n'; 10 + n])).collect();
+            let files: Vec<_> = (0..dirs + 2)
+                .map(|n| (dir.path().join(format!("{}/{n}", n % dirs)), vec![b'n'; 10 + n]))
+                .collect();
             for (path, _) in &files[..2] {
                 write(&TestDisk, path, b"old").unwrap();
             }
@@ -298,8 +318,8 @@ mod tests {
                 let now = fs::read(path).ok();
                 assert!(now.is_none_or(|b| b == b"old" || b == *bytes));
             }
-            let left: usize = ["0", "1"].iter().map(|d| temps(&dir.path().join(d))).sum();
-            assert_eq!(left, 0, "k={k}");
+            let made = (0..dirs).map(|d| dir.path().join(d.to_string())).filter(|d| d.exists());
+            assert_eq!(made.map(|d| temps(&d)).sum::<usize>(), 0, "k={k}");
             if !disk.fired() {
                 let stats = result.unwrap();
                 assert_eq!(TestDisk.stat(&files[3].0).unwrap(), Some(stats[3]));

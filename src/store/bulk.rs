@@ -68,7 +68,7 @@ impl Store {
         Ok(task_lock::lock_tasks(&*world.disk, &self.layout, ids, wait)?)
     }
 
-    /// Writes the files of many tasks that have none yet, durably, with one sync of the file system.
+    /// Writes the files of many tasks that have none yet, durably, with two syncs of the file system.
     ///
     /// # Errors
     /// As [`Store::write`].

@@ -64,6 +64,12 @@ pub fn fits(bytes: &[u8]) -> bool {
     bytes.len() <= FILE_MAX
 }
 
+/// How large a file may become by what one machine does. What others add at the same time may take it further,
+/// see [`is_shareable`].
+pub const TASK_MAX: usize = 256 * 1024;
+/// How large the texts of machines that did not know of each other may make a file together. The rest up to
+/// [`FILE_MAX`] is for what a lease ref adds meanwhile, which is never refused when it is folded.
+const SHARED_MAX: usize = 2 * TASK_MAX;
 /// Bytes of a file that are kept for what decides a status: a task that is full of notes can still be claimed,
 /// finished and given up.
 const ROOM: usize = 32 * 1024;
@@ -76,12 +82,36 @@ const SURELY_READ: usize = 64 * 1024;
 pub fn has_room(before: Option<&Task>, after: &Task, op: &Op) -> bool {
     let bytes = encode(after);
     let talks = op.action.based_on().is_none() || matches!(op.action, Action::Checkpoint { .. });
-    let limit = if talks { FILE_MAX - ROOM } else { FILE_MAX };
-    let grows = || before.is_none_or(|before| bytes.len() > encode(before).len());
-    if !fits(&bytes) || bytes.len() > limit && grows() {
+    if !fits(&bytes) {
         return false;
     }
-    bytes.len() <= SURELY_READ || decode(&bytes).is_ok()
+    let most = if talks { TASK_MAX - ROOM } else { TASK_MAX };
+    if bytes.len() > most {
+        let before = before.map_or(0, |before| encode(before).len());
+        // A task that became larger than that by a merge can still be finished.
+        let room = if talks { 0 } else { ROOM };
+        if bytes.len() > before.saturating_add(room).max(most) {
+            return false;
+        }
+    }
+    is_read(&bytes)
+}
+
+/// Whether what several machines wrote may stand in one file on the state branch.
+#[must_use]
+pub fn is_shareable(task: &Task) -> bool {
+    let bytes = encode(task);
+    bytes.len() <= SHARED_MAX && is_read(&bytes)
+}
+
+/// Whether these versions of one task are so small that whatever is merged from them [`is_shareable`].
+#[must_use]
+pub fn surely_shareable(one: &Task, other: &Task) -> bool {
+    encode(one).len() + encode(other).len() <= SURELY_READ
+}
+
+fn is_read(bytes: &[u8]) -> bool {
+    bytes.len() <= SURELY_READ || decode(bytes).is_ok()
 }
 
 /// Reads a task file.

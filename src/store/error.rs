@@ -38,3 +38,23 @@ pub enum StoreError {
         limit: u64,
     },
 }
+
+impl StoreError {
+    /// Whether the cause is that nothing can be written there, whatever is tried: no space, no permission, a file
+    /// system that is read-only.
+    #[must_use]
+    pub fn is_unwritable(&self) -> bool {
+        match self {
+            StoreError::Write(WriteError { source, .. })
+            | StoreError::Lock(LockError::Io { source, .. })
+            | StoreError::Io { source, .. } => is_unwritable(source),
+            StoreError::Index(error) => matches!(error, IndexError::Failed { .. }),
+            StoreError::Lock(LockError::Timeout { .. }) | StoreError::TooLarge { .. } => false,
+        }
+    }
+}
+
+fn is_unwritable(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::StorageFull | K::QuotaExceeded | K::ReadOnlyFilesystem | K::PermissionDenied)
+}

@@ -8,14 +8,25 @@ use crate::protocol::id::TaskId;
 use crate::world::World;
 
 use super::error::StoreError;
+use super::index::{Dir, DirStamp};
 use super::tasks::Store;
 
 const UNABSORBED: &str = "unabsorbed ";
 const PUSHES: &str = "pushes";
 const DEFERRED: &str = "deferred";
+const LOOKED: &str = "looked";
 
 /// How many pushes the account remembers the times of.
 pub const PUSHES_KEPT: usize = 32;
+
+/// A look at every file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// How long ago it was.
+    pub age: Duration,
+    /// Whose process looked.
+    pub session: String,
+}
 
 /// What this machine has pushed in this boot, as long as the index lives.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,6 +50,11 @@ impl Pushes {
 }
 
 type Result<T> = std::result::Result<T, StoreError>;
+
+/// How long ago a moment of the monotonic clock was, in the milliseconds that are kept of it.
+fn age(world: &World, at: &str) -> Option<Duration> {
+    world.clock.monotonic().checked_sub(Duration::from_millis(at.parse().ok()?))
+}
 
 impl Store {
     /// A small value under a name, as long as the index lives.
@@ -68,26 +84,24 @@ impl Store {
     /// How long ago the remote was looked at; `None` if it was not in this boot.
     #[must_use]
     pub fn fetch_age(&self, world: &World) -> Option<Duration> {
-        self.age(world, "fetched")
+        age(world, &self.meta("fetched").ok()??)
     }
 
-    /// Notes that every file was looked at just now.
+    /// Notes that a session looked at every file just now, and the folders that it found in order.
     ///
     /// # Errors
     /// The index does not answer.
-    pub fn note_look(&self, world: &World) -> Result<()> {
-        self.set_meta("looked", &world.clock.monotonic().as_millis().to_string())
+    pub fn note_look(&self, world: &World, session: &str, clean: &[(Dir, DirStamp)]) -> Result<()> {
+        let look = format!("{} {session}", world.clock.monotonic().as_millis());
+        self.with(|index| index.put_dir_stamps(clean, LOOKED, &look))
     }
 
-    /// How long ago some process of this machine looked at every file; `None` if none did in this boot.
+    /// The last time that some process of this machine looked at every file; `None` if none did in this boot.
     #[must_use]
-    pub fn look_age(&self, world: &World) -> Option<Duration> {
-        self.age(world, "looked")
-    }
-
-    fn age(&self, world: &World, name: &str) -> Option<Duration> {
-        let at: u64 = self.meta(name).ok()??.parse().ok()?;
-        world.clock.monotonic().checked_sub(Duration::from_millis(at))
+    pub fn last_look(&self, world: &World) -> Option<Look> {
+        let text = self.meta(LOOKED).ok()??;
+        let (at, session) = text.split_once(' ')?;
+        Some(Look { age: age(world, at)?, session: session.to_owned() })
     }
 
     /// Enters a push into the account. The caller holds the lock under which this machine pushes.

@@ -13,7 +13,7 @@ use super::prescan;
 use crate::protocol::value::Value;
 
 /// Largest file, in bytes.
-pub const FILE_MAX: usize = 256 * 1024;
+pub const FILE_MAX: usize = 1024 * 1024;
 /// Deepest nesting of maps and lists.
 pub const DEPTH_MAX: usize = 16;
 /// Longest text, in bytes.

@@ -39,6 +39,8 @@ pub enum Scope<'a> {
     },
     /// Only the files of these tasks: the rest was looked at a moment ago.
     Named(&'a [TaskId]),
+    /// Only what the folders show, which is all but edits in place: the files were looked at a moment ago.
+    Folders,
     /// Everything.
     Full,
 }
@@ -75,6 +77,16 @@ pub enum What {
     Temporary,
 }
 
+/// What a scan found.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// What is not as the index knows it, one report per path, in the order of the paths.
+    pub suspects: Vec<Suspect>,
+    /// Folders that changed and in which everything is as the index knows it, as they were before they were
+    /// listed: once that is recorded ([`Index::put_dir_stamps`]), a scan does not list them again.
+    pub clean: Vec<(Dir, DirStamp)>,
+}
+
 /// Compares the files below `tasks/` and `archive/` with the index. `now` is the wall clock, compared only with the times of
 /// directories. The caller puts what it finds about each suspect into the index.
 ///
@@ -86,15 +98,19 @@ pub fn scan(
     index: &mut Index,
     now: Timestamp,
     scope: Scope<'_>,
-) -> Result<Vec<Suspect>, IndexError> {
+) -> Result<Seen, IndexError> {
     let mut scan = Scan { disk, layout, index, found: Vec::new() };
     if let Scope::Named(ids) = scope {
         scan.named(ids)?;
-        return Ok(tidy(scan.found));
+        return Ok(Seen { suspects: tidy(scan.found), clean: Vec::new() });
     }
     let recorded = scan.index.dir_stamps()?.into_iter().collect();
     let dirs = scan.directories();
-    let everything = matches!(scope, Scope::Full) || !scan.index.knows_more_than(ALWAYS)?;
+    let everything = match scope {
+        Scope::Full => true,
+        Scope::Folders => false,
+        Scope::Usual { .. } | Scope::Named(_) => !scan.index.knows_more_than(ALWAYS)?,
+    };
     let mut known = if everything { scan.known_by_dir()? } else { BTreeMap::new() };
     let slice = match scope {
         Scope::Usual { turn, .. } if !everything => scan.slice(turn)?,
@@ -133,12 +149,7 @@ pub fn scan(
     {
         scan.named(named)?;
     }
-    let found = scan.found;
-    if !clean.is_empty() {
-        // Only a question of speed, so a busy index is no reason to fail.
-        let _ = index.put_dir_stamps(&clean);
-    }
-    Ok(tidy(found))
+    Ok(Seen { suspects: tidy(scan.found), clean })
 }
 
 /// Whether an entry could be looked at, and what was there.

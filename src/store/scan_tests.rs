@@ -51,9 +51,10 @@ fn written(layout: &Layout, name: &str) -> Row {
 
 impl Rig {
     fn scan_at(&mut self, now: Timestamp, scope: Scope<'_>) -> Vec<(String, What)> {
-        let found = scan(&TestDisk, &self.layout, &mut self.index, now, scope).unwrap();
+        let Seen { suspects, clean } = scan(&TestDisk, &self.layout, &mut self.index, now, scope).unwrap();
+        self.index.put_dir_stamps(&clean, "looked", "").unwrap();
         let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
-        found.into_iter().map(|suspect| (name(&suspect.path), suspect.what)).collect()
+        suspects.into_iter().map(|suspect| (name(&suspect.path), suspect.what)).collect()
     }
 
     fn usual(&mut self) -> Vec<(String, What)> {
@@ -239,7 +240,7 @@ fn what_cannot_be_looked_at_is_unreadable_and_never_vanished() {
     {
         let disk = Blind(blind.clone(), Cell::new(0));
         let scope = Scope::Usual { named: &[], turn: 0 };
-        let found = scan(&disk, &rig.layout, &mut rig.index, LATER, scope).unwrap();
+        let Seen { suspects: found, .. } = scan(&disk, &rig.layout, &mut rig.index, LATER, scope).unwrap();
         assert!(disk.1.get() > 0);
         let of = |path: &Path| found.iter().find(|s| s.path == path).map(|s| s.what.clone());
         let blinded = if whole { rig.layout.shard(shard_of(&id("T-5"))) } else { rig.path("T-5") };

@@ -18,7 +18,7 @@ use super::error::StoreError;
 use super::index::{self, Facts, Index, MemoryIndex, Row};
 use super::layout::Layout;
 use super::place::Place;
-use super::scan::{self, Scope, Suspect};
+use super::scan::{self, Scope, Seen};
 use super::seal::Seal;
 use super::task_lock::{self, LockError, Named, NamedLock, TaskLock};
 use super::{json, wire};
@@ -311,13 +311,29 @@ impl Store {
         self.with(|index| index.set_bases(&[(id.clone(), base)]))
     }
 
+    /// Whether these are the bytes of a task's file that the index knows, and nothing is wrong with them.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn is_known(&self, id: &TaskId, oid: Oid) -> Result<bool> {
+        let row = self.with(|index| index.get(id))?;
+        Ok(row.is_some_and(|row| row.id == *id && row.oid == oid && row.problem.is_none()))
+    }
+
+    /// Whether a task's file holds nothing but what was published.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn is_published(&self, id: &TaskId) -> Result<bool> {
+        Ok(self.with(|index| index.get(id))?.is_some_and(|row| row.base == Some(row.oid)))
+    }
+
     /// Tasks whose file holds something unpublished, oldest change first.
     ///
     /// # Errors
     /// The index does not answer.
     pub fn unpublished(&self) -> Result<Vec<TaskId>> {
-        let rows = self.with(|index| index.uncommitted(BATCH))?;
-        Ok(rows.into_iter().map(|row| row.id).collect())
+        self.with(|index| index.uncommitted(BATCH))
     }
 
     /// Remembers what was committed.
@@ -329,11 +345,11 @@ impl Store {
         self.with(|index| index.set_bases(&bases))
     }
 
-    /// Compares files with the index.
+    /// Compares files with the index. Which folders are in order is for [`Store::note_look`].
     ///
     /// # Errors
     /// The index does not answer.
-    pub fn scan(&self, world: &World, scope: Scope<'_>) -> Result<Vec<Suspect>> {
+    pub fn scan(&self, world: &World, scope: Scope<'_>) -> Result<Seen> {
         let now = Timestamp(world.clock.wall_ms());
         self.with(|index| scan::scan(&*world.disk, &self.layout, index, now, scope))
     }

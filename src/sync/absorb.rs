@@ -1,16 +1,22 @@
 //! Letting shared changes into a task's file: the one place where what others did reaches the disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::protocol::id::{OpId, TaskId};
-use crate::protocol::merge::{Merged, last_claim, missing, rebase, rebase_without, same_task};
-use crate::protocol::task::Task;
+use crate::protocol::merge::{Merged, last_claim, missing, rebase, rebase_without_these, same_task};
+use crate::protocol::op::Op;
+use crate::protocol::task::{Status, Task};
+use crate::protocol::transition::{Rejected, next};
+use crate::store::codec;
+use crate::store::error::StoreError;
+use crate::store::place::Place;
 use crate::store::tasks::{FileState, Problem, Publish};
 
 use super::archive;
 use super::context::{Cx, SyncError};
 use super::fetch::Fetched;
+use super::names::{TRACKING_BRANCH, tracking_lease};
 use super::rejected;
 use super::shared;
 
@@ -52,6 +58,7 @@ pub(super) fn into_files(cx: &Cx<'_>, ids: &[TaskId], fetched: &mut Fetched) -> 
         if some.len() > 1 {
             known.extend(new_files(cx, some)?);
             known.extend(archive::settle_many(cx, some)?);
+            known.extend(same_files(cx, some)?);
         }
         for id in some.iter().filter(|id| !known.contains(*id)) {
             into_file(cx, id, fetched)?;
@@ -86,6 +93,32 @@ fn new_files(cx: &Cx<'_>, ids: &[TaskId]) -> Result<BTreeSet<TaskId>, SyncError>
     Ok(files.into_iter().map(|(task, ..)| task.id().clone()).collect())
 }
 
+/// Notes as published, in one transaction, which files are just what the branch has of tasks that nobody holds; gives
+/// their ids. That is nearly all of what this machine has published a moment ago.
+fn same_files(cx: &Cx<'_>, ids: &[TaskId]) -> Result<BTreeSet<TaskId>, SyncError> {
+    let Some(head) = cx.world.objects.get_ref(TRACKING_BRANCH)? else { return Ok(BTreeSet::new()) };
+    let guards = cx.store.lock_tasks(cx.world, ids, LOCK_WAIT)?;
+    let mut same = Vec::with_capacity(ids.len());
+    for id in ids {
+        // What has ended may belong in the archive, and an unreadable file of the branch is looked at with care.
+        if cx.store.status_of(id)?.is_none_or(Status::is_terminal)
+            || cx.world.objects.get_ref(&tracking_lease(id))?.is_some()
+        {
+            continue;
+        }
+        let Some(raw) = cx.store.read_raw(cx.world, id, Place::Tasks) else { continue };
+        let entry = cx.world.objects.entry(head, &Place::Tasks.tree_path(id))?;
+        if entry.is_some_and(|entry| entry.is_file && entry.oid == raw.oid)
+            && cx.store.is_known(id, raw.oid)?
+        {
+            same.push((id.clone(), raw.oid));
+        }
+    }
+    cx.store.mark_committed(&same)?;
+    drop(guards);
+    Ok(same.into_iter().map(|(id, _)| id).collect())
+}
+
 fn into_file(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), SyncError> {
     let guard = cx.store.lock_task(cx.world, id, LOCK_WAIT)?;
     // Only now: what was read before the lock may be older than what another process has written since.
@@ -100,8 +133,7 @@ fn into_file(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), Sync
         Err(error) => return Err(error),
     };
     let file = cx.store.read(cx.world, id)?;
-    // Nothing is shared about it: if it was never published it stays, and absence is never a deletion.
-    let Some(view) = shared.view() else { return Ok(()) };
+    let Some(view) = shared.view() else { return not_shared(cx, id, &file, fetched) };
     let view = view.task;
     let local = match file {
         FileState::Task { task, .. } => Some(*task),
@@ -120,6 +152,20 @@ fn into_file(cx: &Cx<'_>, id: &TaskId, fetched: &mut Fetched) -> Result<(), Sync
         Some(local) => merge_in(cx, &guard, &view, &local, fetched),
         None => archive::put(cx, &guard, &view, Publish::Published),
     }
+}
+
+/// Nothing is shared about a task. If it never was, its file waits to be published already; if it was, somebody has
+/// deleted it on the branch. Absence is never a deletion: whoever has the file publishes it again.
+fn not_shared(cx: &Cx<'_>, id: &TaskId, file: &FileState, fetched: &mut Fetched) -> Result<(), SyncError> {
+    let FileState::Task { task, .. } = file else { return Ok(()) };
+    if cx.store.is_published(id)? {
+        cx.store.mark(cx.world, task, Publish::Waiting)?;
+        fetched.problems.push(format!(
+            "{id}: somebody has deleted its file on the state branch; it is published again (to end a task use \
+             `orch cancel`)"
+        ));
+    }
+    Ok(())
 }
 
 fn merge_in(
@@ -148,16 +194,48 @@ fn merge_in(
         cx.store.mark(cx.world, local, publish)?;
         return if waiting { Ok(()) } else { archive::settle(cx, guard, local) };
     }
-    archive::put(cx, guard, &merged.task, publish)
+    match archive::put(cx, guard, &merged.task, publish) {
+        // One task must not hold up all others.
+        Err(SyncError::Store(error @ StoreError::TooLarge { .. })) => {
+            fetched.problems.push(error.to_string());
+            Ok(())
+        }
+        other => other,
+    }
 }
 
-/// This machine's file on top of what all machines share.
+/// This machine's file on top of what all machines share, as far as one file has room for both.
 #[must_use]
 pub fn replayed(cx: &Cx<'_>, view: &Task, local: &Task) -> Merged {
-    match unconfirmed(cx, view, local) {
-        Some(claim) => rebase_without(view, local, cx.machine, claim),
-        None => rebase(view, local, cx.machine),
+    let overflow = overflow(view, local);
+    let mut without: HashSet<OpId> = overflow.iter().map(|op| op.id).collect();
+    without.extend(unconfirmed(cx, view, local));
+    if without.is_empty() {
+        return rebase(view, local, cx.machine);
     }
+    let mut merged = rebase_without_these(view, local, cx.machine, &without);
+    merged.refused.extend(overflow.into_iter().map(|op| (op.clone(), Rejected::TooLarge)));
+    merged
+}
+
+/// Texts of a file that there is no room for beside what others wrote meanwhile, each within its own bounds. What the
+/// branch has counts, and then what comes first in the file.
+pub(super) fn overflow<'t>(view: &Task, local: &'t Task) -> Vec<&'t Op> {
+    let lacking: Vec<&Op> = missing(view, local).filter(|op| op.action.based_on().is_none()).collect();
+    if lacking.is_empty() || codec::surely_shareable(view, local) {
+        return Vec::new();
+    }
+    let mut task = view.clone();
+    let mut left_out = Vec::new();
+    for op in lacking {
+        match next(Some(&task), view.id(), op) {
+            Ok(after) if codec::is_shareable(&after) => task = after,
+            Ok(_) => left_out.push(op),
+            // It does not fit for another reason, which the replay gives.
+            Err(_) => {}
+        }
+    }
+    left_out
 }
 
 /// A claim of this machine that the others do not see and that nobody was told of: another process has

@@ -11,6 +11,7 @@ use crate::protocol::merge::{missing, rebase_acts, same_task};
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::{Status, Task};
 use crate::protocol::transition::next;
+use crate::store::codec;
 use crate::store::tasks::FileState;
 use crate::world::remote::passing;
 use crate::world::{NewCommit, Oid, PushOutcome, RefUpdate, RemoteError, RemoteFailure};
@@ -75,6 +76,9 @@ pub fn publish(cx: &Cx<'_>, scope: Scope) -> Result<Published, SyncError> {
             return Ok(report);
         }
         let plan = cx.again(|| Plan::make(cx, scope, &mut report.fetched))?;
+        if plan.is_empty() && plan.again {
+            continue;
+        }
         if plan.is_empty() {
             return Ok(report);
         }
@@ -111,6 +115,8 @@ struct Plan {
     /// Lease refs that hold nothing that the branch lacks.
     void: Vec<(TaskId, Oid)>,
     ids: Vec<TaskId>,
+    /// Whether another plan has to follow, whatever this one holds.
+    again: bool,
     /// Files of sessions that are in the commit of the branch.
     sessions: Vec<(String, String)>,
 }
@@ -156,13 +162,15 @@ impl Plan {
             })
             .transpose()?;
         let ids = draft.files.keys().cloned().chain(draft.leases.iter().map(|p| p.id.clone())).collect();
-        let Draft { leases, folds, void, .. } = draft;
-        Ok(Plan { base, branch, leases, folds, void, ids, sessions: marks })
+        let Draft { leases, folds, void, again, .. } = draft;
+        Ok(Plan { base, branch, leases, folds, void, ids, again, sessions: marks })
     }
 }
 
 #[derive(Default)]
 struct Draft {
+    /// Whether something that waits is left to another round.
+    again: bool,
     files: BTreeMap<TaskId, Task>,
     ops: Vec<(String, Op)>,
     leases: Vec<Proposal>,
@@ -182,6 +190,11 @@ impl Draft {
             // The id was taken by another machine; absorbing gives this task a new one.
             return absorb::absorb(cx, id, fetched);
         }
+        if shared.view().is_some_and(|view| !absorb::overflow(&view.task, &local).is_empty()) {
+            // Absorbing takes out what there is no room for; the rest is for the next round.
+            self.again = true;
+            return absorb::absorb(cx, id, fetched);
+        }
         let before = (self.ops.len(), self.leases.len());
         self.branch_part(id, &shared, &local);
         self.register_part(cx, id, &shared, &local)?;
@@ -195,11 +208,8 @@ impl Draft {
     /// Additions and edits.
     fn branch_part(&mut self, id: &TaskId, shared: &Shared, local: &Task) {
         let known = shared.view().map(|merged| merged.task);
-        let lacking: Vec<&Op> = match &known {
-            Some(known) => missing(known, local).collect(),
-            None => local.history().iter().collect(),
-        };
-        for op in lacking.into_iter().filter(|op| op.action.based_on().is_none()) {
+        let Some(known) = &known else { return self.whole(id, local) };
+        for op in missing(known, local).filter(|op| op.action.based_on().is_none()) {
             let base = self.files.get(id).or(shared.branch.as_ref());
             let (after, first) = match next(base, id, op) {
                 Ok(after) => (after, Vec::new()),
@@ -213,6 +223,21 @@ impl Draft {
             };
             self.files.insert(id.clone(), after);
             self.ops.extend(first.into_iter().chain([op.clone()]).map(|op| (id.to_string(), op)));
+        }
+    }
+
+    /// A task that nobody shares: one that is new, or one whose file somebody has deleted on the branch. It comes with
+    /// its whole history up to a claim that its lease rests on, which belongs on a lease ref.
+    fn whole(&mut self, id: &TaskId, local: &Task) {
+        let history = local.history();
+        let claim = history.iter().rposition(|op| matches!(op.action, Action::Claim { .. }));
+        let end = claim.filter(|_| local.status() == Status::InProgress).unwrap_or(history.len());
+        let told = history[..end]
+            .iter()
+            .try_fold(None, |task: Option<Task>, op| next(task.as_ref(), id, op).map(Some));
+        if let Ok(Some(task)) = told {
+            self.ops.extend(history[..end].iter().map(|op| (id.to_string(), op.clone())));
+            self.files.insert(id.clone(), task);
         }
     }
 
@@ -272,6 +297,10 @@ impl Draft {
                 (crate::protocol::merge::overlay(base, &live.task).task, ops)
             }
         };
+        if !codec::fits(&codec::encode(&folded)) {
+            // Nobody could read it, and the lease ref that holds it is safe: one task must not hold up the others.
+            return Ok(());
+        }
         self.ops.extend(ops.into_iter().map(|op| (id.to_string(), op)));
         self.files.insert(id.clone(), folded);
         self.folds.push((id.clone(), tip.oid));

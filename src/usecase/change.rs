@@ -328,7 +328,9 @@ fn in_register(
 /// Only this machine knows the task: other machines must see it before anybody can claim it.
 fn introduce(q: &mut Queue, id: &TaskId, way: &mut Way) -> std::result::Result<(), Attempt> {
     if way.looked {
-        return Err(Attempt::Failed(Error::no_task(id)));
+        // What others lack because its file here is damaged is no task that is not there.
+        let error = q.load(id).err().unwrap_or_else(|| Error::no_task(id));
+        return Err(Attempt::Failed(error));
     }
     let published = publish::publish(&q.cx(), publish::Scope::Waiting)?;
     q.say(&published.fetched);

@@ -97,6 +97,10 @@ fn pick_within(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
     let mut retries = 0;
     loop {
         let Some(id) = choose(q, &terms.choice, &lost)? else {
+            if std::mem::take(&mut q.relied) {
+                super::notice::look(q, &[])?;
+                continue;
+            }
             if looked {
                 return lapsed(q, terms, &lost).map(|c| Claimed { retries: c.retries + retries, ..c });
             }

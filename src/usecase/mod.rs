@@ -15,6 +15,7 @@ pub mod edit;
 pub mod error;
 pub mod export;
 pub mod gc;
+pub(crate) mod glance;
 pub mod graph;
 mod held;
 pub mod holder;

@@ -9,24 +9,46 @@ use crate::protocol::op::Action;
 use crate::protocol::task::Task;
 use crate::protocol::transition::{Rejected, next};
 use crate::store::codec;
+use crate::store::index::{Dir, DirStamp};
 use crate::store::place::Place;
-use crate::store::scan::{Scope, Suspect, What};
+use crate::store::scan::{Scope, Seen, Suspect, What};
 use crate::store::tasks::{FileState, Problem, Publish};
 use crate::sync::context::SyncError;
 use crate::sync::{archive, history, rejected};
 
 use super::error::{Error, Result};
-use super::queue::Queue;
+use super::queue::{About, Queue};
 use super::{adopt, archived, around, edit};
 
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Opening a queue looks at all files; the use case that follows at once only has to look at its own.
 const RECENT: Duration = Duration::from_secs(1);
 /// What is about some tasks only looks at theirs, too, where another process looked at all files so short a
-/// time ago: sessions that work side by side then do not look for each other, and nobody types that fast.
+/// time ago: sessions that work side by side then do not look for each other, and nobody types that fast. Who
+/// wants the next task looks at the folders then, and at the file of the task that it is to be.
 const JUST_NOW: Duration = Duration::from_millis(100);
 /// A look at every file is noted for other processes at most this often: noting costs a transaction.
 const NOTED: Duration = Duration::from_millis(50);
+
+/// The look of a process that opens the queue.
+pub(crate) fn first(q: &mut Queue, about: &About) -> Result<()> {
+    let just_now = q.store.last_look(&q.world).filter(|look| look.age < JUST_NOW);
+    match (about, just_now) {
+        (About::Tasks(named), Some(_)) => {
+            q.looked = Some(q.world.clock.monotonic());
+            scan(q, Scope::Named(named))?;
+            report(q)
+        }
+        // Whoever looked for itself may have edited a file since, and expects its next command to see that.
+        (About::Next, Some(look)) if look.session != q.session => {
+            q.looked = Some(q.world.clock.monotonic());
+            q.relied = true;
+            scan(q, Scope::Folders)
+        }
+        (About::Tasks(named), _) => usual(q, named),
+        (About::Queue | About::Next, _) => usual(q, &[]),
+    }
+}
 
 /// Looks for files that changed, as far as is cheap, and always at those of the tasks named.
 pub(crate) fn look(q: &mut Queue, named: &[TaskId]) -> Result<()> {
@@ -34,20 +56,14 @@ pub(crate) fn look(q: &mut Queue, named: &[TaskId]) -> Result<()> {
     if !named.is_empty() && q.looked.is_some_and(|then| now.saturating_sub(then) < RECENT) {
         return scan(q, Scope::Named(named));
     }
-    let noted = q.store.look_age(&q.world);
-    let first = q.looked.replace(now).is_none();
-    if !named.is_empty() && first && noted.is_some_and(|age| age < JUST_NOW) {
-        scan(q, Scope::Named(named))?;
-        return report(q);
-    }
+    usual(q, named)
+}
+
+fn usual(q: &mut Queue, named: &[TaskId]) -> Result<()> {
     let mut dice = [0u8; 8];
     q.world.random.fill(&mut dice);
-    scan(q, Scope::Usual { named, turn: u64::from_le_bytes(dice) })?;
-    if noted.is_none_or(|age| age >= NOTED) {
-        // Only a question of speed, so a busy index is no reason to fail.
-        let _ = q.store.note_look(&q.world);
-    }
-    Ok(())
+    q.looked = Some(q.world.clock.monotonic());
+    scan(q, Scope::Usual { named, turn: u64::from_le_bytes(dice) })
 }
 
 /// Looks at every file.
@@ -55,11 +71,19 @@ pub(crate) fn look_at_all(q: &mut Queue) -> Result<()> {
     scan(q, Scope::Full)
 }
 
+/// Tells other processes of a look at every file, unless one was told of a moment ago.
+fn note(q: &Queue, clean: &[(Dir, DirStamp)]) {
+    if q.store.last_look(&q.world).is_none_or(|look| look.age >= NOTED) {
+        // Only a question of speed, so a busy index is no reason to fail.
+        let _ = q.store.note_look(&q.world, &q.session, clean);
+    }
+}
+
 fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
     if q.read_only {
         return Ok(());
     }
-    let suspects = q.store.scan(&q.world, scope).map_err(|e| Error::from_store(&e))?;
+    let Seen { suspects, clean } = q.store.scan(&q.world, scope).map_err(|e| Error::from_store(&e))?;
     let nothing_new = suspects.is_empty();
     let mut adopted = false;
     if !matches!(scope, Scope::Named(_)) {
@@ -86,6 +110,9 @@ fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
         return Ok(());
     }
     report(q)?;
+    if matches!(scope, Scope::Usual { .. } | Scope::Full) {
+        note(q, &clean);
+    }
     if adopted {
         q.settle()?;
     }
@@ -288,7 +315,8 @@ mod tests {
         add(&mut q, "T-2", &[]);
         let path = file(&q, "T-1");
         let about = |name: &str| {
-            let options = Options { state: yard.state("a"), about: vec![id(name)], ..Options::default() };
+            let options =
+                Options { state: yard.state("a"), about: About::Tasks(vec![id(name)]), ..Options::default() };
             machine::open(&options).unwrap()
         };
         let told = |name: &str| about(name).notices().iter().any(|text| text.contains("T-1.yaml"));
@@ -309,5 +337,56 @@ mod tests {
         while !told("T-2") {
             assert!(Instant::now() < end, "after the moment every file is looked at");
         }
+    }
+
+    fn next(yard: &Yard, session: &str) -> Queue {
+        let (state, session) = (yard.state("a"), Some(session.to_owned()));
+        machine::open(&Options { state, session, about: About::Next, ..Options::default() }).unwrap()
+    }
+
+    /// Eight sessions that drained one queue looked at each other's thousand files for every single claim. Who wants
+    /// the next task may rely on the look of another session for a moment, but nobody on its own: the next command
+    /// of whoever edits a file by hand sees the edit.
+    #[test]
+    fn the_next_task_is_chosen_after_a_look_by_another_session_but_not_by_ones_own() {
+        let yard = Yard::local();
+        let mut q = yard.queue("a");
+        for name in ["T-1", "T-2", "T-3"] {
+            add(&mut q, name, &[]);
+        }
+        let edit = |from: &str, to: &str| replace(&file(&q, "T-3"), from, to);
+        // In place, so that no folder shows it.
+        let title = |n: usize| format!("title of T-3{}", "x".repeat(n));
+        yard.queue("a");
+        let relied = (1..100).any(|n| {
+            q.store.note_look(&q.world, "me", &[]).unwrap();
+            edit(&format!("\ntitle: {}\n", title(n - 1)), &format!("\ntitle: {}\n", title(n)));
+            let own = next(&yard, "me");
+            assert!(!own.relied);
+            assert_eq!(own.store.summary(&id("T-3")).unwrap().unwrap().def().title, title(n));
+            q.store.note_look(&q.world, "another", &[]).unwrap();
+            next(&yard, "me").relied
+        });
+        // Other tests may keep this machine busy for longer than the moment lasts.
+        assert!(relied, "the files of others are not looked at again within the moment");
+    }
+
+    /// A session that relied on another's look found nothing ready although a person had just made a task ready by
+    /// hand.
+    #[test]
+    fn nothing_is_called_ready_only_after_a_look_of_ones_own() {
+        let yard = Yard::local();
+        let mut q = yard.queue("a");
+        add(&mut q, "T-1", &[]);
+        let later = Some(crate::protocol::time::Timestamp(q.now().0 + 3_600_000));
+        crate::usecase::edit::snooze(&mut q, &id("T-1"), later).unwrap();
+        let path = file(&q, "T-1");
+        let snoozed = std::fs::read_to_string(&path).unwrap();
+        let line = snoozed.lines().find(|line| line.starts_with("not_before:")).unwrap().to_owned();
+        replace(&path, &line, "not_before: 2001-01-01T00:00:00.000Z");
+        q.store.note_look(&q.world, "another", &[]).unwrap();
+        let mut q = next(&yard, "me");
+        let claimed = crate::usecase::claim::pick(&mut q, &crate::usecase::claim::Terms::default());
+        assert_eq!(claimed.unwrap().task.id(), &id("T-1"));
     }
 }

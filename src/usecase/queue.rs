@@ -38,6 +38,8 @@ pub struct Queue {
     pub(crate) strays: Vec<String>,
     /// When the files were last looked at, on the monotonic clock.
     pub(crate) looked: Option<Duration>,
+    /// Whether that was only at what changes the folders, because another session had just looked at all files.
+    pub(crate) relied: bool,
     /// How long pushes wait for others of this machine to come along.
     company: Duration,
     /// When, on the monotonic clock, the change at hand must have ended.
@@ -45,6 +47,19 @@ pub struct Queue {
     /// Tasks of this machine that got another id because theirs was taken: old and new.
     pub(crate) renamed: Vec<(TaskId, TaskId)>,
     notices: Vec<String>,
+}
+
+/// What a command is about, which decides how many files are looked at when the queue is opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum About {
+    /// The queue as a whole.
+    #[default]
+    Queue,
+    /// These tasks: where another process has looked at all files a moment ago, only theirs are looked at.
+    Tasks(Vec<TaskId>),
+    /// The next task, whichever that is: where another session has looked at all files a moment ago, only the
+    /// folders are looked at, and the file of that task.
+    Next,
 }
 
 /// What opening a queue needs to know.
@@ -61,8 +76,8 @@ pub struct Opening {
     pub machine: String,
     /// Leave the network alone.
     pub no_sync: bool,
-    /// Tasks that the command is about; none means the queue as a whole.
-    pub about: Vec<TaskId>,
+    /// What the command is about.
+    pub about: About,
     /// Why nothing may be written, if so: only use cases that look are for such a queue.
     pub read_only: Option<String>,
 }
@@ -88,15 +103,15 @@ impl Queue {
             read_only: read_only.is_some(),
             strays: Vec::new(),
             looked: None,
+            relied: false,
             company: Duration::ZERO,
             deadline: None,
             renamed: Vec::new(),
             notices: read_only.into_iter().collect(),
         };
-        if super::notice::look(&mut queue, &about).is_err() {
+        if super::notice::first(&mut queue, &about).is_err() {
             // A damaged index has been made anew by now, empty: looking again fills it.
-            queue.looked = None;
-            super::notice::look(&mut queue, &about)?;
+            super::notice::first(&mut queue, &about)?;
         }
         if let Some(text) = alarm::standing(&queue.cx()) {
             queue.warn(text);
@@ -378,9 +393,17 @@ impl Error {
                     F::Tool => return Error::new(Kind::Config, "git", text).hint("`orch doctor` checks git"),
                     F::Other => "remote",
                 };
-                Error::new(Kind::Unreachable, code, text).hint(
-                    "nothing was changed on the remote; try again, or run `orch doctor` to test the remote",
-                )
+                Error::new(Kind::Unreachable, code, text).hint(match remote.kind {
+                    F::Locked => {
+                        "a lock file of another git is there: try again; if the same one is still there after a minute \
+                         its git was killed, and `orch doctor` names it and says when it is safe to move it away"
+                    }
+                    F::MissingObject => {
+                        "nothing was changed on the remote; a `git gc` there passes by itself, so try again; if it stays, \
+                         objects are missing there and `orch doctor` says how they come back"
+                    }
+                    _ => "nothing was changed on the remote; try again, or run `orch doctor` to test the remote",
+                })
             }
             SyncError::Declined { .. } => Error::new(Kind::Refused, "declined", text).hint(
                 "a hook, ruleset or permission on the remote forbids it; allow this ref there, or use a \
@@ -402,8 +425,17 @@ impl Error {
         }
     }
 
+    /// Code of a failure because nothing can be written: no space, no permission, a read-only file system.
+    pub(crate) const UNWRITABLE: &str = "unwritable";
+
     /// A failure of local files.
     pub(crate) fn from_store(error: &crate::store::error::StoreError) -> Error {
+        if error.is_unwritable() {
+            return Error::new(Kind::Failure, Error::UNWRITABLE, error.to_string()).hint(
+                "free some space there, or make it writable, and run the command again; `orch doctor` tests the \
+                 disk, and `orch list` and `show` work meanwhile",
+            );
+        }
         Error::failure(error.to_string()).hint("`orch doctor` tests disk, locks and files")
     }
 }

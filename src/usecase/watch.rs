@@ -176,7 +176,9 @@ fn judgement(q: &Queue, task: &Task, lease: &Lease, rules: Rules) -> Result<Judg
     let now = q.world.clock.monotonic();
     let boot = q.world.clock.boot_id();
     let verdict = judge(known.as_ref(), &token, now, &boot, lease, q.patience());
-    if let Judgement::Fresh(sighting) = &verdict {
+    if let Judgement::Fresh(sighting) = &verdict
+        && !q.read_only
+    {
         q.store.remember_sighting(&q.world, task.id(), sighting).map_err(|e| Error::from_store(&e))?;
     }
     Ok(verdict)

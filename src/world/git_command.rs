@@ -256,6 +256,33 @@ impl Git {
         (answer.code == Some(0) && !text.is_empty()).then_some(text)
     }
 
+    /// Adds to one repository on disk what refs of another one need, by way of a file that is made and left to the
+    /// caller. Nothing is taken away on either side, and no ref moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Git::run`], and when git fails.
+    pub fn copy_objects(
+        &self,
+        from: &Path,
+        refs: &str,
+        to: &Path,
+        file: &Path,
+        limit: Duration,
+    ) -> Result<(), RemoteError> {
+        let mut pack = self.command(from);
+        pack.args(["bundle", "create", "--quiet"]).arg(file).arg(format!("--glob={refs}"));
+        let mut unpack = self.command(to);
+        unpack.args(["bundle", "unbundle"]).arg(file);
+        for command in [pack, unpack] {
+            let answer = self.run(command, limit, 1 << 20)?;
+            if answer.code != Some(0) {
+                return Err(failure::classify(&answer));
+            }
+        }
+        Ok(())
+    }
+
     /// Packs the loose objects of a repository and drops what nothing reaches and is older than two
     /// weeks; what another process has just written and not yet referenced is younger.
     ///

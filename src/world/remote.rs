@@ -11,6 +11,7 @@ pub mod parse;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::git_command::{Git, run::Finished, transport};
@@ -33,6 +34,8 @@ pub struct GitRemote {
     git_dir: PathBuf,
     url: String,
     code_repository: Option<PathBuf>,
+    /// The step of this process that has taken longest, to name it where no time is left for another.
+    longest: Arc<Mutex<Option<(&'static str, Duration)>>>,
 }
 
 impl GitRemote {
@@ -45,6 +48,7 @@ impl GitRemote {
             git_dir: git_dir.to_owned(),
             url: url.to_owned(),
             code_repository: code_repository.map(Path::to_owned),
+            longest: Arc::default(),
         }
     }
 
@@ -54,14 +58,56 @@ impl GitRemote {
         GitRemote { git, ..self }
     }
 
-    /// Adds credentials where they matter, then runs.
-    fn run(&self, mut command: Command, limit: Duration, most: usize) -> Result<Finished, RemoteError> {
+    /// Adds credentials where they matter, then runs. A command for which no time is left is not started.
+    fn run(
+        &self,
+        step: &'static str,
+        mut command: Command,
+        limit: Duration,
+        most: usize,
+    ) -> Result<Finished, RemoteError> {
         let started = Instant::now();
+        if limit.is_zero() {
+            return Err(failure::no_time(step, self.longest()));
+        }
         if !transport::is_path(&self.url) {
             let repository = self.code_repository.as_deref();
             self.git.authenticate(&mut command, &self.git_dir, repository, &self.url, limit)?;
+            self.took("config", started.elapsed());
         }
-        self.git.run(command, limit.saturating_sub(started.elapsed()), most)
+        let left = limit.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return Err(failure::no_time(step, self.longest()));
+        }
+        let began = Instant::now();
+        let finished = self.git.run(command, left, most);
+        self.took(step, began.elapsed());
+        finished
+    }
+
+    /// Adds to the words of git how old the lock file is that they name, where the remote is a path.
+    fn with_age_of_lock(&self, text: String) -> String {
+        if !transport::is_path(&self.url) {
+            return text;
+        }
+        let lock = text.split('\'').find(|part| part.starts_with('/') && part.ends_with(".lock"));
+        let written = lock.and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
+        match written.and_then(|at| at.elapsed().ok()) {
+            Some(age) => format!("{text}\n(that lock file is {} s old)", age.as_secs()),
+            None => text,
+        }
+    }
+
+    fn took(&self, step: &'static str, time: Duration) {
+        // What a thread that panicked has noted is as good as any.
+        let mut longest = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
+        if longest.is_none_or(|(_, most)| most < time) {
+            *longest = Some((step, time));
+        }
+    }
+
+    fn longest(&self) -> Option<(&'static str, Duration)> {
+        *self.longest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn list_command(&self, prefixes: &[&str]) -> Command {
@@ -103,9 +149,10 @@ impl GitRemote {
     /// One command: what the answer says of each ref that it names, and what to say of the others.
     fn push_some(&self, updates: &[&RefUpdate], atomic: bool, limit: Duration) -> Vec<PushOutcome> {
         if limit.is_zero() {
-            return refuse(updates.len(), "not sent: the time limit was used up");
+            let error = failure::no_time("push", self.longest());
+            return refuse(updates.len(), &format!("not sent: {}", error.message));
         }
-        let answer = match self.run(self.push_command(updates, atomic), limit, MOST_ANSWER) {
+        let answer = match self.run("push", self.push_command(updates, atomic), limit, MOST_ANSWER) {
             Ok(answer) => answer,
             // It was never started.
             Err(error) if error.kind == RemoteFailure::Tool => return refuse(updates.len(), &error.message),
@@ -117,7 +164,7 @@ impl GitRemote {
             Some(PushOutcome::Refused(why))
                 if why.starts_with("[remote rejected]") && !reasons.is_empty() =>
             {
-                PushOutcome::Refused(format!("{why}\n{reasons}"))
+                PushOutcome::Refused(self.with_age_of_lock(format!("{why}\n{reasons}")))
             }
             Some(outcome) => outcome,
             None => PushOutcome::Unknown(failure::classify(&answer).message),
@@ -132,7 +179,7 @@ impl Remote for GitRemote {
     }
 
     fn refs(&self, prefixes: &[&str], limit: Duration) -> Result<Vec<(String, Oid)>, RemoteError> {
-        let answer = succeed(self.run(self.list_command(prefixes), limit, MOST_LISTING)?)?;
+        let answer = succeed(self.run("ls-remote", self.list_command(prefixes), limit, MOST_LISTING)?)?;
         let mut found = parse::listing(&answer.stdout);
         // The patterns of `ls-remote` also match in the middle of a name.
         found.retain(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
@@ -149,7 +196,7 @@ impl Remote for GitRemote {
         }
         for chunk in chunks(refs, |(theirs, ours)| theirs.len() + ours.len()) {
             let left = limit.saturating_sub(started.elapsed());
-            succeed(self.run(self.fetch_command(chunk), left, MOST_ANSWER)?)?;
+            succeed(self.run("fetch", self.fetch_command(chunk), left, MOST_ANSWER)?)?;
         }
         Ok(())
     }

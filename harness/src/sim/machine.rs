@@ -8,7 +8,7 @@ use orch::store::settings::Settings;
 use orch::store::tasks::Store;
 use orch::usecase::error::{Error, Result};
 use orch::usecase::init;
-use orch::usecase::queue::{Opening, Queue};
+use orch::usecase::queue::{About, Opening, Queue};
 
 use super::fiber::{Fiber, Killed};
 use super::kernel::{Micros, Shared};
@@ -51,7 +51,7 @@ pub fn open(
         session: session.to_owned(),
         machine: format!("m-{machine}"),
         no_sync: false,
-        about: Vec::new(),
+        about: About::Queue,
         read_only: None,
     })
 }

@@ -39,6 +39,7 @@ impl Checkpoint {
     /// Leaves it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let (id, epoch) = self.holder.resolve()?;
+        context.warn_of_missing(self.file.as_slice());
         let what = holder::Checkpoint { note: self.note, percent: self.percent, file: self.file };
         let changed = context.queue_about(&id, |queue| holder::checkpoint(queue, &id, epoch, &what))?;
         context.print(

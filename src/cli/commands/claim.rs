@@ -66,7 +66,7 @@ impl Pick {
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let terms = self.lease.terms();
         let claimed = match self.wait {
-            None => context.queue(|queue| claim::pick(queue, &terms))?,
+            None => context.queue_about_next(|queue| claim::pick(queue, &terms))?,
             Some(limit) => wait(context, &terms, limit)?,
         };
         tell(context, &claimed)
@@ -109,7 +109,7 @@ fn wait(context: &mut Context, terms: &Terms, limit: Option<Duration>) -> Result
     let mut pause = FIRST_PAUSE;
     let mut heard = false;
     loop {
-        let error = match context.queue(|queue| claim::pick(queue, terms)) {
+        let error = match context.queue_about_next(|queue| claim::pick(queue, terms)) {
             Ok(claimed) => return Ok(claimed),
             Err(error) => error,
         };

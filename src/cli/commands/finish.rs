@@ -42,6 +42,7 @@ impl Done {
     /// Finishes it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let (id, epoch) = self.holder.resolve()?;
+        context.warn_of_missing(&self.artifact);
         let how = holder::Finish { notes: self.notes, artifacts: self.artifact, bundle: self.bundle };
         let changed = context.queue_about(&id, |queue| holder::done(queue, &id, epoch, &how))?;
         context.changed(&changed)

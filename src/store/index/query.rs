@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension, Params, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::row::{COLUMNS, Row, from_sql, id_at, place_at, status_code, status_of};
 use super::{Index, IndexError};
@@ -48,14 +48,21 @@ impl Index {
         Ok(place.unwrap_or_default())
     }
 
-    /// Rows whose file's bytes are not what the local commit holds, oldest change first, at most `limit`;
+    /// Tasks whose file's bytes are not what the local commit holds, oldest change first, at most `limit`;
     /// quarantined files are not among them.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub fn uncommitted(&self, limit: usize) -> Result<Vec<Row>, IndexError> {
+    pub fn uncommitted(&self, limit: usize) -> Result<Vec<TaskId>, IndexError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.rows("dirty", "t.base IS NOT t.oid AND t.problem IS NULL ORDER BY t.updated LIMIT ?1", [limit])
+        self.run(|c| {
+            c.prepare_cached(
+                "SELECT id FROM task INDEXED BY dirty WHERE base IS NOT oid AND problem IS NULL \
+                 ORDER BY updated LIMIT ?1",
+            )?
+            .query_map([limit], |row| id_at(row, 0))?
+            .collect()
+        })
     }
 
     /// Tasks that somebody holds, by the file; quarantined files are not among them.
@@ -175,12 +182,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn set_meta(&mut self, name: &str, value: &str) -> Result<(), IndexError> {
-        debug_assert_ne!(name, "boot", "this name says for which boot the index is valid");
-        self.transact(|c| {
-            c.prepare_cached("REPLACE INTO meta(name, value) VALUES(?1, ?2)")?
-                .execute(params![name, value])
-                .map(drop)
-        })
+        self.transact(|c| put_meta(c, name, value))
     }
 
     /// Marks things under a prefix: each gets a new random token.
@@ -235,4 +237,9 @@ impl Index {
         );
         self.run(|c| c.prepare_cached(&text)?.query_map(params, from_sql)?.collect())
     }
+}
+
+pub(super) fn put_meta(c: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+    debug_assert_ne!(name, "boot", "this name says for which boot the index is valid");
+    c.prepare_cached("REPLACE INTO meta(name, value) VALUES(?1, ?2)")?.execute(params![name, value]).map(drop)
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 
+use super::query::put_meta;
 use super::row::{bad_value, id_at, place_at, stat_at};
 use super::{Index, IndexError};
 use crate::protocol::id::TaskId;
@@ -193,12 +194,21 @@ impl Index {
         })
     }
 
-    /// Records directories as they were before they were listed.
+    /// Records directories as they were before they were listed, and a small value of the looker's
+    /// ([`Index::set_meta`]), in one transaction.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub fn put_dir_stamps(&mut self, stamps: &[(Dir, DirStamp)]) -> Result<(), IndexError> {
-        self.transact(|c| stamps.iter().try_for_each(|(dir, stamp)| put_stamp(c, *dir, stamp)))
+    pub fn put_dir_stamps(
+        &mut self,
+        stamps: &[(Dir, DirStamp)],
+        name: &str,
+        value: &str,
+    ) -> Result<(), IndexError> {
+        self.transact(|c| {
+            put_meta(c, name, value)?;
+            stamps.iter().try_for_each(|(dir, stamp)| put_stamp(c, *dir, stamp))
+        })
     }
 }
 

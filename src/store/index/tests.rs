@@ -94,7 +94,7 @@ fn a_row_comes_back_as_it_was_put() {
     assert_eq!(index.in_progress().unwrap(), [whole.clone()]);
     assert_eq!(index.with_key("key").unwrap(), [whole.clone()]);
     assert_eq!(index.children(&id("p-1")).unwrap(), [whole.clone()]);
-    assert_eq!(index.uncommitted(10).unwrap(), [whole.clone()]);
+    assert_eq!(index.uncommitted(10).unwrap(), [whole.id.clone()]);
     index.set_bases(&[(id("A-1"), Some(whole.oid))]).unwrap();
     assert_eq!(index.uncommitted(10).unwrap(), []);
     assert_eq!(index.dependants(&id("B-1")).unwrap(), [id("A-1")]);

@@ -146,6 +146,8 @@ pub trait Patient {
     fn open(&self) -> Result<Queue>;
     /// The remote as a path on this machine, if it is one.
     fn remote_path(&self, settings: &Settings) -> Option<PathBuf>;
+    /// Adds the objects that this machine shares with others to the remote at this path; no ref of it moves.
+    fn lend_objects(&self, remote: &std::path::Path) -> std::result::Result<(), String>;
     /// The code repository around the state directory, if there is one.
     fn code_repository(&self, settings: &Settings) -> Option<CodeRepository>;
     /// Leaves the state directory out of the sight of the code repository.
@@ -216,9 +218,9 @@ impl Visit {
         };
         queue.no_sync |= self.request.no_sync;
         work::check(patient, &queue, self);
-        let steps: [fn(&mut Queue, &mut Visit) -> Result<()>; 4] =
-            [index::check, remote::check, alarm::check, damaged::mend];
-        for step in steps {
+        self.step(&mut queue, index::check);
+        self.step(&mut queue, |q, visit| remote::check(patient, settings, q, visit));
+        for step in [alarm::check, damaged::mend] {
             self.step(&mut queue, step);
         }
         remote::left_over_locks(patient, settings, self);
@@ -230,7 +232,7 @@ impl Visit {
     }
 
     /// A check that fails as a whole is a finding, and no reason to leave out the others.
-    fn step(&mut self, queue: &mut Queue, step: fn(&mut Queue, &mut Visit) -> Result<()>) {
+    fn step(&mut self, queue: &mut Queue, step: impl FnOnce(&mut Queue, &mut Visit) -> Result<()>) {
         if let Err(error) = step(queue, self) {
             let check = Check::wrong("queue", error.message);
             self.add(match error.hint {

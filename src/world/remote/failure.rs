@@ -156,6 +156,20 @@ pub fn passing(refusal: &str) -> Option<RemoteFailure> {
     WORDS.iter().find(|(_, words)| has(words)).map(|(kind, _)| *kind)
 }
 
+/// The failure of a command that was not started, because what came before it has used up the time limit: the
+/// steps of git, of which the longest is named, or the other processes that this one waited for.
+#[must_use]
+pub fn no_time(step: &str, longest: Option<(&str, Duration)>) -> RemoteError {
+    let before = match longest {
+        Some((name, time)) => {
+            format!("the longest step before it was `git {name}` with {:.1} s", time.as_secs_f32())
+        }
+        None => "other processes of this machine that use the remote took it all".to_owned(),
+    };
+    let message = format!("`git {step}` was not started: no time was left for it (`sync.timeout`); {before}");
+    RemoteError { kind: RemoteFailure::Timeout, message }
+}
+
 /// The failure of a command that was stopped.
 #[must_use]
 pub fn timeout(limit: Duration, stderr: &[u8]) -> RemoteError {

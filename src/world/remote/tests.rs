@@ -84,6 +84,28 @@ fn is_refused(outcome: &PushOutcome) -> bool {
     matches!(outcome, PushOutcome::Refused(_))
 }
 
+/// Under load the steps of a claim used up its time, and the next one was started all the same, with none: it was killed
+/// at once, and the error said "no answer within 0 s".
+#[test]
+fn a_step_without_time_is_not_started_and_says_what_took_it() {
+    let net = Net::new();
+    let remote = net.remote("a").with_git(Git::new("/no/git/is/started"));
+    let error = remote.refs(&[LEASE], Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind, RemoteFailure::Timeout, "{error}");
+    assert!(error.message.contains("`git ls-remote` was not started"), "{error}");
+    assert!(error.message.contains("other processes of this machine"), "{error}");
+    let remote = net.remote("a");
+    remote.refs(&[LEASE], LIMIT).unwrap();
+    let error = remote.fetch(&[(LEASE.to_owned(), LEASE.to_owned())], Duration::ZERO).unwrap_err();
+    assert!(error.message.contains("the longest step before it was `git ls-remote`"), "{error}");
+    let new = net.commit("a", "one");
+    let outcomes = remote.push(&[update(LEASE, None, Some(new))], Duration::ZERO);
+    assert!(
+        matches!(&outcomes[..], [PushOutcome::Refused(why)] if why.contains("not sent: `git push`")),
+        "{outcomes:?}"
+    );
+}
+
 #[test]
 fn a_push_is_a_compare_and_swap() {
     for git in gits() {
