@@ -17,6 +17,7 @@ pub mod gate;
 pub mod history;
 #[cfg(test)]
 mod hub;
+pub mod interleave;
 pub mod model;
 pub mod probe;
 pub mod record;

@@ -76,7 +76,7 @@ pub enum Link {
 }
 
 /// One machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Machine {
     /// Its state directory.
     pub state: PathBuf,
@@ -159,6 +159,7 @@ pub struct Moved {
 }
 
 /// All there is.
+#[derive(Clone)]
 pub struct Kernel {
     /// True time.
     pub now: Micros,
@@ -218,6 +219,16 @@ impl Kernel {
             pushes: 0,
             next_token: 1,
         }
+    }
+
+    /// A copy that goes its own way, indexes included.
+    #[must_use]
+    pub fn fork(&self) -> Kernel {
+        let mut other = self.clone();
+        for machine in &mut other.machines {
+            machine.index = machine.index.fork().expect("a small index fits into memory twice");
+        }
+        other
     }
 
     /// A number that was never given out before.

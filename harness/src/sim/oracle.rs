@@ -59,7 +59,7 @@ struct Renewed {
 }
 
 /// Watches a simulation.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Oracle {
     /// Broken promises, in the order in which they were seen.
     pub violations: Vec<Violation>,

@@ -28,7 +28,7 @@ enum Object {
 type Change<'p> = (Vec<&'p str>, Option<Oid>);
 
 /// Every object that any repository holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Pool {
     objects: HashMap<Oid, Rc<Object>>,
 }
