@@ -6,6 +6,7 @@
 //! - [`conformance`]: what every implementation of a seam must do, real or simulated.
 //! - [`history`]: what clients were told, and whether the order of operations explains it.
 //! - [`model`]: the protocol, every interleaving within a bound.
+//! - [`interleave`]: real processes, every interleaving within a bound, by loom.
 //! - [`soak`]: real processes under real faults; [`report`] shows what came out, [`gate`] decides.
 //! - [`record`]: what each layer has shown, for the gate.
 //! - [`probe`]: whether a remote is fit to coordinate agents.

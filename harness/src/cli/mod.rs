@@ -2,6 +2,7 @@
 
 pub mod bugs;
 mod gate;
+mod loom;
 mod model;
 pub(crate) mod probe;
 mod record;
@@ -31,6 +32,7 @@ enum Command {
     Bugs(bugs::Bugs),
     Probe(probe::ProbeArgs),
     Model(model::Options),
+    Loom(loom::Loom),
     Gate(gate::Gate),
     Record(record::MakeRecord),
     Report(report::MakeReport),
@@ -46,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Sim(sim) => sim.run(),
         Command::Bugs(bugs) => bugs.run(),
         Command::Probe(args) => probe::main(&args),
+        Command::Loom(loom) => loom.run(),
         Command::Model(options) => model::main(&options),
         Command::Gate(gate) => gate.run(),
         Command::Record(record) => record.run(),

@@ -8,9 +8,10 @@
 //!
 //! [loom]: https://docs.rs/loom
 
+pub mod baseline;
 pub mod points;
 pub mod scenes;
 pub mod seat;
 pub mod stage;
 
-pub use stage::{Outcome, run};
+pub use stage::{Outcome, hunt, run, tried_harms};

@@ -30,8 +30,12 @@ pub enum Thing {
     Index(usize),
     /// Which processes run on a machine.
     Processes(usize),
-    /// The refs of a machine's repository, and which objects a fetch has brought.
+    /// One ref of a machine's repository.
+    Ref(usize, String),
+    /// Which refs a machine's repository has, and what they are.
     Refs(usize),
+    /// Which objects a fetch has brought.
+    Brought(usize),
     /// The refs of the remote.
     Remote,
 }
@@ -43,7 +47,9 @@ impl fmt::Display for Thing {
             Thing::Names(machine, path) => write!(f, "m{machine}:{}/", path.display()),
             Thing::Index(machine) => write!(f, "the index of m{machine}"),
             Thing::Processes(machine) => write!(f, "the processes of m{machine}"),
+            Thing::Ref(machine, name) => write!(f, "m{machine}:{name}"),
             Thing::Refs(machine) => write!(f, "the refs of m{machine}"),
+            Thing::Brought(machine) => write!(f, "what m{machine} has fetched"),
             Thing::Remote => write!(f, "the remote"),
         }
     }

@@ -8,8 +8,8 @@
 //! | a temporary file, before it gets its name | no: its name is drawn by its process, and nobody acts on it while that lives |
 //! | `fsync` | no: the durable image is seen after a power loss only, and there is none here |
 //! | taking and leaving an advisory lock | each lock is a thing of its own; who waits, waits until it is free |
-//! | local refs | all refs of a repository are one thing; listing and reading read it, swapping writes it |
-//! | objects | no: an object never changes, and whoever knows an id learnt it at a point. `has` reads the refs' thing, because a fetch brings objects |
+//! | local refs | reading reads the ref, listing reads all, swapping writes both |
+//! | objects | no: an object never changes, and whoever knows an id learnt it at a point. `has` reads what a fetch writes |
 //! | the index | each query reads it, each transaction writes it |
 //! | the remote | listing reads its refs, a push writes them; a fetch reads them and writes the local ones, in two steps |
 //! | processes | asking for one reads who runs, an end writes it |
@@ -241,9 +241,13 @@ impl Seat {
         self.acts();
     }
 
-    fn refs(self: &Rc<Self>, verb: &'static str, access: Access) {
+    fn own_ref(&self, name: &str) -> Thing {
+        Thing::Ref(self.machine, name.to_owned())
+    }
+
+    fn reads(self: &Rc<Self>, verb: &'static str, thing: Thing) {
         self.call();
-        self.step(verb, &mut [(Thing::Refs(self.machine), access)]);
+        self.step(verb, &mut [(thing, Access::Read)]);
     }
 
     /// A call of the remote, of which the answer may be lost.
@@ -490,7 +494,7 @@ impl Objects for Seam {
     }
 
     fn has(&self, oid: Oid) -> bool {
-        self.0.refs("has", Access::Read);
+        self.0.reads("has", Thing::Brought(self.0.machine));
         self.0.port.has(oid)
     }
 
@@ -500,17 +504,19 @@ impl Objects for Seam {
     }
 
     fn refs(&self, prefix: &str) -> Result<Vec<(String, Oid)>, ObjectsError> {
-        self.0.refs("list refs", Access::Read);
+        self.0.reads("list refs", Thing::Refs(self.0.machine));
         Objects::refs(&self.0.port, prefix)
     }
 
     fn get_ref(&self, name: &str) -> Result<Option<Oid>, ObjectsError> {
-        self.0.refs("read a ref", Access::Read);
+        self.0.reads("read a ref", self.0.own_ref(name));
         self.0.port.get_ref(name)
     }
 
     fn swap_ref(&self, name: &str, old: Option<Oid>, new: Option<Oid>) -> Result<(), ObjectsError> {
-        self.0.refs("swap a ref", Access::Write);
+        self.0.call();
+        let all = Thing::Refs(self.0.machine);
+        self.0.step("swap a ref", &mut [(self.0.own_ref(name), Access::Write), (all, Access::Write)]);
         self.0.port.swap_ref(name, old, new)
     }
 
@@ -520,7 +526,8 @@ impl Objects for Seam {
     }
 
     fn maintain(&self) -> Result<(), ObjectsError> {
-        self.0.refs("collect", Access::Write);
+        self.0.call();
+        self.0.step("collect", &mut [(Thing::Brought(self.0.machine), Access::Write)]);
         self.0.port.maintain()
     }
 }
@@ -551,7 +558,12 @@ impl Remote for Seam {
             };
             brought.push((local, *oid));
         }
-        self.0.refs("bring", Access::Write);
+        let machine = self.0.machine;
+        let mut touched =
+            vec![(Thing::Refs(machine), Access::Write), (Thing::Brought(machine), Access::Write)];
+        touched.extend(brought.iter().map(|(local, _)| (self.0.own_ref(local), Access::Write)));
+        self.0.call();
+        self.0.step("bring", &mut touched);
         let Kernel { pool, remote, machines, .. } = &mut *self.0.kernel.borrow_mut();
         for (local, oid) in brought {
             let repo = &mut machines[self.0.machine].repo;

@@ -22,7 +22,7 @@ use orch::usecase::watch::{self, Rules};
 use orch::usecase::{add, edit, init, operator, sync};
 
 use super::points::{Points, Thing, explore, side_by_side};
-use super::scenes::{Act, Before, Part, Scene};
+use super::scenes::{Act, Before, Mutant, Part, Scene, named};
 use super::seat::{Harm, Seat, before_index};
 use crate::sim::dice::Dice;
 use crate::sim::faults::{Broken, Knobs};
@@ -32,6 +32,9 @@ use crate::sim::oracle::{Oracle, Violation};
 
 /// Time to live of a lease here.
 const TTL: Micros = MINUTE;
+
+/// Interruptions within which a mutant must be noticed.
+const MOST: usize = 2;
 
 /// What came of an exploration.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +49,8 @@ pub struct Outcome {
     pub endings: BTreeMap<String, u64>,
     /// Answers that had to be seen and were not.
     pub unseen: Vec<String>,
+    /// The steps of the last execution at which another process could have come in between.
+    pub trail: Vec<String>,
     /// What more than one process used and at least one of them wrote.
     pub contended: BTreeSet<String>,
     /// Calls that each process made at most, and calls of the remote among them.
@@ -59,6 +64,8 @@ struct Prepared {
     oracle: Oracle,
     settings: Settings,
     now: Micros,
+    /// When the lease, if there is one, still lasted.
+    held: Micros,
     /// The epoch in which session `a` holds the task.
     epoch: Option<u64>,
     harm: Harm,
@@ -127,6 +134,34 @@ pub fn run(
     outcome
 }
 
+/// Looks for an execution that notices a mutant, within bounds that grow. Gives the last bound, and all executions that it took.
+#[must_use]
+pub fn hunt(mutant: &Mutant, progress: fn(u64)) -> (Option<usize>, Outcome) {
+    let scene = named(mutant.scene).expect("a test has looked for it");
+    let harm = Harm { unanswered: mutant.unanswered, ..Harm::default() };
+    let (mut before, mut took) = (0, Duration::ZERO);
+    for bound in 0..=MOST {
+        let mut outcome = run(scene, Some(bound), Some(mutant.broken), harm, progress);
+        before += outcome.iterations;
+        took += outcome.took;
+        if outcome.broken.is_some() || bound == MOST {
+            (outcome.iterations, outcome.took) = (before, took);
+            return (Some(bound), outcome);
+        }
+    }
+    unreachable!("the last bound returns")
+}
+
+/// Everything that can go wrong for the first process: it is killed at each call that it makes when nobody
+/// interrupts it, and each answer of the remote is lost.
+#[must_use]
+pub fn tried_harms(scene: &'static Scene) -> Vec<Harm> {
+    let outcome = run(scene, Some(0), None, Harm::default(), |_| ());
+    let Some((calls, asked)) = outcome.calls.first().copied() else { return Vec::new() };
+    let killed = (0..calls).map(|at| Harm { killed_at: Some(at), ..Harm::default() });
+    killed.chain((0..asked).map(|at| Harm { unanswered: Some(at), ..Harm::default() })).collect()
+}
+
 /// Explores once; false when something else turned out to be contended, so that it has to be done again.
 fn explored(bound: Option<usize>) -> bool {
     OUTCOME.set(Outcome::default());
@@ -168,7 +203,12 @@ fn prepare(scene: &'static Scene, broken: Option<Broken>, harm: Harm) -> Prepare
         let layout = Layout::new(kernel.borrow().machines[machine].state.clone());
         init::lay_out(&*world.disk, &*world.random, &layout).expect("an empty disk takes a queue");
         seat.end();
-        alone(machine, "setup", &mut |q| init::take_over(q).and_then(|()| init::publish_first(q)));
+        alone(machine, "setup", &mut |q| {
+            if scene.shared {
+                init::take_over(q)?;
+            }
+            init::publish_first(q)
+        });
     }
     for id in ["T-1", "T-2"] {
         let id = TaskId::parse(id).expect("a plain id");
@@ -196,12 +236,23 @@ fn prepare(scene: &'static Scene, broken: Option<Broken>, harm: Harm) -> Prepare
         });
         everybody(&mut alone);
     }
-    if scene.before == Before::Finished {
-        alone(0, "a", &mut |q| holder::done(q, &task(), epoch.get(), &finish()).map(drop));
+    if matches!(scene.before, Before::Finished | Before::GivenBack) {
+        // A machine folds at most every two seconds: right after another fold the end of this lease stays where it is.
+        alone(0, "a", &mut |q| {
+            let other = TaskId::parse("T-2").expect("a plain id");
+            claim::claim(q, &other, &Terms::default())?;
+            holder::release(q, &other, None, None, None)?;
+            if scene.before == Before::Finished {
+                holder::done(q, &task(), epoch.get(), &finish()).map(drop)
+            } else {
+                holder::release(q, &task(), epoch.get(), None, None).map(drop)
+            }
+        });
     }
-    if let Some(claimed) = told {
+    if let Some(claimed) = told.filter(|_| scene.shared) {
         oracle.claimed(now.get(), &claimed.task, claimed.epoch, "a", 0, false);
     }
+    let held = now.get();
     if scene.before == Before::Lapsed {
         now.set(now.get() + 3 * TTL);
     }
@@ -213,7 +264,7 @@ fn prepare(scene: &'static Scene, broken: Option<Broken>, harm: Harm) -> Prepare
         }
     }
     let kernel = kernel.borrow().clone();
-    Prepared { scene, kernel, oracle, settings, now: now.get(), epoch: epoch.get(), harm }
+    Prepared { scene, kernel, oracle, settings, now: now.get(), held, epoch: epoch.get(), harm }
 }
 
 fn finish() -> Finish {
@@ -244,7 +295,8 @@ fn execution() {
     let points = Rc::new(Points::new(cast.len(), CONTENDED.with_borrow(Rc::clone)));
     let seat = |(me, part): (usize, &Part)| {
         let harm = if me == 0 { prepared.harm } else { Harm::default() };
-        Seat::new(&kernel, me, part.machine, prepared.now, harm)
+        let now = if part.behind { prepared.held } else { prepared.now };
+        Seat::new(&kernel, me, part.machine, now, harm)
     };
     let seats: Vec<Rc<Seat>> = cast.iter().enumerate().map(seat).collect();
     let execution = Rc::new(Execution {
@@ -269,6 +321,7 @@ fn execution() {
             let (calls, asked) = seat.calls();
             *most = (most.0.max(calls), most.1.max(asked));
         }
+        outcome.trail = execution.points.trail();
         if !broken.is_empty() {
             outcome.broken = Some((broken, execution.points.trail()));
         }
@@ -291,10 +344,21 @@ fn process(me: usize) {
     let seat = &execution.seats[me];
     seat.in_company(&execution.points);
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        let mut queue = open(seat, &execution.prepared.settings, part.session)?;
-        let answer = execution.play(part, &mut queue);
-        drop(queue);
-        answer
+        let settings = &execution.prepared.settings;
+        let epoch = execution.prepared.epoch;
+        let one = |act, epoch| {
+            let mut queue = open(seat, settings, part.session)?;
+            play(act, epoch, part.session, &mut queue)
+        };
+        if part.act != Act::Work {
+            return one(part.act, epoch);
+        }
+        let claimed = one(Act::Claim, None)?;
+        execution.note(part, seat, &claimed);
+        let epoch = if let Told::Claimed(claimed) = &claimed { Some(claimed.epoch) } else { None };
+        let done = one(Act::Done, epoch)?;
+        execution.note(part, seat, &done);
+        one(Act::Sync, None)
     }));
     // What it was told counts from the moment at which it was told, so there is no point in between.
     let ending = match ended {
@@ -340,40 +404,39 @@ impl Told {
     }
 }
 
-impl Execution {
-    fn play(&self, part: Part, q: &mut Queue) -> Result<Told> {
-        let epoch = self.prepared.epoch;
-        let changed = |changed: orch::usecase::change::Changed| {
-            Told::Changed(Box::new(changed.task), changed.published)
-        };
-        match part.act {
-            Act::Claim => {
-                claim::claim(q, &task(), &Terms::default()).map(|claimed| Told::Claimed(Box::new(claimed)))
-            }
-            Act::Heartbeat => {
-                let beat = holder::heartbeat(q, &task(), epoch, None)?;
-                Ok(Told::Beat(beat.published, epoch.unwrap_or_default()))
-            }
-            Act::Done => holder::done(q, &task(), epoch, &finish()).map(changed),
-            Act::Cancel => operator::cancel(q, &task(), "not needed").map(changed),
-            Act::Note => {
-                let id = TaskId::parse("T-2").expect("a plain id");
-                edit::note(q, &id, &format!("a word of {}", part.session)).map(changed)
-            }
-            Act::Add => {
-                let id = TaskId::parse(&format!("T-3-{}", part.session)).expect("a plain id");
-                let def = Definition { title: "another task".to_owned(), ..Definition::default() };
-                let added = add::add(q, Some(id), def)?;
-                Ok(Told::Changed(Box::new(added.task), added.published))
-            }
-            Act::Watch => {
-                let watched = watch::round(q, Rules::default())?;
-                Ok(Told::Plain(format!("took back {}", watched.recovered.len())))
-            }
-            Act::Sync => sync::sync(q).map(|_| Told::Plain("exchanged".to_owned())),
+/// One command.
+fn play(act: Act, epoch: Option<u64>, session: &str, q: &mut Queue) -> Result<Told> {
+    let changed =
+        |changed: orch::usecase::change::Changed| Told::Changed(Box::new(changed.task), changed.published);
+    match act {
+        Act::Claim | Act::Work => {
+            claim::claim(q, &task(), &Terms::default()).map(|claimed| Told::Claimed(Box::new(claimed)))
         }
+        Act::Heartbeat => {
+            let beat = holder::heartbeat(q, &task(), epoch, None)?;
+            Ok(Told::Beat(beat.published, epoch.unwrap_or_default()))
+        }
+        Act::Done => holder::done(q, &task(), epoch, &finish()).map(changed),
+        Act::Cancel => operator::cancel(q, &task(), "not needed").map(changed),
+        Act::Note => {
+            let id = TaskId::parse("T-2").expect("a plain id");
+            edit::note(q, &id, &format!("a word of {session}")).map(changed)
+        }
+        Act::Add => {
+            let id = TaskId::parse(&format!("T-3-{session}")).expect("a plain id");
+            let def = Definition { title: "another task".to_owned(), ..Definition::default() };
+            let added = add::add(q, Some(id), def)?;
+            Ok(Told::Changed(Box::new(added.task), added.published))
+        }
+        Act::Watch => {
+            let watched = watch::round(q, Rules::default())?;
+            Ok(Told::Plain(format!("took back {}", watched.recovered.len())))
+        }
+        Act::Sync => sync::sync(q).map(|_| Told::Plain("exchanged".to_owned())),
     }
+}
 
+impl Execution {
     fn broken(&self, promise: u8, what: impl Into<String>) {
         self.oracle.borrow_mut().broken(promise, self.prepared.now, what);
     }
