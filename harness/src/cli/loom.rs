@@ -37,8 +37,8 @@ pub struct Loom {
     /// The bounds of the night, and everything that can go wrong, call by call
     #[arg(long)]
     full: bool,
-    /// Only the mutants
-    #[arg(long, conflicts_with_all = ["full", "scenario", "bound", "harm"])]
+    /// Only the mutants (with --scenario, those that it is to notice)
+    #[arg(long, conflicts_with_all = ["full", "bound", "harm"])]
     mutants: bool,
     /// Also kill the first process at every call, and lose every answer of the remote
     #[arg(long)]
@@ -106,7 +106,10 @@ impl Loom {
                 "{:<30} {:>5} {:>10} {:>8}  noticed by",
                 "guard taken away", "bound", "executions", "seconds"
             );
-            MUTANTS.iter().for_each(|mutant| kill(mutant, &mut sum));
+            let chosen = |mutant: &&Mutant| {
+                self.scenario.is_empty() || self.scenario.iter().any(|scene| scene.name == mutant.scene)
+            };
+            MUTANTS.iter().filter(chosen).for_each(|mutant| kill(mutant, &mut sum));
         }
         if let Some(file) = &self.record
             && let Err(why) = baseline::write(file, &notes)

@@ -152,7 +152,10 @@ impl Points {
         );
         for (thing, access) in what {
             let mut used = self.used.borrow_mut();
-            let (reads, writes) = used.entry(thing.clone()).or_default();
+            let (reads, writes) = match used.get_mut(thing) {
+                Some(found) => found,
+                None => used.entry(thing.clone()).or_default(),
+            };
             *if *access == Access::Read { reads } else { writes } |= 1 << me;
         }
         let known = what.iter().filter(|(thing, _)| self.contended.contains(thing));

@@ -77,6 +77,17 @@ pub struct Scene {
     pub seen: &'static [&'static str],
 }
 
+/// What else goes wrong for the first process of a scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harmed {
+    /// Nothing.
+    No,
+    /// An answer of the remote is lost: each is tried.
+    Unanswered,
+    /// It is killed: each call is tried.
+    Killed,
+}
+
 /// A mutant: a scenario in which it must be noticed when a guard is taken away.
 #[derive(Debug, Clone, Copy)]
 pub struct Mutant {
@@ -84,8 +95,8 @@ pub struct Mutant {
     pub broken: Broken,
     /// Where it is noticed.
     pub scene: &'static str,
-    /// The answer to the first process that has to be lost as well, counted from 0.
-    pub unanswered: Option<usize>,
+    /// What has to happen to the first process as well.
+    pub harmed: Harmed,
 }
 
 const fn part(machine: usize, session: &'static str, act: Act) -> Part {
@@ -386,26 +397,24 @@ pub const SCENES: &[Scene] = &[
     },
 ];
 
-const fn mutant(broken: Broken, scene: &'static str) -> Mutant {
-    Mutant { broken, scene, unanswered: None }
+const fn mutant(broken: Broken, scene: &'static str, harmed: Harmed) -> Mutant {
+    Mutant { broken, scene, harmed }
 }
 
 /// All mutants.
 pub const MUTANTS: &[Mutant] = &[
-    mutant(Broken::PushWithoutCompare, "claim-claim"),
-    mutant(Broken::RefusalIgnored, "claim-claim"),
-    Mutant { broken: Broken::LostAnswerIsSuccess, scene: "claim-claim", unanswered: Some(1) },
-    mutant(Broken::NoReadAfterPush, "claim-work"),
-    mutant(Broken::LocksDoNothing, "claim-claim-no-remote"),
-    mutant(Broken::WriteInPlace, "claim-claim-no-remote"),
-    mutant(Broken::LocalSwapBlind, "claim-fold-one-clone"),
-    mutant(Broken::FetchBringsNothing, "done-recover"),
-    mutant(Broken::LeasesHidden, "done-recover"),
-    mutant(Broken::UpToDateAccepted, "claim-claim"),
-    mutant(Broken::DeletionIgnored, "fold-fold"),
-    mutant(Broken::DiceRepeat, "claim-claim"),
-    mutant(Broken::EverybodyIsDead, "group-commit"),
-    mutant(Broken::WallClockForLeases, "done-recover"),
+    mutant(Broken::PushWithoutCompare, "claim-claim", Harmed::No),
+    mutant(Broken::RefusalIgnored, "done-recover", Harmed::No),
+    mutant(Broken::LostAnswerIsSuccess, "done-recover", Harmed::Unanswered),
+    mutant(Broken::NoReadAfterPush, "claim-work", Harmed::No),
+    mutant(Broken::LocksDoNothing, "claim-claim-no-remote", Harmed::No),
+    mutant(Broken::WriteInPlace, "claim-claim-no-remote", Harmed::Killed),
+    mutant(Broken::FetchBringsNothing, "done-recover", Harmed::No),
+    mutant(Broken::LeasesHidden, "done-recover", Harmed::No),
+    mutant(Broken::UpToDateAccepted, "fold-fold", Harmed::No),
+    mutant(Broken::DeletionIgnored, "fold-fold", Harmed::No),
+    mutant(Broken::EverybodyIsDead, "group-commit", Harmed::No),
+    mutant(Broken::LocalSwapBlind, "claim-fold-one-clone", Harmed::No),
 ];
 
 /// The scenario of that name.

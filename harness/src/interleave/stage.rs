@@ -22,7 +22,7 @@ use orch::usecase::watch::{self, Rules};
 use orch::usecase::{add, edit, init, operator, sync};
 
 use super::points::{Points, Thing, explore, side_by_side};
-use super::scenes::{Act, Before, Mutant, Part, Scene, named};
+use super::scenes::{Act, Before, Harmed, Mutant, Part, Scene, named};
 use super::seat::{Harm, Seat, before_index};
 use crate::sim::dice::Dice;
 use crate::sim::faults::{Broken, Knobs};
@@ -49,8 +49,6 @@ pub struct Outcome {
     pub endings: BTreeMap<String, u64>,
     /// Answers that had to be seen and were not.
     pub unseen: Vec<String>,
-    /// The steps of the last execution at which another process could have come in between.
-    pub trail: Vec<String>,
     /// What more than one process used and at least one of them wrote.
     pub contended: BTreeSet<String>,
     /// Calls that each process made at most, and calls of the remote among them.
@@ -134,22 +132,30 @@ pub fn run(
     outcome
 }
 
-/// Looks for an execution that notices a mutant, within bounds that grow. Gives the last bound, and all executions that it took.
+/// Looks for an execution that notices a mutant, within bounds that grow. Gives the last bound, and all executions that
+/// it took.
 #[must_use]
 pub fn hunt(mutant: &Mutant, progress: fn(u64)) -> (Option<usize>, Outcome) {
     let scene = named(mutant.scene).expect("a test has looked for it");
-    let harm = Harm { unanswered: mutant.unanswered, ..Harm::default() };
-    let (mut before, mut took) = (0, Duration::ZERO);
+    let all = tried_harms(scene);
+    let harms = match mutant.harmed {
+        Harmed::No => vec![Harm::default()],
+        Harmed::Unanswered => all.into_iter().filter(|harm| harm.unanswered.is_some()).collect(),
+        Harmed::Killed => all.into_iter().filter(|harm| harm.killed_at.is_some()).collect(),
+    };
+    let mut sum = Outcome::default();
     for bound in 0..=MOST {
-        let mut outcome = run(scene, Some(bound), Some(mutant.broken), harm, progress);
-        before += outcome.iterations;
-        took += outcome.took;
-        if outcome.broken.is_some() || bound == MOST {
-            (outcome.iterations, outcome.took) = (before, took);
-            return (Some(bound), outcome);
+        for harm in &harms {
+            let outcome = run(scene, Some(bound), Some(mutant.broken), *harm, progress);
+            sum.iterations += outcome.iterations;
+            sum.took += outcome.took;
+            sum.broken = outcome.broken;
+            if sum.broken.is_some() {
+                return (Some(bound), sum);
+            }
         }
     }
-    unreachable!("the last bound returns")
+    (Some(MOST), sum)
 }
 
 /// Everything that can go wrong for the first process: it is killed at each call that it makes when nobody
@@ -321,7 +327,6 @@ fn execution() {
             let (calls, asked) = seat.calls();
             *most = (most.0.max(calls), most.1.max(asked));
         }
-        outcome.trail = execution.points.trail();
         if !broken.is_empty() {
             outcome.broken = Some((broken, execution.points.trail()));
         }
@@ -529,7 +534,8 @@ impl Execution {
 
     fn settle(&self) {
         let machines = self.prepared.scene.machines;
-        for machine in (0..machines).chain(0..machines) {
+        // The first exchanges once more, to hear of what the others had.
+        for machine in (0..machines).chain(0..machines - 1) {
             let now = self.seats.iter().map(|seat| seat.now()).max().unwrap_or_default() + 10 * SECOND;
             let seat = Seat::new(&self.kernel, 0, machine, now, Harm::default());
             let answer = open(&seat, &self.prepared.settings, "end").and_then(|mut q| sync::sync(&mut q));
