@@ -7,6 +7,7 @@
 //! - [`crash`]: commands that are killed or fail at each of their calls.
 //! - [`history`]: what clients were told, and whether the order of operations explains it.
 //! - [`model`]: the protocol, every interleaving within a bound.
+//! - [`interleave`]: real processes, every interleaving within a bound, by loom.
 //! - [`soak`]: real processes under real faults; [`report`] shows what came out, [`gate`] decides.
 //! - [`record`]: what each layer has shown, for the gate.
 //! - [`probe`]: whether a remote is fit to coordinate agents.
@@ -19,6 +20,7 @@ pub mod gate;
 pub mod history;
 #[cfg(test)]
 mod hub;
+pub mod interleave;
 pub mod model;
 pub mod probe;
 pub mod record;

@@ -3,6 +3,7 @@
 pub mod bugs;
 mod crash;
 mod gate;
+mod loom;
 mod model;
 pub(crate) mod probe;
 mod record;
@@ -33,6 +34,7 @@ enum Command {
     Probe(probe::ProbeArgs),
     Model(model::Options),
     Crash(crash::Crash),
+    Loom(loom::Loom),
     Gate(gate::Gate),
     Record(record::MakeRecord),
     Report(report::MakeReport),
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Sim(sim) => sim.run(),
         Command::Bugs(bugs) => bugs.run(),
         Command::Probe(args) => probe::main(&args),
+        Command::Loom(loom) => loom.run(),
         Command::Model(options) => model::main(&options),
         Command::Crash(crash) => crash.run(),
         Command::Gate(gate) => gate.run(),

@@ -30,9 +30,24 @@ pub struct Fiber {
     pub machine: usize,
     /// For people.
     pub name: String,
+    /// Waits in its own way, where somebody else decides whose turn it is.
+    wait: Option<Box<dyn Fn(Micros)>>,
 }
 
 impl Fiber {
+    /// A process whose turns somebody else decides: it never gives way by itself, and `wait` is told until when it waits.
+    #[must_use]
+    pub fn led(name: &str, machine: usize, wait: impl Fn(Micros) + 'static) -> Fiber {
+        Fiber {
+            switch: Cell::new(std::ptr::null()),
+            doomed: Cell::new(false),
+            stopped: Cell::new(0),
+            machine,
+            name: name.to_owned(),
+            wait: Some(Box::new(wait)),
+        }
+    }
+
     /// The same fiber as a process of another machine would see it, for statements about two machines at once.
     #[cfg(test)]
     pub fn on(&self, machine: usize) -> Fiber {
@@ -42,11 +57,15 @@ impl Fiber {
             stopped: self.stopped.clone(),
             machine,
             name: self.name.clone(),
+            wait: None,
         }
     }
 
     /// Gives way until then.
     pub fn wait_until(&self, at: Micros) {
+        if let Some(wait) = &self.wait {
+            return wait(at);
+        }
         let switch = self.switch.get();
         assert!(!switch.is_null(), "only code inside the fiber gives way");
         // SAFETY: the pointer is set by `Fibers::start` from the reference that the coroutine gives to the closure in
@@ -97,6 +116,7 @@ impl Fibers {
             stopped: Cell::new(0),
             machine,
             name: name.to_owned(),
+            wait: None,
         });
         let inside = Rc::clone(&fiber);
         let stack = DefaultStack::new(STACK).expect("address space for half a megabyte");

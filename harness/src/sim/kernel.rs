@@ -77,7 +77,7 @@ pub enum Link {
 }
 
 /// One machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Machine {
     /// Its state directory.
     pub state: PathBuf,
@@ -124,25 +124,6 @@ impl Machine {
         }
     }
 
-    /// The same machine once more, for another way to go on. Its index is lost, which it may be at any time.
-    #[must_use]
-    pub fn fork(&self) -> Self {
-        Machine {
-            state: self.state.clone(),
-            disk: self.disk.clone(),
-            index: MemoryIndex::new().expect("an empty index fits into memory"),
-            repo: self.repo.clone(),
-            packed: self.packed,
-            clocks: self.clocks.clone(),
-            link: self.link,
-            full_until: self.full_until,
-            up: self.up,
-            locks: self.locks.clone(),
-            processes: self.processes.clone(),
-            next_pid: self.next_pid,
-        }
-    }
-
     /// Starts a process; numbers are used again soon, as on a busy machine.
     pub fn start_process(&mut self, now: Micros) -> (u32, u64) {
         let mut pid = self.next_pid;
@@ -179,6 +160,7 @@ pub struct Moved {
 }
 
 /// All there is.
+#[derive(Clone)]
 pub struct Kernel {
     /// True time.
     pub now: Micros,
@@ -243,28 +225,14 @@ impl Kernel {
         }
     }
 
-    /// The same world once more, for another way to go on.
+    /// A copy that goes its own way, indexes included.
     #[must_use]
-    pub fn fork(&self) -> Self {
-        Kernel {
-            now: self.now,
-            dice: self.dice.clone(),
-            pool: self.pool.clone(),
-            remote: self.remote.clone(),
-            remote_up: self.remote_up,
-            forbidden: self.forbidden.clone(),
-            moved: self.moved.clone(),
-            late: self.late.clone(),
-            machines: self.machines.iter().map(Machine::fork).collect(),
-            knobs: self.knobs.clone(),
-            broken: self.broken,
-            trace: self.trace.clone(),
-            probes: self.probes.clone(),
-            calls: self.calls,
-            pushes: self.pushes,
-            striker: Striker::default(),
-            next_token: self.next_token,
+    pub fn fork(&self) -> Kernel {
+        let mut other = Kernel { striker: Striker::default(), ..self.clone() };
+        for machine in &mut other.machines {
+            machine.index = machine.index.fork().expect("a small index fits into memory twice");
         }
+        other
     }
 
     /// A number that was never given out before.

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode};
 
 pub use list::{Entry, Filter};
-pub use open::MemoryIndex;
+pub use open::{BeforeUse, MemoryIndex};
 pub use pick::{Candidate, Pick};
 pub use query::Counts;
 pub use row::{Facts, Holder, Problem, Row};
@@ -33,6 +33,7 @@ pub use survey::Brief;
 pub struct Index {
     conn: Connection,
     path: PathBuf,
+    before_use: Option<BeforeUse>,
 }
 
 /// Why the index did not answer. None of these endangers a task.
@@ -89,6 +90,9 @@ impl IndexError {
 impl Index {
     /// Runs a body of SQL and gives its errors the name of the file.
     fn run<T>(&self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, IndexError> {
+        if let Some(before) = self.before_use {
+            before(false);
+        }
         body(&self.conn).map_err(|e| IndexError::from_sql(&self.path, &e))
     }
 
@@ -97,6 +101,9 @@ impl Index {
         &mut self,
         body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, IndexError> {
+        if let Some(before) = self.before_use {
+            before(true);
+        }
         let write = |conn: &mut Connection| {
             let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let value = body(&tx)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -56,8 +56,13 @@ CREATE INDEX child ON task(parent) WHERE parent IS NOT NULL;
 #[derive(Debug, Clone)]
 pub struct MemoryIndex {
     name: PathBuf,
-    _keeper: Arc<Mutex<Connection>>,
+    keeper: Arc<Mutex<Connection>>,
+    before_use: Option<BeforeUse>,
 }
+
+/// Called before each use of an index in memory, with whether it may write. Whoever runs several processes in
+/// one thread lets another one come in between there; no transaction is open then.
+pub type BeforeUse = fn(bool);
 
 impl MemoryIndex {
     /// A new one, empty, that nobody else uses.
@@ -70,7 +75,27 @@ impl MemoryIndex {
         // locks of a file.
         let name = format!("file:/orch-{}?vfs=memdb", NEXT.fetch_add(1, Ordering::Relaxed));
         let keeper = Index::connect(Path::new(&name))?.conn;
-        Ok(MemoryIndex { name: name.into(), _keeper: Arc::new(Mutex::new(keeper)) })
+        Ok(MemoryIndex { name: name.into(), keeper: Arc::new(Mutex::new(keeper)), before_use: None })
+    }
+
+    /// The same index; from now on `before` is called before each use of it by a process that opens this value.
+    #[must_use]
+    pub fn with_before_use(self, before: BeforeUse) -> MemoryIndex {
+        MemoryIndex { before_use: Some(before), ..self }
+    }
+
+    /// Another index with the same content.
+    ///
+    /// # Errors
+    /// [`IndexError::Failed`] when there is no memory.
+    pub fn fork(&self) -> Result<MemoryIndex, IndexError> {
+        let other = MemoryIndex { before_use: self.before_use, ..MemoryIndex::new()? };
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        keeper
+            .execute("VACUUM INTO ?1", [other.name.to_string_lossy()])
+            .map_err(|e| IndexError::from_sql(&self.name, &e))?;
+        drop(keeper);
+        Ok(other)
     }
 }
 
@@ -112,10 +137,11 @@ impl Index {
     /// # Errors
     /// [`IndexError::Failed`] when there is no memory.
     pub fn open_in_memory(memory: &MemoryIndex, boot_id: &str) -> Result<Index, IndexError> {
-        match Index::attach(&memory.name) {
-            Ok(index) if index.is_current(boot_id) => Ok(index),
-            _ => Index::set_up(&memory.name, boot_id),
-        }
+        let index = match Index::attach(&memory.name) {
+            Ok(index) if index.is_current(boot_id) => index,
+            _ => Index::set_up(&memory.name, boot_id)?,
+        };
+        Ok(Index { before_use: memory.before_use, ..index })
     }
 
     /// Makes an index in memory anew, empty.
@@ -123,7 +149,7 @@ impl Index {
     /// # Errors
     /// [`IndexError::Failed`] when there is no memory.
     pub fn rebuild_in_memory(memory: &MemoryIndex, boot_id: &str) -> Result<Index, IndexError> {
-        Index::set_up(&memory.name, boot_id)
+        Ok(Index { before_use: memory.before_use, ..Index::set_up(&memory.name, boot_id)? })
     }
 
     fn attach(path: &Path) -> Result<Index, IndexError> {
@@ -145,7 +171,7 @@ impl Index {
             Ok(conn)
         };
         let conn = open().map_err(|e| IndexError::from_sql(path, &e))?;
-        Ok(Index { conn, path: path.to_owned() })
+        Ok(Index { conn, path: path.to_owned(), before_use: None })
     }
 
     fn is_current(&self, boot_id: &str) -> bool {

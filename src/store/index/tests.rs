@@ -447,6 +447,26 @@ fn an_index_in_memory_is_shared_by_all_who_open_it() {
     assert!(Index::open_in_memory(&memory, "two").unwrap().get(&id("A-2")).unwrap().is_none());
 }
 
+/// A copy has what was there and goes its own way; each use of it is announced, reading and writing told apart.
+#[test]
+fn an_index_in_memory_is_copied_and_announces_its_uses() {
+    use std::cell::Cell;
+    thread_local!(static USES: Cell<(u32, u32)> = const { Cell::new((0, 0)) });
+    let memory = MemoryIndex::new().unwrap();
+    let mut one = Index::open_in_memory(&memory, "one").unwrap();
+    one.put(&[row("A-1", facts("A-1"))]).unwrap();
+    let copy = memory.fork().unwrap().with_before_use(|writes| {
+        let (reads, wrote) = USES.get();
+        USES.set((reads + u32::from(!writes), wrote + u32::from(writes)));
+    });
+    let mut two = Index::open_in_memory(&copy, "one").unwrap();
+    assert!(two.get(&id("A-1")).unwrap().is_some());
+    assert_eq!(USES.get(), (1, 0));
+    two.put(&[row("A-2", facts("A-2"))]).unwrap();
+    assert_eq!(USES.get(), (1, 1));
+    assert!(one.get(&id("A-2")).unwrap().is_none() && two.get(&id("A-2")).unwrap().is_some());
+}
+
 /// Each page in turn is overwritten: every operation either works or says that the index is damaged, and
 /// building it anew always works.
 #[test]

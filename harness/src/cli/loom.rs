@@ -1,0 +1,255 @@
+//! `orch-harness loom`: every interleaving of a few real processes within a bound, and the mutants that it must kill.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Args;
+
+use crate::interleave::baseline::{self, Baseline, Run, bound_name};
+use crate::interleave::scenes::{MUTANTS, Mutant, SCENES, Scene, named};
+use crate::interleave::{Outcome, hunt, run, tried_harms};
+
+const EXAMPLES: &str = "\
+Examples:
+  orch-harness loom                                    every scenario within its bound for pull requests, and the mutants
+  orch-harness loom --full                             the bounds of the night: exhausted where that is possible
+  orch-harness loom --scenario claim-claim --bound all one scenario, without a bound
+  orch-harness loom --mutants                          only the mutants: guards taken away, each must be noticed
+  orch-harness loom --harm --scenario claim-claim      kill the first process at every call, lose every answer
+  orch-harness loom --full --record harness/src/interleave/baseline.json   note new numbers of executions
+
+Exit codes: 0 everything held, 1 a promise is broken, or a mutant was not noticed, 2 usage, 3 a run says nothing: it explored
+fewer executions than it used to, or an answer that it is about was never given.";
+
+/// Let loom try every order in which a few processes can run
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Loom {
+    /// Only this scenario; repeated for several
+    #[arg(long, value_name = "NAME", value_parser = scenario)]
+    scenario: Vec<&'static Scene>,
+    /// How often processes may be interrupted where they could go on; `all` is without a bound
+    #[arg(long, value_name = "N|all", value_parser = bound, conflicts_with = "full")]
+    bound: Option<Bound>,
+    /// The bounds of the night, and everything that can go wrong, call by call
+    #[arg(long)]
+    full: bool,
+    /// Only the mutants (with --scenario, those that it is to notice)
+    #[arg(long, conflicts_with_all = ["full", "bound", "harm"])]
+    mutants: bool,
+    /// Also kill the first process at every call, and lose every answer of the remote
+    #[arg(long)]
+    harm: bool,
+    /// Note scenario, bound, executions and seconds in this file, as later runs are compared with
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// List scenarios and mutants, and run none
+    #[arg(long)]
+    list: bool,
+}
+
+/// `None` is no bound. (An `Option` in an `Option` would be taken apart by the argument parser.)
+#[derive(Clone, Copy)]
+struct Bound(Option<usize>);
+
+fn scenario(text: &str) -> Result<&'static Scene, String> {
+    named(text).ok_or_else(|| {
+        let all: Vec<&str> = SCENES.iter().map(|scene| scene.name).collect();
+        format!("one of {}", all.join(", "))
+    })
+}
+
+fn bound(text: &str) -> Result<Bound, String> {
+    match text {
+        "all" => Ok(Bound(None)),
+        _ => text.parse().map(|bound| Bound(Some(bound))).map_err(|_| "a number, or `all`".to_owned()),
+    }
+}
+
+/// What is counted over all scenarios.
+#[derive(Default)]
+struct Sum {
+    broken: u32,
+    invalid: u32,
+    exhausted: u32,
+    iterations: u64,
+    killed: u32,
+}
+
+impl Loom {
+    /// Runs it.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        if self.list {
+            return list();
+        }
+        let started = SystemTime::now();
+        let mut sum = Sum::default();
+        let mut notes = Baseline::new();
+        if !self.mutants {
+            let chosen: Vec<&Scene> =
+                if self.scenario.is_empty() { SCENES.iter().collect() } else { self.scenario.clone() };
+            println!("{:<30} {:>5} {:>10} {:>8}  verdict", "scenario", "bound", "executions", "seconds");
+            for scene in &chosen {
+                self.explore(scene, &mut sum, &mut notes);
+            }
+            if self.harm || self.full {
+                chosen.iter().for_each(|scene| harm(scene, &mut sum));
+            }
+        }
+        let whole = self.scenario.is_empty() && self.bound.is_none();
+        if self.mutants || whole {
+            println!(
+                "{:<30} {:>5} {:>10} {:>8}  noticed by",
+                "guard taken away", "bound", "executions", "seconds"
+            );
+            let chosen = |mutant: &&Mutant| {
+                self.scenario.is_empty() || self.scenario.iter().any(|scene| scene.name == mutant.scene)
+            };
+            MUTANTS.iter().filter(chosen).for_each(|mutant| kill(mutant, &mut sum));
+        }
+        if let Some(file) = &self.record
+            && let Err(why) = baseline::write(file, &notes)
+        {
+            eprintln!("error: {}: {why}", file.display());
+            sum.invalid += 1;
+        }
+        println!(
+            "{} executions, {} scenarios without a bound, {} of {} mutants noticed",
+            sum.iterations,
+            sum.exhausted,
+            sum.killed,
+            MUTANTS.len()
+        );
+        if whole && !self.mutants {
+            let numbers = [
+                ("scenarios", SCENES.len() as f64),
+                ("exhausted", f64::from(sum.exhausted)),
+                ("iterations", sum.iterations as f64),
+                ("mutants_killed", f64::from(sum.killed)),
+                ("mutants_missed", MUTANTS.len() as f64 - f64::from(sum.killed)),
+            ];
+            let numbers: BTreeMap<String, f64> =
+                numbers.map(|(name, number)| (name.to_owned(), number)).into();
+            super::keep_record("loom", started, sum.broken + sum.invalid == 0, numbers);
+        }
+        ExitCode::from(match (sum.broken, sum.invalid) {
+            (0, 0) => 0,
+            (0, _) => 3,
+            _ => 1,
+        })
+    }
+
+    fn explore(&self, scene: &'static Scene, sum: &mut Sum, notes: &mut Baseline) {
+        let bound = match self.bound {
+            Some(Bound(bound)) => bound,
+            None if self.full => scene.full,
+            None => scene.ci,
+        };
+        let outcome = run(scene, bound, None, crate::interleave::seat::Harm::default(), progress);
+        sum.iterations += outcome.iterations;
+        let explored = Run::of(&outcome);
+        let verdict = if outcome.broken.is_some() {
+            sum.broken += 1;
+            "BROKEN".to_owned()
+        } else if !outcome.unseen.is_empty() && bound != Some(0) {
+            sum.invalid += 1;
+            format!("INVALID: never seen: {}", outcome.unseen.join(", "))
+        } else if let Some(why) = baseline::shrunk(scene.name, bound, &explored) {
+            sum.invalid += u32::from(self.record.is_none());
+            format!("INVALID: {why}")
+        } else {
+            sum.exhausted += u32::from(bound.is_none());
+            format!("held, {} endings", outcome.endings.len())
+        };
+        line(scene.name, bound, &outcome, &verdict);
+        show(&outcome);
+        notes.entry(scene.name.to_owned()).or_default().insert(bound_name(bound), explored);
+    }
+}
+
+/// Kills the first process at each of its calls in turn, and loses each answer.
+fn harm(scene: &'static Scene, sum: &mut Sum) {
+    let (mut whole, mut tried) = (Outcome::default(), 0);
+    for harm in tried_harms(scene) {
+        let outcome = run(scene, scene.harmed, None, harm, progress);
+        tried += 1;
+        whole.iterations += outcome.iterations;
+        whole.took += outcome.took;
+        if outcome.broken.is_some() {
+            println!("{} with {harm:?}", scene.name);
+            show(&outcome);
+            sum.broken += 1;
+            whole.broken = outcome.broken;
+            break;
+        }
+    }
+    sum.iterations += whole.iterations;
+    if tried > 0 {
+        let verdict = if whole.broken.is_some() { "BROKEN" } else { "held" };
+        let verdict = format!("{verdict}, the first process harmed in {tried} ways");
+        line(scene.name, scene.harmed, &whole, &verdict);
+    }
+}
+
+fn kill(mutant: &'static Mutant, sum: &mut Sum) {
+    let (bound, outcome) = hunt(mutant, progress);
+    let name = format!("{:?}", mutant.broken);
+    let verdict = match &outcome.broken {
+        Some((violations, _)) => {
+            sum.killed += 1;
+            let what = violations.first().map(|found| format!("promise {}: {}", found.promise, found.what));
+            let short: String = what.unwrap_or_default().chars().take(90).collect();
+            format!("{}, {short}", mutant.scene)
+        }
+        None => {
+            sum.broken += 1;
+            format!("NOT NOTICED in {}", mutant.scene)
+        }
+    };
+    line(&name, bound, &outcome, &verdict);
+}
+
+fn line(name: &str, bound: Option<usize>, outcome: &Outcome, verdict: &str) {
+    let took = outcome.took.as_secs_f64();
+    println!("{name:<30} {:>5} {:>10} {took:>8.1}  {verdict}", bound_name(bound), outcome.iterations);
+}
+
+fn show(outcome: &Outcome) {
+    let Some((violations, trail)) = &outcome.broken else { return };
+    for found in violations {
+        println!("  promise {}: {}", found.promise, found.what);
+    }
+    for (at, step) in trail.iter().enumerate() {
+        println!("{:>8}.  {step}", at + 1);
+    }
+}
+
+/// How many executions there will be nobody knows before the end, so what is told is how many there were.
+fn progress(iterations: u64) {
+    let every = if std::io::stderr().is_terminal() { 500 } else { 20_000 };
+    if iterations.is_multiple_of(every) {
+        eprintln!("exploring  {iterations} executions");
+    }
+}
+
+fn list() -> ExitCode {
+    for scene in SCENES {
+        let cast: Vec<String> =
+            scene.cast.iter().map(|part| format!("{:?}", part.act).to_lowercase()).collect();
+        let place = match (scene.machines, scene.shared) {
+            (_, false) => "one clone, no remote".to_owned(),
+            (1, true) => "one clone".to_owned(),
+            (count, true) => format!("{count} clones"),
+        };
+        let (ci, full) = (bound_name(scene.ci), bound_name(scene.full));
+        println!("{:<30} {}, {place}, bound {ci}, full {full}", scene.name, cast.join(" beside "));
+    }
+    for mutant in MUTANTS {
+        println!("{:<30} must be noticed in {}", format!("{:?}", mutant.broken), mutant.scene);
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,255 @@
+//! Where another process may come in between: the only file that names loom.
+//!
+//! Every thing that two processes can see is a row of loom mutexes, one for each process. Who reads it locks its own,
+//! who writes it locks all of them, in one order. So two readers are independent of each other and loom tries only one of
+//! their orders, while a writer is tried before and after every reader and every other writer. (loom's own
+//! `RwLock` and atomics would not do: the first orders readers too, and the second remember one last access only, so
+//! that a read before another read is never tried after the write that follows both.)
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use loom::sync::{Condvar, Mutex};
+
+/// loom keeps one path of decisions in memory; an execution of three processes has a few hundred.
+const MAX_DECISIONS: usize = 20_000;
+/// Stack of a process, in the words that loom's coroutines count by: the deepest use is SQLite below a use case.
+const STACK: usize = 128 * 1024;
+
+/// Something that more than one process can see.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Thing {
+    /// A file of a machine, or what its name leads to.
+    File(usize, PathBuf),
+    /// The names in a directory of a machine.
+    Names(usize, PathBuf),
+    /// The index of a machine.
+    Index(usize),
+    /// Which processes run on a machine.
+    Processes(usize),
+    /// One ref of a machine's repository.
+    Ref(usize, String),
+    /// Which refs a machine's repository has, and what they are.
+    Refs(usize),
+    /// Which objects a fetch has brought.
+    Brought(usize),
+    /// The refs of the remote.
+    Remote,
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Thing::File(machine, path) => write!(f, "m{machine}:{}", path.display()),
+            Thing::Names(machine, path) => write!(f, "m{machine}:{}/", path.display()),
+            Thing::Index(machine) => write!(f, "the index of m{machine}"),
+            Thing::Processes(machine) => write!(f, "the processes of m{machine}"),
+            Thing::Ref(machine, name) => write!(f, "m{machine}:{name}"),
+            Thing::Refs(machine) => write!(f, "the refs of m{machine}"),
+            Thing::Brought(machine) => write!(f, "what m{machine} has fetched"),
+            Thing::Remote => write!(f, "the remote"),
+        }
+    }
+}
+
+/// What is done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Nobody else notices.
+    Read,
+    /// Others see a difference.
+    Write,
+}
+
+/// Everything that the processes of one execution share, as far as loom has to know of it.
+pub struct Points {
+    processes: usize,
+    /// What was seen to be written by one process and used by another: at everything else no point is needed.
+    contended: Rc<HashSet<Thing>>,
+    /// Who read and who wrote what here, one bit for each process.
+    used: RefCell<HashMap<Thing, (u8, u8)>>,
+    things: RefCell<HashMap<Thing, Rc<Vec<Mutex<()>>>>>,
+    locks: RefCell<BTreeMap<(usize, PathBuf), Rc<Flock>>>,
+    trail: RefCell<Vec<(usize, &'static str, What)>>,
+}
+
+/// What a step was about, for people.
+enum What {
+    Things(Vec<Thing>),
+    Text(String),
+}
+
+/// An advisory lock: whose turn it is to look at it, and who waits for it.
+pub struct Flock {
+    turn: Mutex<()>,
+    freed: Condvar,
+}
+
+/// Nobody panics while a point is passed.
+const SOUND: &str = "a point is passed without a panic";
+
+impl Points {
+    /// Points for so many processes at what is contended; called inside an execution.
+    #[must_use]
+    pub fn new(processes: usize, contended: Rc<HashSet<Thing>>) -> Points {
+        Points {
+            processes,
+            contended,
+            used: RefCell::default(),
+            things: RefCell::default(),
+            locks: RefCell::default(),
+            trail: RefCell::default(),
+        }
+    }
+
+    /// What turned out to be contended in this execution and was not known to be. As long as that happens, orders were
+    /// left out, and the exploration has to begin anew with more points. Once it does not, there is nothing that was
+    /// used without a point and written by another process, in any execution.
+    #[must_use]
+    pub fn newly_contended(&self) -> Vec<Thing> {
+        let used = self.used.borrow();
+        let contended =
+            used.iter().filter(|(_, (reads, writes))| *writes != 0 && ((reads | writes).count_ones() > 1));
+        contended.map(|(thing, _)| thing.clone()).filter(|thing| !self.contended.contains(thing)).collect()
+    }
+
+    /// Notes something for people.
+    pub fn note(&self, me: usize, verb: &'static str, what: &str) {
+        self.trail.borrow_mut().push((me, verb, What::Text(what.to_owned())));
+    }
+
+    /// What happened, in order.
+    #[must_use]
+    pub fn trail(&self) -> Vec<String> {
+        let text = |(me, verb, what): &(usize, &'static str, What)| match what {
+            What::Text(text) => format!("p{me} {verb} {text}"),
+            What::Things(things) => {
+                let names: Vec<String> = things.iter().map(ToString::to_string).collect();
+                format!("p{me} {verb} {}", names.join(", "))
+            }
+        };
+        self.trail.borrow().iter().map(text).collect()
+    }
+
+    fn cells(&self, thing: &Thing) -> Rc<Vec<Mutex<()>>> {
+        if let Some(found) = self.things.borrow().get(thing) {
+            return Rc::clone(found);
+        }
+        let cells = Rc::new((0..self.processes).map(|_| Mutex::new(())).collect::<Vec<_>>());
+        self.things.borrow_mut().insert(thing.clone(), Rc::clone(&cells));
+        cells
+    }
+
+    /// Another process may come in between here; what follows, up to the next point, happens in one step. `what` is
+    /// all that the step touches, sorted.
+    pub fn pass(&self, me: usize, verb: &'static str, what: &[(Thing, Access)]) {
+        debug_assert!(
+            what.is_sorted_by_key(|(thing, _)| thing),
+            "one order for all, or two wait for each other"
+        );
+        for (thing, access) in what {
+            let mut used = self.used.borrow_mut();
+            let (reads, writes) = match used.get_mut(thing) {
+                Some(found) => found,
+                None => used.entry(thing.clone()).or_default(),
+            };
+            *if *access == Access::Read { reads } else { writes } |= 1 << me;
+        }
+        let known = what.iter().filter(|(thing, _)| self.contended.contains(thing));
+        let rows: Vec<_> = known.map(|(thing, access)| (self.cells(thing), *access)).collect();
+        if rows.is_empty() {
+            return;
+        }
+        let mut held = Vec::new();
+        for (row, access) in &rows {
+            match access {
+                Access::Read => held.push(row[me].lock().expect(SOUND)),
+                Access::Write => held.extend(row.iter().map(|cell| cell.lock().expect(SOUND))),
+            }
+        }
+        let things = what.iter().map(|(thing, _)| thing.clone()).collect();
+        self.trail.borrow_mut().push((me, verb, What::Things(things)));
+    }
+
+    /// The advisory lock of that name.
+    #[must_use]
+    pub fn flock(&self, machine: usize, path: PathBuf) -> Rc<Flock> {
+        if let Some(found) = self.locks.borrow().get(&(machine, path.clone())) {
+            return Rc::clone(found);
+        }
+        let flock = Rc::new(Flock { turn: Mutex::new(()), freed: Condvar::new() });
+        self.locks.borrow_mut().insert((machine, path), Rc::clone(&flock));
+        flock
+    }
+
+    /// Lets everybody look again who waits for a lock of a machine: a process of it has died.
+    pub fn wake_all(&self, machine: usize) {
+        let all: Vec<Rc<Flock>> = self
+            .locks
+            .borrow()
+            .iter()
+            .filter(|((at, _), _)| *at == machine)
+            .map(|(_, l)| Rc::clone(l))
+            .collect();
+        for flock in all {
+            flock.change(|| ());
+        }
+    }
+}
+
+impl Flock {
+    /// Tries to take the lock in one step, and waits for it to be freed while that gives nothing and `patient`.
+    /// Whoever waits waits as long as it takes: a lock that is never freed is a deadlock, which loom reports.
+    pub fn take<T>(&self, patient: bool, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        let mut turn = self.turn.lock().expect(SOUND);
+        loop {
+            let taken = attempt();
+            if taken.is_some() || !patient {
+                return taken;
+            }
+            turn = self.freed.wait(turn).expect(SOUND);
+        }
+    }
+
+    /// Changes who holds it in one step, and lets the others look again.
+    pub fn change(&self, body: impl FnOnce()) {
+        let turn = self.turn.lock().expect(SOUND);
+        body();
+        self.freed.notify_all();
+        drop(turn);
+    }
+}
+
+/// Explores every order of what the processes of `body` do, within the bound. `body` runs once for each execution and
+/// must begin from the same state each time. Returns only when there is nothing left to explore.
+///
+/// # Panics
+/// As `body` does, and when an execution deadlocks.
+pub fn explore(bound: Option<usize>, body: fn()) {
+    let mut builder = loom::model::Builder::new();
+    // What the environment says is for whoever debugs by hand: here every limit is named, and none cuts silently.
+    builder.max_threads = loom::MAX_THREADS;
+    builder.max_branches = MAX_DECISIONS;
+    builder.max_permutations = None;
+    builder.max_duration = None;
+    builder.preemption_bound = bound;
+    builder.checkpoint_file = None;
+    builder.log = false;
+    builder.location = false;
+    builder.check(body);
+}
+
+/// Runs `body(0)`, …, `body(count - 1)` side by side and waits for them.
+pub fn side_by_side(count: usize, body: fn(usize)) {
+    let spawn = |at: usize| {
+        let thread = loom::thread::Builder::new().stack_size(STACK);
+        thread.spawn(move || body(at)).expect("a simulated thread needs nothing that can be used up")
+    };
+    let all: Vec<_> = (0..count).map(spawn).collect();
+    for one in all {
+        one.join().expect("what panics in a process is caught there");
+    }
+}
