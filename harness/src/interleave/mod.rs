@@ -13,5 +13,7 @@ pub mod points;
 pub mod scenes;
 pub mod seat;
 pub mod stage;
+#[cfg(test)]
+mod tests;
 
 pub use stage::{Outcome, hunt, run, tried_harms};

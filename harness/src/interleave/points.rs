@@ -1,7 +1,7 @@
 //! Where another process may come in between: the only file that names loom.
 //!
-//! Every thing that two processes can see is a row of loom mutexes, one for each process. Who reads it locks its own,
-//! who writes it locks all of them, in one order. So two readers are independent of each other and loom tries only one of
+//! Every thing that two processes can see is a row of loom mutexes, one for each process. Who reads it touches its own,
+//! who writes it touches all of them, in one step. So two readers are independent of each other and loom tries only one of
 //! their orders, while a writer is tried before and after every reader and every other writer. (loom's own
 //! `RwLock` and atomics would not do: the first orders readers too, and the second remember one last access only, so
 //! that a read before another read is never tried after the write that follows both.)
@@ -144,12 +144,8 @@ impl Points {
     }
 
     /// Another process may come in between here; what follows, up to the next point, happens in one step. `what` is
-    /// all that the step touches, sorted.
+    /// all that the step touches.
     pub fn pass(&self, me: usize, verb: &'static str, what: &[(Thing, Access)]) {
-        debug_assert!(
-            what.is_sorted_by_key(|(thing, _)| thing),
-            "one order for all, or two wait for each other"
-        );
         for (thing, access) in what {
             let mut used = self.used.borrow_mut();
             let (reads, writes) = match used.get_mut(thing) {
@@ -163,12 +159,24 @@ impl Points {
         if rows.is_empty() {
             return;
         }
-        let mut held = Vec::new();
-        for (row, access) in &rows {
-            match access {
-                Access::Read => held.push(row[me].lock().expect(SOUND)),
-                Access::Write => held.extend(row.iter().map(|cell| cell.lock().expect(SOUND))),
+        let own = |(row, access): &(Rc<Vec<Mutex<()>>>, Access)| match access {
+            Access::Read => me..me + 1,
+            Access::Write => 0..row.len(),
+        };
+        let cells = rows.iter().flat_map(|row| own(row).map(|at| &row.0[at]));
+        // One point: the first, before which another process may be tried. The others are touched in the same step, so
+        // that loom knows of the dependence; what depends on them is tried before the first.
+        let mut first = true;
+        let one = cells.clone().count() == 1;
+        for cell in cells {
+            drop(cell.lock().expect(SOUND));
+            if first && !one {
+                loom::stop_exploring();
             }
+            first = false;
+        }
+        if !one {
+            loom::explore();
         }
         let things = what.iter().map(|(thing, _)| thing.clone()).collect();
         self.trail.borrow_mut().push((me, verb, What::Things(things)));
@@ -242,14 +250,120 @@ pub fn explore(bound: Option<usize>, body: fn()) {
     builder.check(body);
 }
 
-/// Runs `body(0)`, …, `body(count - 1)` side by side and waits for them.
+/// Starts `body(0)`, …, `body(count - 1)` side by side. Nobody waits for them: waiting is something that loom would
+/// order as well, and the execution lasts until all have ended anyway.
 pub fn side_by_side(count: usize, body: fn(usize)) {
-    let spawn = |at: usize| {
+    for at in 0..count {
         let thread = loom::thread::Builder::new().stack_size(STACK);
-        thread.spawn(move || body(at)).expect("a simulated thread needs nothing that can be used up")
-    };
-    let all: Vec<_> = (0..count).map(spawn).collect();
-    for one in all {
-        one.join().expect("what panics in a process is caught there");
+        thread.spawn(move || body(at)).expect("a simulated thread needs nothing that can be used up");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        static POINTS: RefCell<Option<Rc<Points>>> = const { RefCell::new(None) };
+        static VALUE: Cell<u32> = const { Cell::new(0) };
+        static SEEN: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+        static NEW: RefCell<Vec<Thing>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn pass(me: usize, access: Access) {
+        let points = POINTS.with_borrow(|points| points.clone().expect("an execution is running"));
+        points.pass(me, "use", &[(Thing::Remote, access)]);
+    }
+
+    /// Explores two processes that use one thing, and gives what the thing held after each execution.
+    fn explored(contended: bool, bound: Option<usize>, process: fn(usize)) -> Vec<u32> {
+        thread_local! {
+            static HOW: Cell<(bool, fn(usize))> = const { Cell::new((false, |_| ())) };
+            static LEFT: Cell<u32> = const { Cell::new(0) };
+        }
+        HOW.set((contended, process));
+        SEEN.set(Vec::new());
+        explore(bound, || {
+            let known = if HOW.get().0 { HashSet::from([Thing::Remote]) } else { HashSet::new() };
+            POINTS.set(Some(Rc::new(Points::new(2, Rc::new(known)))));
+            VALUE.set(0);
+            LEFT.set(2);
+            side_by_side(2, |me| {
+                HOW.get().1(me);
+                LEFT.set(LEFT.get() - 1);
+                if LEFT.get() == 0 {
+                    SEEN.with_borrow_mut(|seen| seen.push(VALUE.get()));
+                    let points = POINTS.take().expect("it was set above");
+                    NEW.set(points.newly_contended());
+                }
+            });
+        });
+        SEEN.take()
+    }
+
+    fn increment(me: usize) {
+        pass(me, Access::Read);
+        let before = VALUE.get();
+        pass(me, Access::Write);
+        VALUE.set(before + 1);
+    }
+
+    #[test]
+    fn a_lost_update_is_found_and_the_other_endings_too() {
+        let mut seen = explored(true, None, increment);
+        let executions = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, [1, 2]);
+        assert!((4..=6).contains(&executions), "about as many as there are orders: {executions}");
+        assert_eq!(explored(true, Some(0), increment), [2], "nobody is interrupted");
+    }
+
+    #[test]
+    fn readers_are_not_ordered_and_a_writer_is_ordered_with_each_reader() {
+        assert_eq!(explored(true, None, |me| pass(me, Access::Read)).len(), 1);
+        let mut seen = explored(true, None, |me| {
+            if me == 0 {
+                pass(me, Access::Write);
+                VALUE.set(VALUE.get() + 1);
+            } else {
+                pass(me, Access::Read);
+                let first = VALUE.get();
+                pass(me, Access::Read);
+                VALUE.set(VALUE.get() + 10 * first + 100 * VALUE.get());
+            }
+        });
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, [1, 101, 111], "after, between and before the two reads");
+    }
+
+    #[test]
+    fn what_is_written_without_a_point_is_told() {
+        explored(false, None, increment);
+        assert_eq!(NEW.take(), [Thing::Remote]);
+        explored(false, None, |me| pass(me, Access::Read));
+        assert_eq!(NEW.take(), []);
+        explored(false, None, |me| {
+            if me == 0 {
+                increment(me)
+            }
+        });
+        assert_eq!(NEW.take(), [], "one process alone needs no point");
+    }
+
+    #[test]
+    fn whoever_waits_for_a_lock_gets_it_when_it_is_free() {
+        thread_local!(static HELD: Cell<bool> = const { Cell::new(false) });
+        let seen = explored(true, None, |_| {
+            let points = POINTS.with_borrow(|points| points.clone().expect("an execution is running"));
+            let flock = points.flock(0, PathBuf::from("/l"));
+            let taken = flock.take(true, || (!HELD.replace(true)).then_some(()));
+            assert!(taken.is_some());
+            VALUE.set(VALUE.get() + 1);
+            flock.change(|| HELD.set(false));
+        });
+        assert!(seen.len() > 1 && seen.iter().all(|value| *value == 2), "{seen:?}");
     }
 }

@@ -151,7 +151,7 @@ pub const SCENES: &[Scene] = &[
         ci: Some(2),
         full: None,
         harmed: Some(1),
-        seen: &["a told epoch 1", "b accepted"],
+        seen: &["a told epoch 1", "b exchanged"],
     },
     Scene {
         name: "takeover-takeover",

@@ -72,7 +72,7 @@ thread_local! {
 pub fn before_index(writes: bool) {
     let Some(seat) = ACTING.with(|acting| acting.borrow().clone()) else { return };
     let access = if writes { Access::Write } else { Access::Read };
-    seat.step(if writes { "write" } else { "query" }, &mut [(Thing::Index(seat.machine), access)]);
+    seat.step(if writes { "write" } else { "query" }, &[(Thing::Index(seat.machine), access)]);
 }
 
 /// The seams of a process, as trait objects want them.
@@ -157,7 +157,7 @@ impl Seat {
 
     /// The process is over, by itself or not; whoever waits for what it held may go on.
     pub fn end(self: &Rc<Self>) {
-        self.step("end", &mut [(Thing::Processes(self.machine), Access::Write)]);
+        self.step("end", &[(Thing::Processes(self.machine), Access::Write)]);
         self.port.end();
         if let Some(points) = self.points.borrow().clone() {
             points.wake_all(self.machine);
@@ -187,13 +187,12 @@ impl Seat {
     }
 
     /// Another process may come in between here.
-    fn step(self: &Rc<Self>, verb: &'static str, what: &mut [(Thing, Access)]) {
+    fn step(self: &Rc<Self>, verb: &'static str, what: &[(Thing, Access)]) {
         if unwinding() {
             return;
         }
         let points = self.points.borrow().clone();
         if let Some(points) = points {
-            what.sort();
             points.pass(self.me, verb, what);
         }
         self.acts();
@@ -224,7 +223,7 @@ impl Seat {
             return self.acts();
         }
         let thing = if self.is_dir(path) { self.names(path) } else { self.file(path) };
-        self.step(verb, &mut [(thing, Access::Read)]);
+        self.step(verb, &[(thing, Access::Read)]);
     }
 
     fn changes(self: &Rc<Self>, verb: &'static str, path: &Path) {
@@ -233,7 +232,7 @@ impl Seat {
             return self.acts();
         }
         let dir = path.parent().unwrap_or(path);
-        self.step(verb, &mut [(self.file(path), Access::Write), (self.names(dir), Access::Write)]);
+        self.step(verb, &[(self.file(path), Access::Write), (self.names(dir), Access::Write)]);
     }
 
     fn alone(self: &Rc<Self>) {
@@ -247,13 +246,13 @@ impl Seat {
 
     fn reads(self: &Rc<Self>, verb: &'static str, thing: Thing) {
         self.call();
-        self.step(verb, &mut [(thing, Access::Read)]);
+        self.step(verb, &[(thing, Access::Read)]);
     }
 
     /// A call of the remote, of which the answer may be lost.
     fn asks<T>(self: &Rc<Self>, verb: &'static str, access: Access, body: impl FnOnce() -> T) -> T {
         self.call();
-        self.step(verb, &mut [(Thing::Remote, access)]);
+        self.step(verb, &[(Thing::Remote, access)]);
         let at = self.asked.get();
         self.asked.set(at + 1);
         let mute = self.harm.unanswered == Some(at);
@@ -323,7 +322,7 @@ impl Disk for Seam {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, FileKind)>> {
         self.0.call();
-        self.0.step("list", &mut [(self.0.names(dir), Access::Read)]);
+        self.0.step("list", &[(self.0.names(dir), Access::Read)]);
         let mut found = Disk::list(&self.0.port, dir)?;
         // Those of living processes are nobody else's business; whether they are seen is no difference to anybody.
         let kernel = self.0.kernel.borrow();
@@ -364,7 +363,7 @@ impl Disk for Seam {
             let seat = &self.0;
             let mut touched = vec![(seat.file(from), Access::Write), (seat.file(to), Access::Write)];
             touched.extend(to.parent().map(|dir| (seat.names(dir), Access::Write)));
-            self.0.step("rename", &mut touched);
+            self.0.step("rename", &touched);
         }
         self.0.port.rename(from, to)
     }
@@ -516,7 +515,7 @@ impl Objects for Seam {
     fn swap_ref(&self, name: &str, old: Option<Oid>, new: Option<Oid>) -> Result<(), ObjectsError> {
         self.0.call();
         let all = Thing::Refs(self.0.machine);
-        self.0.step("swap a ref", &mut [(self.0.own_ref(name), Access::Write), (all, Access::Write)]);
+        self.0.step("swap a ref", &[(self.0.own_ref(name), Access::Write), (all, Access::Write)]);
         self.0.port.swap_ref(name, old, new)
     }
 
@@ -527,7 +526,7 @@ impl Objects for Seam {
 
     fn maintain(&self) -> Result<(), ObjectsError> {
         self.0.call();
-        self.0.step("collect", &mut [(Thing::Brought(self.0.machine), Access::Write)]);
+        self.0.step("collect", &[(Thing::Brought(self.0.machine), Access::Write)]);
         self.0.port.maintain()
     }
 }
@@ -563,7 +562,7 @@ impl Remote for Seam {
             vec![(Thing::Refs(machine), Access::Write), (Thing::Brought(machine), Access::Write)];
         touched.extend(brought.iter().map(|(local, _)| (self.0.own_ref(local), Access::Write)));
         self.0.call();
-        self.0.step("bring", &mut touched);
+        self.0.step("bring", &touched);
         let Kernel { pool, remote, machines, .. } = &mut *self.0.kernel.borrow_mut();
         for (local, oid) in brought {
             let repo = &mut machines[self.0.machine].repo;
@@ -589,7 +588,7 @@ impl Process for Seam {
 
     fn identify(&self, pid: u32) -> Option<ProcessId> {
         self.0.call();
-        self.0.step("look for a process", &mut [(Thing::Processes(self.0.machine), Access::Read)]);
+        self.0.step("look for a process", &[(Thing::Processes(self.0.machine), Access::Read)]);
         self.0.port.identify(pid)
     }
 

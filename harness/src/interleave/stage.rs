@@ -77,6 +77,8 @@ struct Execution {
     points: Rc<Points>,
     seats: Vec<Rc<Seat>>,
     endings: RefCell<Vec<String>>,
+    /// Processes that have not ended.
+    left: Cell<usize>,
     /// What was acknowledged: the operation, and the machine where it was kept if it was not published.
     told: RefCell<Vec<(Op, usize)>>,
 }
@@ -311,18 +313,23 @@ fn execution() {
         points,
         seats,
         endings: RefCell::new(vec![String::new(); cast.len()]),
+        left: Cell::new(cast.len()),
         told: RefCell::default(),
         prepared,
     });
     EXECUTION.set(Some(Rc::clone(&execution)));
     side_by_side(cast.len(), process);
+}
+
+/// The last process has ended: the judgement, and what is counted.
+fn conclude(execution: &Execution) {
     execution.judge();
     let broken = execution.oracle.borrow().violations.clone();
     let found = OUTCOME.with_borrow_mut(|outcome| {
         outcome.iterations += 1;
         PROGRESS.get()(outcome.iterations);
         *outcome.endings.entry(execution.endings.borrow().join("; ")).or_default() += 1;
-        outcome.calls.resize(cast.len(), (0, 0));
+        outcome.calls.resize(execution.seats.len(), (0, 0));
         for (most, seat) in outcome.calls.iter_mut().zip(&execution.seats) {
             let (calls, asked) = seat.calls();
             *most = (most.0.max(calls), most.1.max(asked));
@@ -388,6 +395,10 @@ fn process(me: usize) {
     };
     execution.endings.borrow_mut()[me] = ending;
     seat.end();
+    execution.left.set(execution.left.get() - 1);
+    if execution.left.get() == 0 {
+        conclude(&execution);
+    }
 }
 
 /// What a process was told.

@@ -26,6 +26,32 @@ fn an_older_view_never_overwrites_a_newer_one() {
     assert_eq!(status(&a, "T-1"), Status::InProgress);
 }
 
+/// A worker's heartbeat was accepted while another process of its session finished the task. The heartbeat came back as
+/// a failure of orch itself; and where somebody else had claimed the task by then, it came back as a success with that
+/// lease.
+#[test]
+fn a_heartbeat_that_met_the_end_of_its_lease_says_so() {
+    let (yard, mut a, _b) = two(&["T-1", "T-2"]);
+    for (name, lock, next) in [("T-1", "t-1.lock", None), ("T-2", "t-2.lock", Some("somebody"))] {
+        let epoch = try_claim(&mut a, name).unwrap().epoch;
+        let other = yard.clone();
+        a.world.disk = RiggedDisk::once(lock, move || {
+            let mut q = other.queue("a");
+            match next {
+                None => drop(done(&mut q, name).unwrap()),
+                Some(next) => {
+                    holder::release(&mut q, &id(name), Some(epoch), None, None).unwrap();
+                    q.set_session(next);
+                    try_claim(&mut q, name).unwrap();
+                }
+            }
+        });
+        let told = holder::heartbeat(&mut a, &id(name), Some(epoch), None).unwrap_err();
+        let expected = if next.is_some() { Kind::Fenced } else { Kind::Conflict };
+        assert_eq!(told.kind, expected, "{}", told.message);
+    }
+}
+
 /// A process had listed the remote when another one fetched newer settings. The first put the older file in
 /// their place, and the next push published it as if a person had written it.
 #[test]

@@ -1,0 +1,72 @@
+//! Small explorations in a development build; the command `loom` has the larger bounds.
+
+use super::scenes::{MUTANTS, SCENES, named};
+use super::seat::Harm;
+use super::{Outcome, hunt, run};
+use crate::sim::faults::Broken;
+
+#[track_caller]
+fn holds(name: &str, bound: Option<usize>) -> Outcome {
+    let outcome = run(named(name).unwrap(), bound, None, Harm::default(), |_| ());
+    assert!(outcome.broken.is_none(), "{:#?}", outcome.broken);
+    assert_eq!(outcome.unseen, Vec::<String>::new());
+    outcome
+}
+
+#[test]
+fn two_claims_over_one_remote_have_one_winner_in_every_order() {
+    let outcome = holds("claim-claim", None);
+    assert_eq!(outcome.endings.len(), 2, "{:?}", outcome.endings);
+    assert_eq!(outcome.contended.iter().map(String::as_str).collect::<Vec<_>>(), ["the remote"]);
+}
+
+#[test]
+fn two_claims_without_a_remote_are_decided_by_the_lock() {
+    let outcome = holds("claim-claim-no-remote", Some(1));
+    assert!(outcome.contended.iter().any(|thing| thing == "the index of m0"), "{:?}", outcome.contended);
+}
+
+#[test]
+fn a_late_finish_and_a_recovery_do_not_both_count() {
+    let outcome = holds("done-recover", Some(1));
+    assert_eq!(outcome.endings.len(), 2, "{:?}", outcome.endings);
+}
+
+#[test]
+fn the_same_exploration_has_the_same_executions() {
+    let (one, two) = (holds("claim-claim", Some(1)), holds("claim-claim", Some(1)));
+    assert_eq!((one.iterations, one.endings), (two.iterations, two.endings));
+}
+
+#[test]
+fn a_process_that_is_killed_or_hears_nothing_costs_the_others_nothing() {
+    let scene = named("claim-claim").unwrap();
+    for harm in
+        [Harm { killed_at: Some(300), ..Harm::default() }, Harm { unanswered: Some(1), ..Harm::default() }]
+    {
+        let outcome = run(scene, Some(1), None, harm, |_| ());
+        assert!(outcome.broken.is_none(), "{harm:?}: {:#?}", outcome.broken);
+        let harmed = |ending: &String| !ending.starts_with("a told") && !ending.starts_with("a held");
+        assert!(harm.killed_at.is_none() || outcome.endings.keys().all(harmed), "{:?}", outcome.endings);
+    }
+}
+
+#[test]
+fn guards_that_are_taken_away_are_missed() {
+    for broken in [Broken::PushWithoutCompare, Broken::RefusalIgnored, Broken::LocksDoNothing] {
+        let mutant = MUTANTS.iter().find(|mutant| mutant.broken == broken).unwrap();
+        let (_, outcome) = hunt(mutant, |_| ());
+        assert!(outcome.broken.is_some(), "{broken:?} is not noticed in {}", mutant.scene);
+    }
+}
+
+#[test]
+fn names_are_unique_and_mutants_have_scenarios() {
+    for (at, scene) in SCENES.iter().enumerate() {
+        assert!(SCENES[..at].iter().all(|before| before.name != scene.name), "{}", scene.name);
+        assert!((2..=3).contains(&scene.cast.len()), "{}", scene.name);
+    }
+    for mutant in MUTANTS {
+        assert!(named(mutant.scene).is_some(), "{}", mutant.scene);
+    }
+}
