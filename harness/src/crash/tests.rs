@@ -31,3 +31,22 @@ fn files_that_are_written_in_place_are_noticed() {
     let explored = explore(case("add-local"), 1, Some(Broken::WriteInPlace)).unwrap();
     assert!(!explored.found.is_empty(), "a torn file went unnoticed");
 }
+
+/// `gc` died between the index, which knew the task in the archive, and the removal of its file among the tasks. The
+/// folder looked as it had been recorded, so nobody looked into it again: two files of one task for ever.
+#[test]
+fn a_death_before_the_last_removal_of_a_collection_leaves_one_file() {
+    let case = case("gc");
+    let base = Stage::set(case, None).unwrap();
+    let mut whole = base.fork();
+    whole.arm(Striker::count());
+    whole.act(case);
+    let calls = whole.disarm().calls();
+    let mut explored = Explored::default();
+    for at in calls - 3..=calls {
+        for blow in [Blow::Kill, Blow::Fail] {
+            one(&base, case, Point { at, blow, for_good: false, power: None, then: None }, &mut explored);
+        }
+    }
+    assert!(explored.found.is_empty(), "{:#?}", explored.found);
+}

@@ -9,7 +9,7 @@ use super::row::{
 use super::{Index, IndexError};
 use crate::protocol::id::TaskId;
 use crate::protocol::task::Status;
-use crate::store::layout::key_of;
+use crate::store::layout::{key_of, shard_of_key};
 use crate::store::place::Month;
 use crate::world::Oid;
 
@@ -52,6 +52,8 @@ struct Before {
     status: Option<i64>,
     onf: i64,
     needs: String,
+    /// Where the file lay: none is among the tasks.
+    archived: Option<u32>,
 }
 
 impl Index {
@@ -108,8 +110,15 @@ impl Index {
 }
 
 fn put_one(c: &Connection, key: i64, row: &Row) -> rusqlite::Result<()> {
-    let before = before(c, key)?.unwrap_or_default();
-    put_over(c, key, row, &before)
+    let known = before(c, key)?;
+    let archived = row.place.month().map(Month::code);
+    if let Some(before) = known.as_ref().filter(|before| before.archived != archived) {
+        // The file lies in both places until the old one is removed. Whoever dies in between leaves a folder that
+        // looks as it was recorded, so that nobody would ever look into it again: the next scan is to list it.
+        let left = before.archived.map_or_else(|| i64::from(shard_of_key(key)), i64::from);
+        c.prepare_cached("DELETE FROM dir WHERE shard = ?1")?.execute([left])?;
+    }
+    put_over(c, key, row, &known.unwrap_or_default())
 }
 
 fn put_over(c: &Connection, key: i64, row: &Row, before: &Before) -> rusqlite::Result<()> {
@@ -135,12 +144,13 @@ fn put_over(c: &Connection, key: i64, row: &Row, before: &Before) -> rusqlite::R
 }
 
 fn before(c: &Connection, key: i64) -> rusqlite::Result<Option<Before>> {
-    c.prepare_cached("SELECT status, onf, needs FROM task WHERE key = ?1")?
+    c.prepare_cached("SELECT status, onf, needs, archived FROM task WHERE key = ?1")?
         .query_row([key], |row| {
             Ok(Before {
                 status: row.get(0)?,
                 onf: row.get::<_, Option<i64>>(1)?.unwrap_or_default(),
                 needs: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+                archived: row.get(3)?,
             })
         })
         .optional()
