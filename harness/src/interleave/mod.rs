@@ -9,6 +9,7 @@
 //! [loom]: https://docs.rs/loom
 
 pub mod baseline;
+mod git_seat;
 pub mod points;
 pub mod scenes;
 pub mod seat;

@@ -27,16 +27,12 @@ use std::time::Duration;
 use orch::store::index::MemoryIndex;
 use orch::store::layout::Layout;
 use orch::world::process::{Child, Command};
-use orch::world::{
-    Clock, CommitInfo, Disk, FileKind, LockGuard, NewCommit, Objects, ObjectsError, Oid, Pressure, Process,
-    ProcessId, PushOutcome, Random, RefUpdate, Remote, RemoteError, RemoteFailure, Stat, TreeChange,
-    TreeEntry, World,
-};
+use orch::world::{Clock, Disk, FileKind, LockGuard, Process, ProcessId, Random, Remote, Stat, World};
 
 use super::points::{Access, Flock, Points, Thing};
 use crate::sim::faults::Broken;
 use crate::sim::fiber::{Fiber, Killed};
-use crate::sim::kernel::{Kernel, Link, Micros, Shared};
+use crate::sim::kernel::{Link, Micros, Shared};
 use crate::sim::ports::Port;
 
 /// What goes wrong for one process.
@@ -53,9 +49,9 @@ pub struct Seat {
     /// `None` while nobody else runs.
     points: RefCell<Option<Rc<Points>>>,
     me: usize,
-    machine: usize,
-    kernel: Shared,
-    port: Port,
+    pub(super) machine: usize,
+    pub(super) kernel: Shared,
+    pub(super) port: Port,
     /// Its own time.
     now: Rc<Cell<Micros>>,
     harm: Harm,
@@ -77,7 +73,7 @@ pub fn before_index(writes: bool) {
 
 /// The seams of a process, as trait objects want them.
 #[derive(Clone)]
-struct Seam(Rc<Seat>);
+pub(super) struct Seam(pub(super) Rc<Seat>);
 
 fn unwinding() -> bool {
     std::thread::panicking()
@@ -171,7 +167,7 @@ impl Seat {
     }
 
     /// Counts a call, at which the process may die.
-    fn call(&self) {
+    pub(super) fn call(&self) {
         let at = self.calls.get();
         self.calls.set(at + 1);
         if self.harm.killed_at == Some(at) {
@@ -187,7 +183,7 @@ impl Seat {
     }
 
     /// Another process may come in between here.
-    fn step(self: &Rc<Self>, verb: &'static str, what: &[(Thing, Access)]) {
+    pub(super) fn step(self: &Rc<Self>, verb: &'static str, what: &[(Thing, Access)]) {
         if unwinding() {
             return;
         }
@@ -235,22 +231,27 @@ impl Seat {
         self.step(verb, &[(self.file(path), Access::Write), (self.names(dir), Access::Write)]);
     }
 
-    fn alone(self: &Rc<Self>) {
+    pub(super) fn alone(self: &Rc<Self>) {
         self.call();
         self.acts();
     }
 
-    fn own_ref(&self, name: &str) -> Thing {
+    pub(super) fn own_ref(&self, name: &str) -> Thing {
         Thing::Ref(self.machine, name.to_owned())
     }
 
-    fn reads(self: &Rc<Self>, verb: &'static str, thing: Thing) {
+    pub(super) fn reads(self: &Rc<Self>, verb: &'static str, thing: Thing) {
         self.call();
         self.step(verb, &[(thing, Access::Read)]);
     }
 
     /// A call of the remote, of which the answer may be lost.
-    fn asks<T>(self: &Rc<Self>, verb: &'static str, access: Access, body: impl FnOnce() -> T) -> T {
+    pub(super) fn asks<T>(
+        self: &Rc<Self>,
+        verb: &'static str,
+        access: Access,
+        body: impl FnOnce() -> T,
+    ) -> T {
         self.call();
         self.step(verb, &[(Thing::Remote, access)]);
         let at = self.asked.get();
@@ -266,7 +267,7 @@ impl Seat {
         told
     }
 
-    fn is_broken(&self, which: Broken) -> bool {
+    pub(super) fn is_broken(&self, which: Broken) -> bool {
         self.kernel.borrow().is_broken(which)
     }
 }
@@ -454,130 +455,6 @@ impl Drop for Held {
         }
         self.flock.change(|| drop(held));
         self.seat.0.acts();
-    }
-}
-
-impl Objects for Seam {
-    fn blob(&self, oid: Oid) -> Result<Vec<u8>, ObjectsError> {
-        self.0.alone();
-        self.0.port.blob(oid)
-    }
-
-    fn hash_blob(&self, bytes: &[u8]) -> Oid {
-        self.0.port.hash_blob(bytes)
-    }
-
-    fn entry(&self, commit: Oid, path: &str) -> Result<Option<TreeEntry>, ObjectsError> {
-        self.0.alone();
-        self.0.port.entry(commit, path)
-    }
-
-    fn list(&self, commit: Oid, path: &str) -> Result<Vec<(String, TreeEntry)>, ObjectsError> {
-        self.0.alone();
-        Objects::list(&self.0.port, commit, path)
-    }
-
-    fn diff(&self, old: Option<Oid>, new: Option<Oid>) -> Result<Vec<TreeChange>, ObjectsError> {
-        self.0.alone();
-        self.0.port.diff(old, new)
-    }
-
-    fn commit(&self, commit: &NewCommit<'_>) -> Result<Oid, ObjectsError> {
-        self.0.alone();
-        self.0.port.commit(commit)
-    }
-
-    fn commit_info(&self, commit: Oid) -> Result<CommitInfo, ObjectsError> {
-        self.0.alone();
-        self.0.port.commit_info(commit)
-    }
-
-    fn has(&self, oid: Oid) -> bool {
-        self.0.reads("has", Thing::Brought(self.0.machine));
-        self.0.port.has(oid)
-    }
-
-    fn is_ancestor(&self, ancestor: Oid, tip: Oid) -> Result<bool, ObjectsError> {
-        self.0.alone();
-        self.0.port.is_ancestor(ancestor, tip)
-    }
-
-    fn refs(&self, prefix: &str) -> Result<Vec<(String, Oid)>, ObjectsError> {
-        self.0.reads("list refs", Thing::Refs(self.0.machine));
-        Objects::refs(&self.0.port, prefix)
-    }
-
-    fn get_ref(&self, name: &str) -> Result<Option<Oid>, ObjectsError> {
-        self.0.reads("read a ref", self.0.own_ref(name));
-        self.0.port.get_ref(name)
-    }
-
-    fn swap_ref(&self, name: &str, old: Option<Oid>, new: Option<Oid>) -> Result<(), ObjectsError> {
-        self.0.call();
-        let all = Thing::Refs(self.0.machine);
-        self.0.step("swap a ref", &[(self.0.own_ref(name), Access::Write), (all, Access::Write)]);
-        self.0.port.swap_ref(name, old, new)
-    }
-
-    fn pressure(&self) -> Result<Pressure, ObjectsError> {
-        self.0.alone();
-        self.0.port.pressure()
-    }
-
-    fn maintain(&self) -> Result<(), ObjectsError> {
-        self.0.call();
-        self.0.step("collect", &[(Thing::Brought(self.0.machine), Access::Write)]);
-        self.0.port.maintain()
-    }
-}
-
-impl Remote for Seam {
-    fn url(&self) -> String {
-        self.0.port.url()
-    }
-
-    fn refs(&self, prefixes: &[&str], limit: Duration) -> Result<Vec<(String, Oid)>, RemoteError> {
-        self.0.asks("list the remote", Access::Read, || Remote::refs(&self.0.port, prefixes, limit))
-    }
-
-    fn fetch(&self, refs: &[(String, String)], limit: Duration) -> Result<(), RemoteError> {
-        // In two steps, between which the remote and the local refs may move.
-        let found = self.0.asks("fetch", Access::Read, || {
-            let names: Vec<&str> = refs.iter().map(|(name, _)| name.as_str()).collect();
-            Remote::refs(&self.0.port, &names, limit)
-        })?;
-        if self.0.is_broken(Broken::FetchBringsNothing) {
-            return Ok(());
-        }
-        let mut brought = Vec::new();
-        for (name, local) in refs {
-            let Some((_, oid)) = found.iter().find(|(other, _)| other == name) else {
-                let message = format!("couldn't find remote ref {name}");
-                return Err(RemoteError { kind: RemoteFailure::MissingObject, message });
-            };
-            brought.push((local, *oid));
-        }
-        let machine = self.0.machine;
-        let mut touched =
-            vec![(Thing::Refs(machine), Access::Write), (Thing::Brought(machine), Access::Write)];
-        touched.extend(brought.iter().map(|(local, _)| (self.0.own_ref(local), Access::Write)));
-        self.0.call();
-        self.0.step("bring", &touched);
-        let Kernel { pool, remote, machines, .. } = &mut *self.0.kernel.borrow_mut();
-        for (local, oid) in brought {
-            let repo = &mut machines[self.0.machine].repo;
-            pool.copy(remote, repo, oid);
-            repo.refs.insert(local.clone(), oid);
-        }
-        Ok(())
-    }
-
-    fn push(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
-        self.0.asks("push", Access::Write, || self.0.port.push(updates, limit))
-    }
-
-    fn push_atomic(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
-        self.0.asks("push", Access::Write, || self.0.port.push_atomic(updates, limit))
     }
 }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::sync::absorb;
 use crate::sync::fetch::Fetched;
 use crate::usecase::edit;
+use crate::usecase::error::Kind;
 use crate::usecase::testing::{add, replace};
 use crate::world::PushOutcome;
 
