@@ -1,5 +1,6 @@
 //! Opening the file, and making it anew when it is of another boot or version, or damaged.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -52,11 +53,55 @@ CREATE INDEX child ON task(parent) WHERE parent IS NOT NULL;
 ";
 
 /// An index in the memory of this process, for machines that have no file system of their own. It lasts as
-/// long as this or a clone of it; every process of the machine opens it for itself, as it does a file.
+/// long as this or a clone of it; every process of the machine opens it for itself, as it does a file. Who closes it
+/// leaves the connection to the next one, with the statements that it has prepared: setting them up anew takes far
+/// longer than using them.
 #[derive(Debug, Clone)]
 pub struct MemoryIndex {
     name: PathBuf,
-    _keeper: Arc<Mutex<Connection>>,
+    idle: Idle,
+}
+
+/// Connections that nobody uses at the moment, and how often the index was made anew: what an older connection
+/// remembers of it may be wrong without its noticing.
+type Idle = Arc<Mutex<(u64, Vec<Connection>)>>;
+
+/// A connection, and where it goes when it is not needed any more.
+pub(super) struct Held {
+    /// Taken out only by dropping.
+    conn: Option<Connection>,
+    home: Option<(u64, Idle)>,
+}
+
+impl Held {
+    fn alone(conn: Connection) -> Self {
+        Held { conn: Some(conn), home: None }
+    }
+}
+
+impl Deref for Held {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.conn.as_ref().expect("only dropping takes it out")
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.conn.as_mut().expect("only dropping takes it out")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let home = self.home.as_ref().and_then(|(made, home)| Some((*made, home.lock().ok()?)));
+        if let (Some((made, mut home)), Some(conn)) = (home, self.conn.take())
+            && home.0 == made
+        {
+            home.1.push(conn);
+        }
+    }
 }
 
 impl MemoryIndex {
@@ -69,8 +114,27 @@ impl MemoryIndex {
         // A name below `/` of this file system of SQLite is shared by the connections of a process, with the
         // locks of a file.
         let name = format!("file:/orch-{}?vfs=memdb", NEXT.fetch_add(1, Ordering::Relaxed));
-        let keeper = Index::connect(Path::new(&name))?.conn;
-        Ok(MemoryIndex { name: name.into(), _keeper: Arc::new(Mutex::new(keeper)) })
+        let memory = MemoryIndex { name: name.into(), idle: Idle::default() };
+        // What is in it lasts as long as there is a connection, used or idle.
+        memory.connect()?;
+        Ok(memory)
+    }
+
+    fn connect(&self) -> Result<Index, IndexError> {
+        let (made, used) = match self.idle.lock() {
+            Ok(mut idle) => (idle.0, idle.1.pop()),
+            Err(_) => (0, None),
+        };
+        let mut index = match used {
+            Some(conn) => Index { conn: Held::alone(conn), path: self.name.clone() },
+            None => {
+                let index = Index::connect(&self.name)?;
+                index.run(tune)?;
+                index
+            }
+        };
+        index.conn.home = Some((made, Arc::clone(&self.idle)));
+        Ok(index)
     }
 }
 
@@ -102,7 +166,7 @@ impl Index {
         if let Some(index) = current {
             return Ok(index);
         }
-        let index = Index::set_up(&path, boot_id);
+        let index = Index::connect(&path).and_then(|index| Index::set_up(index, boot_id));
         drop(lock);
         index
     }
@@ -112,9 +176,9 @@ impl Index {
     /// # Errors
     /// [`IndexError::Failed`] when there is no memory.
     pub fn open_in_memory(memory: &MemoryIndex, boot_id: &str) -> Result<Index, IndexError> {
-        match Index::attach(&memory.name) {
+        match memory.connect() {
             Ok(index) if index.is_current(boot_id) => Ok(index),
-            _ => Index::set_up(&memory.name, boot_id),
+            _ => Index::rebuild_in_memory(memory, boot_id),
         }
     }
 
@@ -123,7 +187,15 @@ impl Index {
     /// # Errors
     /// [`IndexError::Failed`] when there is no memory.
     pub fn rebuild_in_memory(memory: &MemoryIndex, boot_id: &str) -> Result<Index, IndexError> {
-        Index::set_up(&memory.name, boot_id)
+        // Connected first: what is in it would go with its last connection.
+        let fresh = Index::connect(&memory.name)?;
+        if let Ok(mut idle) = memory.idle.lock() {
+            *idle = (idle.0 + 1, Vec::new());
+        }
+        let mut index = Index::set_up(fresh, boot_id)?;
+        let made = memory.idle.lock().map_or(0, |idle| idle.0);
+        index.conn.home = Some((made, Arc::clone(&memory.idle)));
+        Ok(index)
     }
 
     fn attach(path: &Path) -> Result<Index, IndexError> {
@@ -145,7 +217,7 @@ impl Index {
             Ok(conn)
         };
         let conn = open().map_err(|e| IndexError::from_sql(path, &e))?;
-        Ok(Index { conn, path: path.to_owned() })
+        Ok(Index { conn: Held::alone(conn), path: path.to_owned() })
     }
 
     fn is_current(&self, boot_id: &str) -> bool {
@@ -161,8 +233,7 @@ impl Index {
 
     /// Empties the file in place, whatever is in it, so that processes which have it open notice, and no
     /// journal of an old file is ever applied to a new one.
-    fn set_up(path: &Path, boot_id: &str) -> Result<Index, IndexError> {
-        let index = Index::connect(path)?;
+    fn set_up(index: Index, boot_id: &str) -> Result<Index, IndexError> {
         index.run(|c| {
             c.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
             let emptied = c.execute_batch("VACUUM");
