@@ -3,6 +3,7 @@
 //!
 //! - [`cli`]: one file per command.
 //! - [`sim`]: machines, time, disks and the remote, simulated; [`drive`]: one run of them.
+//! - [`shrink`]: makes a plan that breaks a promise smaller; [`corpus`]: keeps it for ever.
 //! - [`conformance`]: what every implementation of a seam must do, real or simulated.
 //! - [`history`]: what clients were told, and whether the order of operations explains it.
 //! - [`model`]: the protocol, every interleaving within a bound.
@@ -12,6 +13,7 @@
 
 pub mod cli;
 pub mod conformance;
+pub mod corpus;
 pub mod drive;
 pub mod gate;
 pub mod history;
@@ -21,6 +23,7 @@ pub mod model;
 pub mod probe;
 pub mod record;
 pub mod report;
+pub mod shrink;
 pub mod sim;
 pub mod soak;
 pub mod yaml;

@@ -3,6 +3,7 @@
 pub mod bugs;
 mod gate;
 mod model;
+mod mutants;
 pub(crate) mod probe;
 mod record;
 mod report;
@@ -29,6 +30,7 @@ struct Cli {
 enum Command {
     Sim(sim::Sim),
     Bugs(bugs::Bugs),
+    Mutants(mutants::Mutants),
     Probe(probe::ProbeArgs),
     Model(model::Options),
     Gate(gate::Gate),
@@ -45,6 +47,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Sim(sim) => sim.run(),
         Command::Bugs(bugs) => bugs.run(),
+        Command::Mutants(mutants) => mutants.run(),
         Command::Probe(args) => probe::main(&args),
         Command::Model(options) => model::main(&options),
         Command::Gate(gate) => gate.run(),
