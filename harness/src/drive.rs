@@ -1,6 +1,8 @@
 //! One simulated run: set up, a phase with faults, a phase in which only a core of machines is healed and everything
 //! has to end, and the verdict.
 
+mod accidents;
+
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -8,15 +10,17 @@ use std::rc::Rc;
 use orch::store::layout::Layout;
 
 use crate::sim::dice::Dice;
-use crate::sim::disk_image::{Bytes, DiskImage};
+use crate::sim::disk_image::Bytes;
 use crate::sim::faults::Knobs;
 use crate::sim::fiber::Fibers;
 use crate::sim::kernel::{Clocks, Kernel, Link, MINUTE, Machine, Micros, SECOND, Shared};
 use crate::sim::load::{self, Yard};
 use crate::sim::machine;
-use crate::sim::oracle::{Oracle, Violation};
+use crate::sim::oracle::{BRANCH, Oracle, Violation};
 use crate::sim::plan::Plan;
 use crate::sim::probes::Probes;
+use crate::sim::repo::identity;
+use accidents::{After, write_by_hand};
 
 /// What came of a run.
 #[derive(Debug, Clone)]
@@ -59,15 +63,6 @@ struct Run {
 /// Files by path.
 type Files = std::collections::BTreeMap<PathBuf, Bytes>;
 
-/// An accident that ends.
-#[derive(Debug, Clone)]
-enum After {
-    PowerBack(usize),
-    LinkUp(usize),
-    RemoteUp,
-    Repaired(usize, PathBuf, Vec<u8>),
-}
-
 /// Runs a plan.
 #[must_use]
 pub fn run(plan: &Plan) -> Outcome {
@@ -96,6 +91,7 @@ impl Run {
         }
         // Machines have been running for a while: clocks do not begin at zero.
         kernel.now = 3600 * SECOND;
+        kernel.written = plan.is_local().then(Vec::new);
         let kernel: Shared = Rc::new(RefCell::new(kernel));
         let yard = Rc::new(Yard {
             kernel: Rc::clone(&kernel),
@@ -199,6 +195,8 @@ impl Run {
     /// Long runs leave a lot behind that nobody can see any more.
     fn tidy(&self) {
         let kernel = &mut *self.kernel.borrow_mut();
+        // What nobody reaches any more may not have been judged yet.
+        self.yard.oracle.borrow_mut().look(kernel);
         for machine in &mut kernel.machines {
             machine.disk.tidy();
         }
@@ -242,7 +240,11 @@ impl Run {
         self.next_accident = Micros::MAX;
         self.yard.calm.set(true);
         let end = self.now() + load::patience(&plan).as_micros() as Micros;
+        // Whoever sleeps or was stopped goes on when its time has come.
+        let stopped = self.fibers.running().map(|fiber| fiber.stopped_until()).max();
+        let since = self.now().max(stopped.unwrap_or_default());
         let settled = |run: &Run| {
+            run.yard.oracle.borrow_mut().recovered_in_time(run.now(), since);
             let oracle = run.yard.oracle.borrow();
             oracle.in_flight() == 0 && oracle.tasks().values().all(|task| task.status().is_terminal())
         };
@@ -313,6 +315,18 @@ impl Run {
                 oracle.broken(7, now, text);
             }
         }
+        if self.yard.plan.is_local() {
+            let machine = &kernel.machines[0];
+            oracle.reread(now, &machine.disk.files_below(&Layout::new(&machine.state).tasks()));
+            let branch = machine.repo.refs.get(BRANCH).copied();
+            for (path, bytes) in &first {
+                let name = format!("tasks/{}", path.display());
+                let held = branch.and_then(|tip| kernel.pool.entry(&machine.repo, tip, &name).ok().flatten());
+                if held.is_none_or(|entry| entry.oid != identity("blob", bytes)) {
+                    oracle.broken(4, now, format!("{name} is not what the local branch holds"));
+                }
+            }
+        }
         let rejected: Vec<String> = kernel
             .machines
             .iter()
@@ -368,202 +382,6 @@ impl Run {
             probes: kernel.probes.clone(),
             tail: kernel.trace.tail().map(str::to_owned).collect(),
         }
-    }
-
-    /// Lets accidents end whose time has come, and lets the next one happen.
-    fn accidents(&mut self, at: Micros) {
-        {
-            let mut kernel = self.kernel.borrow_mut();
-            kernel.now = kernel.now.max(at);
-        }
-        let (due, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.pending).into_iter().partition(|(when, _)| *when <= at);
-        self.pending = rest;
-        for (when, after) in due {
-            self.end_accident(when, after);
-        }
-        if self.next_accident > at {
-            return;
-        }
-        let kinds = self.yard.plan.accidents.clone();
-        let rates = [
-            kinds.power,
-            kinds.suspend,
-            kinds.stop,
-            kinds.kill,
-            kinds.clock,
-            kinds.cut,
-            kinds.outage,
-            kinds.full,
-            kinds.collect,
-            kinds.hand,
-            kinds.vanish,
-        ];
-        let total: f64 = rates.iter().sum();
-        if total <= 0.0 {
-            self.next_accident = Micros::MAX;
-            return;
-        }
-        let mut left = self.dice.unit() * total;
-        let which = rates.iter().position(|rate| {
-            left -= rate;
-            left < 0.0
-        });
-        self.happen(at, which.unwrap_or(0));
-        let pause = self.dice.exponential(3600.0 * SECOND as f64 / total) as Micros;
-        self.next_accident = at + pause.max(1);
-    }
-
-    fn happen(&mut self, at: Micros, which: usize) {
-        let machine = self.dice.below(self.yard.plan.machines as u64) as usize;
-        let ttl = self.yard.plan.ttl;
-        let span = self.dice.exponential(ttl as f64) as Micros % (3 * ttl) + SECOND;
-        match which {
-            0 => self.lose_power(at, machine, span),
-            1 => self.suspend(at, machine, span),
-            2 | 3 => self.stop_or_kill(at, which == 3, span),
-            4 => self.step_clock(machine),
-            5 => {
-                let link = *self.dice.pick(&[Link::Cut, Link::Mute]);
-                self.kernel.borrow_mut().machines[machine].link = link;
-                self.pending.push((at + span, After::LinkUp(machine)));
-            }
-            6 => {
-                self.kernel.borrow_mut().remote_up = false;
-                self.pending.push((at + span / 2, After::RemoteUp));
-            }
-            7 => self.kernel.borrow_mut().machines[machine].full_until = at + span / 4,
-            8 => {
-                let kernel = &mut *self.kernel.borrow_mut();
-                let Kernel { pool, machines, .. } = kernel;
-                pool.collect(&mut machines[machine].repo);
-            }
-            _ => self.touch_a_file(at, machine, which == 10),
-        }
-    }
-
-    fn end_accident(&mut self, at: Micros, after: After) {
-        let kernel = &mut *self.kernel.borrow_mut();
-        match after {
-            After::PowerBack(machine) => {
-                let machine = &mut kernel.machines[machine];
-                machine.up = true;
-                machine.clocks.booted = at;
-                machine.clocks.suspended = 0;
-                machine.clocks.boot += 1;
-            }
-            After::LinkUp(machine) => kernel.machines[machine].link = Link::Up,
-            After::RemoteUp => kernel.remote_up = true,
-            After::Repaired(machine, path, bytes) => {
-                let at_ns = kernel.machines[machine].clocks.wall_ms(kernel.now) * 1_000_000;
-                write_by_hand(&mut kernel.machines[machine].disk, &path, bytes, at_ns);
-            }
-        }
-    }
-
-    fn lose_power(&mut self, at: Micros, machine: usize, span: Micros) {
-        if !self.kernel.borrow().machines[machine].up {
-            return;
-        }
-        for fiber in self.fibers.running().filter(|fiber| fiber.machine == machine) {
-            fiber.doom();
-        }
-        {
-            let kernel = &mut *self.kernel.borrow_mut();
-            kernel.probes.hit("the power failed");
-            let mut dice = self.dice.fork("power");
-            let lost = &mut kernel.machines[machine];
-            lost.up = false;
-            lost.disk.lose_power(&mut dice);
-            lost.locks.clear();
-            let dead = std::mem::take(&mut lost.processes);
-            for (pid, start) in dead {
-                self.yard.oracle.borrow_mut().process_ended(machine, pid, start);
-            }
-            kernel.trace.note(at, machine, "the power fails");
-        }
-        self.dice.draw();
-        self.pending.push((at + span, After::PowerBack(machine)));
-    }
-
-    fn suspend(&mut self, at: Micros, machine: usize, span: Micros) {
-        for fiber in self.fibers.running().filter(|fiber| fiber.machine == machine) {
-            fiber.stop_until(at + span);
-        }
-        let kernel = &mut *self.kernel.borrow_mut();
-        kernel.probes.hit("a machine was suspended");
-        let clocks = &mut kernel.machines[machine].clocks;
-        clocks.suspended += (span as f64 * clocks.rate) as Micros;
-        kernel.trace.note(at, machine, "is suspended");
-    }
-
-    fn stop_or_kill(&mut self, at: Micros, kill: bool, span: Micros) {
-        let running: Vec<_> = self.fibers.running().cloned().collect();
-        if running.is_empty() {
-            return;
-        }
-        let fiber = self.dice.pick(&running);
-        if kill {
-            fiber.doom();
-            self.kernel.borrow_mut().probes.hit("a process was killed");
-        } else {
-            fiber.stop_until(at + span);
-        }
-    }
-
-    fn step_clock(&mut self, machine: usize) {
-        let kernel = &mut *self.kernel.borrow_mut();
-        kernel.probes.hit("a clock stepped");
-        let step = if self.dice.chance(0.1) { 86_400_000 } else { 300_000 };
-        let by = self.dice.between(0, 2 * step) as i64 - step as i64;
-        kernel.machines[machine].clocks.wall_offset_ms += by;
-    }
-
-    /// Somebody edits a file with a program that knows nothing of orch, well or badly, or removes it.
-    fn touch_a_file(&mut self, at: Micros, machine: usize, remove: bool) {
-        let kernel = &mut *self.kernel.borrow_mut();
-        if !kernel.machines[machine].up {
-            return;
-        }
-        let tasks = Layout::new(&kernel.machines[machine].state).tasks();
-        let files = kernel.machines[machine].disk.files_below(&tasks);
-        let files: Vec<_> =
-            files.into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "yaml")).collect();
-        if files.is_empty() {
-            return;
-        }
-        let (path, bytes) = self.dice.pick(&files).clone();
-        let at_ns = kernel.machines[machine].clocks.wall_ms(kernel.now) * 1_000_000;
-        if remove {
-            kernel.probes.hit("a vanished file was restored");
-            let _ = kernel.machines[machine].disk.remove(&path, at_ns);
-            return;
-        }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if self.dice.chance(0.3) {
-            kernel.probes.hit("a broken hand edit was made");
-            let cut = self.dice.below(bytes.len() as u64 + 1) as usize;
-            write_by_hand(&mut kernel.machines[machine].disk, &path, bytes[..cut].to_vec(), at_ns);
-            let repaired = at + self.dice.between(MINUTE, 30 * MINUTE);
-            self.pending.push((repaired, After::Repaired(machine, path, bytes.to_vec())));
-            return;
-        }
-        kernel.probes.hit("a hand edit was made");
-        let word = format!("title: edited by hand {}", self.dice.below(1000));
-        let lines: Vec<String> = text
-            .lines()
-            .map(|line| if line.starts_with("title: ") { word.clone() } else { line.to_owned() })
-            .collect();
-        let after = format!("{}\n", lines.join("\n")).into_bytes();
-        write_by_hand(&mut kernel.machines[machine].disk, &path, after.clone(), at_ns);
-        self.edits.push((machine, path, bytes.to_vec(), after));
-    }
-}
-
-/// Writes as an editor does that changes files in place and syncs them.
-fn write_by_hand(disk: &mut DiskImage, path: &Path, bytes: Vec<u8>, at_ns: i64) {
-    if disk.overwrite(path, bytes, at_ns).is_ok() {
-        let _ = disk.sync_file(path);
     }
 }
 

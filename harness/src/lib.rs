@@ -3,6 +3,7 @@
 //!
 //! - [`cli`]: one file per command.
 //! - [`sim`]: machines, time, disks and the remote, simulated; [`drive`]: one run of them.
+//! - [`shrink`]: makes a plan that breaks a promise smaller; [`corpus`]: keeps it for ever.
 //! - [`conformance`]: what every implementation of a seam must do, real or simulated.
 //! - [`crash`]: commands that are killed or fail at each of their calls.
 //! - [`history`]: what clients were told, and whether the order of operations explains it.
@@ -14,6 +15,7 @@
 
 pub mod cli;
 pub mod conformance;
+pub mod corpus;
 pub mod crash;
 pub mod drive;
 pub mod gate;
@@ -27,6 +29,7 @@ pub mod record;
 #[cfg(test)]
 mod reference;
 pub mod report;
+pub mod shrink;
 pub mod sim;
 pub mod soak;
 pub mod yaml;

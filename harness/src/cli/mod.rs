@@ -5,6 +5,7 @@ mod crash;
 mod gate;
 mod loom;
 mod model;
+mod mutants;
 pub(crate) mod probe;
 mod record;
 mod report;
@@ -31,6 +32,7 @@ struct Cli {
 enum Command {
     Sim(sim::Sim),
     Bugs(bugs::Bugs),
+    Mutants(mutants::Mutants),
     Probe(probe::ProbeArgs),
     Model(model::Options),
     Crash(crash::Crash),
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Sim(sim) => sim.run(),
         Command::Bugs(bugs) => bugs.run(),
+        Command::Mutants(mutants) => mutants.run(),
         Command::Probe(args) => probe::main(&args),
         Command::Loom(loom) => loom.run(),
         Command::Model(options) => model::main(&options),

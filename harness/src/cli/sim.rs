@@ -1,6 +1,7 @@
 //! `orch-harness sim`: runs plans, one after the other, until one breaks a promise or the budget is used up.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 
+use crate::corpus::{self, Entry};
 use crate::drive::{self, Outcome};
+use crate::shrink::shrink;
 use crate::sim::faults::Broken as Guard;
 use crate::sim::kernel::Micros;
 use crate::sim::plan::{Plan, Profile};
@@ -21,6 +24,7 @@ Examples:
   orch-harness sim                                  hunt new seeds for a minute
   orch-harness sim --seeds 1000 --profile short     the seeds 0 to 999
   orch-harness sim --seed 4711                      one seed, with the end of its trace
+  orch-harness sim --corpus harness/corpus          what was found before
   orch-harness sim --seed 1 --profile long          three virtual days, eight machines, 32 agents")]
 pub struct Sim {
     /// Run this seed only
@@ -35,9 +39,18 @@ pub struct Sim {
     /// Hunt new seeds for so many seconds (when no seed is named)
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u64,
-    /// short, long or calm
+    /// short, long, calm or local
     #[arg(long, value_name = "NAME", default_value = "short", value_parser = Profile::parse)]
     profile: Profile,
+    /// Replay the plans of this directory instead: what was mended stays mended, what is noticed stays noticed
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["seed", "seeds"])]
+    corpus: Option<PathBuf>,
+    /// Where the plan of a seed that broke a promise goes once it is shrunk
+    #[arg(long, value_name = "DIR", default_value = "harness/corpus")]
+    keep: PathBuf,
+    /// Shrink for so many seconds; 0 keeps nothing
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    shrink: u64,
     /// Run each seed twice and compare
     #[arg(long)]
     twice: bool,
@@ -57,6 +70,9 @@ impl Sim {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let (started, begun) = (SystemTime::now(), Instant::now());
+        if let Some(dir) = &self.corpus {
+            return replay(dir);
+        }
         let (first, count) = match (self.seed, self.seeds) {
             (Some(seed), _) => (seed, Some(1)),
             (None, Some(count)) => (self.from, Some(count)),
@@ -65,7 +81,10 @@ impl Sim {
         let (total, broken) = self.all(first, count, begun);
         for (plan, outcome) in &broken {
             match outcome {
-                Some(outcome) => report(plan, outcome),
+                Some(outcome) => {
+                    report(plan, outcome);
+                    self.keep(plan);
+                }
                 None => println!("seed {}: two runs of the same plan differ", plan.seed),
             }
         }
@@ -85,6 +104,20 @@ impl Sim {
             super::keep_record("sim", started, held, numbers);
         }
         if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Shrinks a plan that broke a promise, and keeps it.
+    fn keep(&self, plan: &Plan) {
+        if self.shrink == 0 {
+            return;
+        }
+        let first = |plan: &Plan| drive::run(plan).violations.into_iter().next();
+        let small = shrink(plan, Duration::from_secs(self.shrink), first);
+        let Some(violation) = first(&small) else { return };
+        match Entry::new(&small, &violation).keep(&self.keep) {
+            Ok(path) => println!("shrunk to {}", path.display()),
+            Err(error) => eprintln!("cannot keep the shrunk plan: {error}"),
+        }
     }
 
     /// Runs all seeds, as many at once as there are cores. After the first broken one no more are begun, unless
@@ -119,15 +152,47 @@ impl Sim {
                 }
             }
         };
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = count.map_or(workers, |count| workers.min(usize::try_from(count).unwrap_or(workers)));
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(work);
-            }
-        });
+        on_all_cores(count.unwrap_or(u64::MAX), work);
         found.into_inner().unwrap_or_default()
     }
+}
+
+/// Replays what is kept, on all cores.
+fn replay(dir: &Path) -> ExitCode {
+    let begun = Instant::now();
+    let entries = match corpus::load(dir) {
+        Ok(entries) => entries,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let next = AtomicU64::new(0);
+    let failed = AtomicU64::new(0);
+    on_all_cores(entries.len() as u64, || {
+        while let Some((name, entry)) = entries.get(next.fetch_add(1, Ordering::SeqCst) as usize) {
+            match entry.replay() {
+                Ok(runs) => println!("{name:<28} holds, in {runs} runs"),
+                Err(error) => {
+                    failed.fetch_add(1, Ordering::SeqCst);
+                    println!("{name:<28} FAILED: {error}");
+                }
+            }
+        }
+    });
+    let failed = failed.into_inner();
+    println!("{} plans, {failed} failed, {:.1} s", entries.len(), begun.elapsed().as_secs_f64());
+    if failed == 0 && !entries.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Does the same work on as many threads as there are cores.
+pub fn on_all_cores(pieces: u64, work: impl Fn() + Sync) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores.min(usize::try_from(pieces).unwrap_or(cores)) {
+            scope.spawn(&work);
+        }
+    });
 }
 
 /// A plan that broke a promise, or gave two different runs.
@@ -196,14 +261,8 @@ impl Totals {
 /// # Errors
 /// The names there are.
 pub fn guard(text: &str) -> Result<Guard, String> {
-    let name = |guard: &Guard| {
-        serde_json::to_value(guard)
-            .ok()
-            .and_then(|value| value.as_str().map(str::to_owned))
-            .unwrap_or_default()
-    };
-    Guard::all().find(|guard| name(guard) == text).ok_or_else(|| {
-        let all: Vec<String> = Guard::all().map(|guard| name(&guard)).collect();
+    Guard::all().find(|guard| guard.name() == text).ok_or_else(|| {
+        let all: Vec<String> = Guard::all().map(Guard::name).collect();
         format!("one of {}", all.join(", "))
     })
 }

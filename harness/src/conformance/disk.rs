@@ -199,7 +199,9 @@ const DIRECTORIES: [Statement<DiskPlace>; 5] = [
         let names = ["d", "missing", "a"];
         let many = fine(p.disk.stat_many(&p.root, &names))?;
         let each: Result<Vec<_>, _> = names.iter().map(|name| p.disk.stat(&p.at(name))).collect();
-        same("what is told", many, fine(each)?)
+        same("what is told", many, fine(each)?)?;
+        let below = p.put("d/x", b"1")?;
+        same("further down", fine(p.disk.stat_many(&p.root, &["d/x"]))?, vec![Some(p.stat(&below)?)])
     }),
     ("only an empty directory is removed", |p| {
         fine(p.disk.create_dir(&p.at("d")))?;

@@ -20,7 +20,7 @@ use crate::sim::faults::{Broken, Knobs};
 use crate::sim::fiber::Fibers;
 use crate::sim::kernel::{Clocks, Kernel, Machine, Micros, SECOND, Shared};
 use crate::sim::machine::{self, Ended};
-use crate::sim::oracle::{Oracle, Violation};
+use crate::sim::oracle::{Act, Oracle, Violation};
 use crate::sim::strike::Striker;
 
 use super::cases::{ACTOR, Answer, Case};
@@ -213,7 +213,8 @@ impl Stage {
                 self.oracle.claimed(now, &claimed.task, claimed.epoch, session, machine, claimed.repeated);
             }
             Answer::Changed(task, published) if self.settings.remote.is_some() => {
-                self.oracle.acted(now, begun, &task, session, machine, published);
+                let act = Act { task: &task, session, machine, published, begun, repeated: false };
+                self.oracle.acted(&self.kernel.borrow(), &act);
             }
             Answer::Claimed(_) | Answer::Changed(..) | Answer::Nothing => {}
         }

@@ -28,7 +28,7 @@ use crate::sim::dice::Dice;
 use crate::sim::faults::{Broken, Knobs};
 use crate::sim::fiber::Killed;
 use crate::sim::kernel::{Clocks, Kernel, MINUTE, Machine, Micros, SECOND, Shared};
-use crate::sim::oracle::{Oracle, Violation};
+use crate::sim::oracle::{self, Oracle, Violation};
 
 /// Time to live of a lease here.
 const TTL: Micros = MINUTE;
@@ -405,7 +405,8 @@ fn process(me: usize) {
 enum Told {
     Claimed(Box<claim::Claimed>),
     Changed(Box<Task>, bool),
-    Beat(bool, u64),
+    /// Whether a heartbeat was accepted.
+    Beat(bool),
     Plain(String),
 }
 
@@ -413,8 +414,8 @@ impl Told {
     fn word(&self) -> String {
         match self {
             Told::Claimed(claimed) => format!("told epoch {}", claimed.epoch),
-            Told::Changed(_, true) | Told::Beat(true, _) => "accepted".to_owned(),
-            Told::Changed(_, false) | Told::Beat(false, _) => "kept here".to_owned(),
+            Told::Changed(_, true) | Told::Beat(true) => "accepted".to_owned(),
+            Told::Changed(_, false) | Told::Beat(false) => "kept here".to_owned(),
             Told::Plain(text) => text.clone(),
         }
     }
@@ -430,7 +431,7 @@ fn play(act: Act, epoch: Option<u64>, session: &str, q: &mut Queue) -> Result<To
         }
         Act::Heartbeat => {
             let beat = holder::heartbeat(q, &task(), epoch, None)?;
-            Ok(Told::Beat(beat.published, epoch.unwrap_or_default()))
+            Ok(Told::Beat(beat.published))
         }
         Act::Done => holder::done(q, &task(), epoch, &finish()).map(changed),
         Act::Cancel => operator::cancel(q, &task(), "not needed").map(changed),
@@ -474,15 +475,14 @@ impl Execution {
             }
             Told::Changed(task, published) => {
                 if self.prepared.scene.shared {
-                    oracle.acted(at, begun, task, part.session, part.machine, *published);
+                    let Part { session, machine, .. } = part;
+                    let published = *published;
+                    let act = oracle::Act { task, session, machine, published, begun, repeated: false };
+                    oracle.acted(&self.kernel.borrow(), &act);
                 }
                 task.history().iter().rev().find(|op| op.by == part.session)
             }
-            Told::Beat(true, epoch) => {
-                oracle.renewed(at, &task(), *epoch, TTL);
-                None
-            }
-            Told::Beat(false, _) | Told::Plain(_) => None,
+            Told::Beat(..) | Told::Plain(_) => None,
         };
         self.told.borrow_mut().extend(op.map(|op| (op.clone(), part.machine)));
     }

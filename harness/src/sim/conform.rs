@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use orch::world::{Clock, Random, RemoteFailure};
+use orch::world::{Clock, Disk, Random, RemoteFailure};
 
 use super::dice::Dice;
 use super::faults::Knobs;
@@ -12,6 +12,7 @@ use super::fiber::{Fiber, Fibers};
 use super::kernel::{Clocks, Kernel, Machine, SECOND, Shared};
 use super::ports::Port;
 use crate::conformance;
+use crate::conformance::disk::DiskPlace;
 use crate::conformance::objects::ObjectsPlace;
 use crate::conformance::remote::RemotePlace;
 
@@ -52,6 +53,20 @@ fn the_simulated_clock_and_dice_conform() {
         let mut failed = conformance::clock::clock(&|| Box::new(Port::new(kernel, fiber)) as Box<dyn Clock>);
         failed.extend(conformance::clock::random(&|| Box::new(Port::new(kernel, fiber)) as Box<dyn Random>));
         failed
+    }));
+}
+
+#[test]
+fn the_simulated_disk_conforms() {
+    assert_conforms(&inside(|kernel, fiber, _| {
+        let number = std::cell::Cell::new(0);
+        conformance::disk::disk(&|| {
+            number.set(number.get() + 1);
+            let root = PathBuf::from(format!("/m0/place-{}", number.get()));
+            let port = || Box::new(Port::new(kernel, fiber));
+            port().create_dir(&root).expect("a calm disk makes a directory");
+            DiskPlace { disk: port(), other: port(), root, clock: port(), link: None, keep: Box::new(()) }
+        })
     }));
 }
 

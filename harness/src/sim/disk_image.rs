@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use orch::world::{FileKind, Stat};
 
-use super::dice::Dice;
+use super::dice::{Dice, Fast};
 
 /// Bytes of a file; versions are shared.
 pub type Bytes = Rc<Vec<u8>>;
@@ -45,8 +45,8 @@ struct Dir {
 /// One disk.
 #[derive(Debug, Clone)]
 pub struct DiskImage {
-    dirs: HashMap<PathBuf, Dir>,
-    inodes: HashMap<u64, Inode>,
+    dirs: HashMap<String, Dir, Fast>,
+    inodes: HashMap<u64, Inode, Fast>,
     last: u64,
 }
 
@@ -59,15 +59,24 @@ fn not_found(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("{}: no such file or directory", path.display()))
 }
 
-fn split(path: &Path) -> (PathBuf, String) {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    (path.parent().map(Path::to_owned).unwrap_or_default(), name)
+/// Simulated paths are text: absolute, and without anything that would have to be resolved.
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap_or_default()
+}
+
+/// Directory and name.
+fn split(path: &Path) -> (&str, &str) {
+    match text(path).rsplit_once('/') {
+        Some(("", name)) => ("/", name),
+        Some((dir, name)) => (dir, name),
+        None => ("", text(path)),
+    }
 }
 
 impl Default for DiskImage {
     fn default() -> Self {
         let root = Dir { inode: 2, ..Dir::default() };
-        DiskImage { dirs: HashMap::from([(PathBuf::from("/"), root)]), inodes: HashMap::new(), last: 2 }
+        DiskImage { dirs: HashMap::from_iter([("/".to_owned(), root)]), inodes: HashMap::default(), last: 2 }
     }
 }
 
@@ -80,13 +89,13 @@ impl DiskImage {
         self.last
     }
 
-    fn dir_mut(&mut self, dir: &Path) -> io::Result<&mut Dir> {
-        self.dirs.get_mut(dir).ok_or_else(|| not_found(dir))
+    fn dir_mut(&mut self, dir: &str) -> io::Result<&mut Dir> {
+        self.dirs.get_mut(dir).ok_or_else(|| not_found(Path::new(dir)))
     }
 
     fn entry(&self, path: &Path) -> Option<Entry> {
         let (dir, name) = split(path);
-        self.dirs.get(&dir)?.live.get(&name).copied()
+        self.dirs.get(dir)?.live.get(name).copied()
     }
 
     fn file(&self, path: &Path) -> io::Result<u64> {
@@ -111,36 +120,71 @@ impl DiskImage {
     /// `lstat`.
     #[must_use]
     pub fn stat(&self, path: &Path) -> Option<Stat> {
-        if let Some(dir) = self.dirs.get(path) {
-            return Some(Stat {
+        let (dir, name) = split(path);
+        match self.dirs.get(dir).and_then(|dir| dir.live.get(name)) {
+            Some(Entry::File(inode)) => Some(self.stat_file(*inode)),
+            // The root has no name in any directory.
+            _ => self.dirs.get(text(path)).map(|dir| Stat {
                 size: 4096,
                 mtime_ns: dir.mtime_ns,
                 ctime_ns: dir.mtime_ns,
                 inode: dir.inode,
                 kind: FileKind::Dir,
-            });
+            }),
         }
-        let Some(Entry::File(inode)) = self.entry(path) else { return None };
+    }
+
+    fn stat_file(&self, inode: u64) -> Stat {
         let node = &self.inodes[&inode];
-        Some(Stat {
+        Stat {
             size: node.live.len() as u64,
             mtime_ns: node.mtime_ns,
             ctime_ns: node.ctime_ns,
             inode,
             kind: FileKind::File,
-        })
+        }
+    }
+
+    /// `lstat` of many names below one directory.
+    #[must_use]
+    pub fn stat_many(&self, dir: &Path, names: &[&str]) -> Vec<Option<Stat>> {
+        let mut path = format!("{}/", text(dir));
+        let begin = path.len();
+        let one = |name: &&str| {
+            path.truncate(begin);
+            path.push_str(name);
+            self.stat(Path::new(&path))
+        };
+        names.iter().map(one).collect()
     }
 
     /// Names and kinds, sorted; an absent directory is empty.
-    #[must_use]
-    pub fn list(&self, dir: &Path) -> Vec<(String, FileKind)> {
+    ///
+    /// # Errors
+    /// A file is in its place.
+    pub fn list(&self, dir: &Path) -> io::Result<Vec<(String, FileKind)>> {
         let kind = |entry: &Entry| match entry {
             Entry::File(_) => FileKind::File,
             Entry::Dir => FileKind::Dir,
         };
-        self.dirs.get(dir).map_or_else(Vec::new, |dir| {
-            dir.live.iter().map(|(name, entry)| (name.clone(), kind(entry))).collect()
-        })
+        match self.dirs.get(text(dir)) {
+            Some(dir) => Ok(dir.live.iter().map(|(name, entry)| (name.clone(), kind(entry))).collect()),
+            None if self.entry(dir).is_some() => {
+                Err(io::Error::new(io::ErrorKind::NotADirectory, dir.display().to_string()))
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The file that a lock is on, made where it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made, or is a directory.
+    pub fn lock_file(&mut self, path: &Path, now_ns: i64) -> io::Result<u64> {
+        if self.entry(path).is_none() {
+            self.create(path, Vec::new(), now_ns)?;
+        }
+        self.file(path)
     }
 
     /// Creates a directory and its parents; says whether it is new.
@@ -148,23 +192,23 @@ impl DiskImage {
     /// # Errors
     /// A file is in its place.
     pub fn create_dir(&mut self, dir: &Path, now_ns: i64) -> io::Result<bool> {
-        if self.dirs.contains_key(dir) {
+        if self.dirs.contains_key(text(dir)) {
             return Ok(false);
         }
         let (parent, name) = split(dir);
-        self.create_dir(&parent, now_ns)?;
+        self.create_dir(Path::new(parent), now_ns)?;
         if matches!(self.entry(dir), Some(Entry::File(_))) {
             let text = format!("{}: not a directory", dir.display());
             return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
         }
-        self.link(&parent, &name, Entry::Dir, now_ns)?;
+        self.link(parent, name, Entry::Dir, now_ns)?;
         self.last += 1;
         let inode = self.last;
-        self.dirs.insert(dir.to_owned(), Dir { inode, mtime_ns: tick(now_ns), ..Dir::default() });
+        self.dirs.insert(text(dir).to_owned(), Dir { inode, mtime_ns: tick(now_ns), ..Dir::default() });
         Ok(true)
     }
 
-    fn link(&mut self, dir: &Path, name: &str, entry: Entry, now_ns: i64) -> io::Result<()> {
+    fn link(&mut self, dir: &str, name: &str, entry: Entry, now_ns: i64) -> io::Result<()> {
         let dir = self.dir_mut(dir)?;
         dir.live.insert(name.to_owned(), entry);
         dir.mtime_ns = tick(now_ns);
@@ -177,11 +221,11 @@ impl DiskImage {
     /// The directory is not there, or the name is taken.
     pub fn create(&mut self, path: &Path, bytes: Vec<u8>, now_ns: i64) -> io::Result<()> {
         let (dir, name) = split(path);
-        if self.dir_mut(&dir)?.live.contains_key(&name) {
+        if self.dir_mut(dir)?.live.contains_key(name) {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, path.display().to_string()));
         }
         let inode = self.new_inode(bytes, now_ns);
-        self.link(&dir, &name, Entry::File(inode), now_ns)
+        self.link(dir, name, Entry::File(inode), now_ns)
     }
 
     /// Changes a file in place, as an editor that does not replace it.
@@ -238,11 +282,11 @@ impl DiskImage {
         if dir != other {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not within one directory"));
         }
-        self.dir_mut(&dir)?.live.remove(&old);
+        self.dir_mut(dir)?.live.remove(old);
         if let Some(node) = self.inodes.get_mut(&inode) {
             node.ctime_ns = tick(now_ns);
         }
-        self.link(&dir, &new, Entry::File(inode), now_ns)
+        self.link(dir, new, Entry::File(inode), now_ns)
     }
 
     /// `fsync` of a directory: its names are durable from now on.
@@ -250,8 +294,8 @@ impl DiskImage {
     /// # Errors
     /// It is not there.
     pub fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
-        let dir = self.dir_mut(dir)?;
-        dir.durable = dir.live.clone();
+        let dir = self.dir_mut(text(dir))?;
+        dir.durable.clone_from(&dir.live);
         Ok(())
     }
 
@@ -275,8 +319,8 @@ impl DiskImage {
             None => Ok(()),
             Some(Entry::Dir) => Err(io::Error::new(io::ErrorKind::IsADirectory, path.display().to_string())),
             Some(Entry::File(_)) => {
-                let dir = self.dir_mut(&dir)?;
-                dir.live.remove(&name);
+                let dir = self.dir_mut(dir)?;
+                dir.live.remove(name);
                 dir.mtime_ns = tick(now_ns);
                 Ok(())
             }
@@ -288,21 +332,21 @@ impl DiskImage {
     /// # Errors
     /// It is not empty.
     pub fn remove_dir(&mut self, path: &Path, now_ns: i64) -> io::Result<()> {
-        let Some(dir) = self.dirs.get(path) else { return Ok(()) };
+        let Some(dir) = self.dirs.get(text(path)) else { return Ok(()) };
         if !dir.live.is_empty() {
             return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, path.display().to_string()));
         }
-        self.dirs.remove(path);
+        self.dirs.remove(text(path));
         let (parent, name) = split(path);
-        let parent = self.dir_mut(&parent)?;
-        parent.live.remove(&name);
+        let parent = self.dir_mut(parent)?;
+        parent.live.remove(name);
         parent.mtime_ns = tick(now_ns);
         Ok(())
     }
 
     /// The power goes: what is left is one of the images that the disk may hold.
     pub fn lose_power(&mut self, dice: &mut Dice) {
-        let mut paths: Vec<PathBuf> = self.dirs.keys().cloned().collect();
+        let mut paths: Vec<String> = self.dirs.keys().cloned().collect();
         paths.sort();
         for path in &paths {
             let Some(dir) = self.dirs.get_mut(path) else { continue };
@@ -332,13 +376,13 @@ impl DiskImage {
 
     /// Forgets directories and files that no name leads to.
     fn drop_unreachable(&mut self) {
-        let mut open = vec![PathBuf::from("/")];
+        let mut open = vec!["/".to_owned()];
         let (mut dirs, mut files) = (Vec::new(), std::collections::HashSet::new());
         while let Some(path) = open.pop() {
             let Some(dir) = self.dirs.get(&path) else { continue };
             for (name, entry) in &dir.live {
                 match entry {
-                    Entry::Dir => open.push(path.join(name)),
+                    Entry::Dir => open.push(format!("{}/{name}", path.trim_end_matches('/'))),
                     Entry::File(inode) => {
                         files.insert(*inode);
                     }
@@ -346,7 +390,7 @@ impl DiskImage {
             }
             dirs.push(path);
         }
-        let keep: std::collections::HashSet<PathBuf> = dirs.into_iter().collect();
+        let keep: std::collections::HashSet<String> = dirs.into_iter().collect();
         self.dirs.retain(|path, _| keep.contains(path));
         self.inodes.retain(|inode, _| files.contains(inode));
     }
@@ -369,7 +413,8 @@ impl DiskImage {
     #[must_use]
     pub fn files_below(&self, dir: &Path) -> BTreeMap<PathBuf, Bytes> {
         let mut found = BTreeMap::new();
-        for (path, one) in self.dirs.iter().filter(|(path, _)| path.starts_with(dir)) {
+        let dirs = self.dirs.iter().map(|(path, one)| (Path::new(path), one));
+        for (path, one) in dirs.filter(|(path, _)| path.starts_with(dir)) {
             for (name, entry) in &one.live {
                 if let Entry::File(inode) = entry {
                     found.insert(path.join(name), Rc::clone(&self.inodes[inode].live));

@@ -1,11 +1,12 @@
 //! What goes wrong and how often, drawn from the seed; and the guards that can be taken away on purpose.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::dice::Dice;
+use super::plan::{Profile, short};
 
 /// How often what goes wrong at a port, as probabilities for one call, and how long things take.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Knobs {
     /// A call of the disk is where another process comes in between.
     pub preempt: f64,
@@ -48,9 +49,10 @@ impl Knobs {
     /// each other undisturbed.
     #[must_use]
     pub fn swarm(dice: &mut Dice) -> Self {
-        let mut some = |most: f64| if dice.chance(0.5) { dice.unit() * dice.unit() * most } else { 0.0 };
+        let mut some =
+            |most: f64| if dice.chance(0.5) { short(dice.unit() * dice.unit() * most) } else { 0.0 };
         let mut knobs = Knobs {
-            preempt: 0.01 + some(0.2),
+            preempt: short(0.01 + some(0.2)),
             kill_at_disk: some(0.002),
             kill_at_remote: some(0.05),
             disk_error: some(0.002),
@@ -66,7 +68,7 @@ impl Knobs {
 }
 
 /// A guard that is taken away, to see that the simulation notices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Broken {
     /// The remote takes a push whatever the ref holds.
@@ -115,11 +117,17 @@ pub enum Broken {
     HalfRead,
     /// A new boot has the identity of the old one.
     BootIdStays,
+    /// The time limit of a step on the network is not kept.
+    LimitIgnored,
+    /// The locks of a killed process stay.
+    LockOutlivesHolder,
+    /// A disk that is full takes the first half of a file and says that all is well.
+    ShortWrite,
 }
 
 impl Broken {
-    /// Those that the simulation notices, each within ten seeds of the short profile.
-    pub const NOTICED: [Broken; 11] = [
+    /// Those that the simulation notices.
+    pub const NOTICED: [Broken; 22] = [
         Broken::PushWithoutCompare,
         Broken::RefusalIgnored,
         Broken::LostAnswerIsSuccess,
@@ -131,28 +139,72 @@ impl Broken {
         Broken::PidIsIdentity,
         Broken::FetchBringsNothing,
         Broken::LeasesHidden,
-    ];
-
-    /// Those that it has not noticed within a few dozen seeds. The first two do no harm by themselves: with a remote, safety does not
-    /// rest on locks, and objects never are the same because operations have random ids. The others are a debt of
-    /// the load: it does not yet do what they would spoil.
-    pub const UNNOTICED: [Broken; 12] = [
-        Broken::UpToDateAccepted,
         Broken::LocksDoNothing,
-        Broken::HolderClockSlow,
-        Broken::DiceRepeat,
         Broken::ObserverCountsSuspension,
         Broken::HolderForgetsSuspension,
+        Broken::HolderClockSlow,
         Broken::EverybodyIsDead,
+        Broken::DiceRepeat,
         Broken::DeletionIgnored,
-        Broken::LocalSwapBlind,
-        Broken::UnreadableIsEmpty,
-        Broken::HalfRead,
         Broken::BootIdStays,
+        Broken::LimitIgnored,
+        Broken::LockOutlivesHolder,
+        Broken::ShortWrite,
     ];
+
+    /// Those behind which another guard stands, so that they do no harm by themselves: objects are never the same
+    /// because operations have random ids and name their session; local refs are swapped under a lock only; a
+    /// directory that seems empty is no deletion, and half of a file has no seal.
+    pub const HARMLESS: [Broken; 4] =
+        [Broken::UpToDateAccepted, Broken::LocalSwapBlind, Broken::UnreadableIsEmpty, Broken::HalfRead];
 
     /// All of them.
     pub fn all() -> impl Iterator<Item = Broken> {
-        Broken::NOTICED.into_iter().chain(Broken::UNNOTICED)
+        Broken::NOTICED.into_iter().chain(Broken::HARMLESS)
+    }
+
+    /// Its name, as the command line takes it.
+    #[must_use]
+    pub fn name(self) -> String {
+        let value = serde_json::to_value(self).ok();
+        value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// Seeds within which it has to be noticed.
+    #[must_use]
+    pub fn within(self) -> u64 {
+        match self {
+            Broken::PushWithoutCompare
+            | Broken::RefusalIgnored
+            | Broken::LostAnswerIsSuccess
+            | Broken::NoReadAfterPush
+            | Broken::FetchBringsNothing
+            | Broken::LeasesHidden
+            | Broken::LocksDoNothing
+            | Broken::LockOutlivesHolder
+            | Broken::LimitIgnored
+            | Broken::EverybodyIsDead => 5,
+            Broken::BootIdStays | Broken::DiceRepeat | Broken::ObserverCountsSuspension => 60,
+            _ => 20,
+        }
+    }
+
+    /// Where it does harm: most guards need several machines; where there is no remote, safety rests on locks and files.
+    #[must_use]
+    pub fn profile(self) -> Profile {
+        match self {
+            Broken::LocksDoNothing
+            | Broken::LockOutlivesHolder
+            | Broken::NoDirectorySync
+            | Broken::NoFileSync
+            | Broken::WriteInPlace
+            | Broken::ShortWrite
+            | Broken::WallClockForLeases
+            | Broken::ObserverCountsSuspension
+            | Broken::HolderForgetsSuspension
+            | Broken::HolderClockSlow
+            | Broken::BootIdStays => Profile::Local,
+            _ => Profile::Short,
+        }
     }
 }

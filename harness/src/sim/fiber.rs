@@ -88,6 +88,11 @@ impl Fiber {
         self.doomed.set(true);
     }
 
+    /// Until when it is or was stopped.
+    pub fn stopped_until(&self) -> Micros {
+        self.stopped.get()
+    }
+
     /// Stops it until then.
     pub fn stop_until(&self, at: Micros) {
         self.stopped.set(at);

@@ -149,7 +149,7 @@ impl Port {
         let cut = !kernel.remote_up || kernel.machines[self.machine].link == Link::Cut;
         drop(kernel);
         if cut || lost {
-            self.wait((limit.as_micros() as u64).clamp(1, 30_000_000));
+            self.give_up_after(limit);
             return Fate::Lost;
         }
         Fate::Arrives
@@ -174,8 +174,18 @@ impl Port {
             self.kernel.borrow_mut().probes.hit("a process was killed");
             die();
         }
-        self.wait(if lost { (limit.as_micros() as u64).clamp(1, 30_000_000) } else { way });
-        if lost { Fate::Lost } else { Fate::Arrives }
+        if lost {
+            self.give_up_after(limit);
+            return Fate::Lost;
+        }
+        self.wait(way);
+        Fate::Arrives
+    }
+
+    /// Waits for an answer that does not come.
+    fn give_up_after(&self, limit: Duration) {
+        let patience = (limit.as_micros() as u64).clamp(1, 30_000_000);
+        self.wait(if self.broken(Broken::LimitIgnored) { 3_600_000_000 } else { patience });
     }
 
     fn no_answer() -> RemoteError {
@@ -189,7 +199,9 @@ impl Port {
         if unwinding() {
             return vec![PushOutcome::Unknown("dead".to_owned()); updates.len()];
         }
-        *self.before_push.borrow_mut() = Some(self.kernel.borrow().remote.refs.clone());
+        if self.broken(Broken::NoReadAfterPush) {
+            *self.before_push.borrow_mut() = Some(self.kernel.borrow().remote.refs.clone());
+        }
         if self.go(limit) == Fate::Lost {
             let kernel = &mut *self.kernel.borrow_mut();
             kernel.probes.hit("a push was lost");
@@ -291,14 +303,12 @@ impl Remote for Port {
         let listing: Vec<(String, Oid)> = {
             let kernel = self.kernel.borrow();
             let old = self.before_push.borrow_mut().take();
-            let refs = match old {
-                Some(old) if kernel.is_broken(Broken::NoReadAfterPush) => old,
-                _ => kernel.remote.refs.clone(),
-            };
+            let refs = old.as_ref().unwrap_or(&kernel.remote.refs);
             let hidden = kernel.is_broken(Broken::LeasesHidden);
-            refs.into_iter()
+            refs.iter()
                 .filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)))
                 .filter(|(name, _)| !(hidden && name.starts_with("refs/orch/leases/")))
+                .map(|(name, oid)| (name.clone(), *oid))
                 .collect()
         };
         if self.come(limit) == Fate::Lost { Err(Self::no_answer()) } else { Ok(listing) }

@@ -11,7 +11,7 @@ use orch::store::index::MemoryIndex;
 use orch::world::Oid;
 
 use super::dice::Dice;
-use super::disk_image::DiskImage;
+use super::disk_image::{Bytes, DiskImage};
 use super::faults::{Broken, Knobs};
 use super::probes::Probes;
 use super::repo::{Pool, Repo};
@@ -97,8 +97,12 @@ pub struct Machine {
     pub full_until: Micros,
     /// Whether it has power.
     pub up: bool,
-    /// Advisory locks: path and the token of the holder.
-    pub locks: HashMap<PathBuf, u64>,
+    /// Until when it sleeps.
+    pub asleep_until: Micros,
+    /// When its wall clock was last set.
+    pub stepped: Micros,
+    /// Advisory locks: number of the file and token of the holder.
+    pub locks: HashMap<u64, u64>,
     /// Running processes: number and start.
     pub processes: BTreeMap<u32, u64>,
     next_pid: u32,
@@ -118,6 +122,8 @@ impl Machine {
             link: Link::Up,
             full_until: 0,
             up: true,
+            asleep_until: 0,
+            stepped: 0,
             locks: HashMap::new(),
             processes: BTreeMap::new(),
             next_pid: 100,
@@ -126,11 +132,11 @@ impl Machine {
 
     /// Starts a process; numbers are used again soon, as on a busy machine.
     pub fn start_process(&mut self, now: Micros) -> (u32, u64) {
-        let mut pid = self.next_pid;
-        while self.processes.contains_key(&pid) {
-            pid = if pid >= 140 { 100 } else { pid + 1 };
-        }
-        self.next_pid = if pid >= 140 { 100 } else { pid + 1 };
+        let few = 100..=140;
+        let from = self.next_pid;
+        let free = (from..=140).chain(few.clone()).find(|pid| !self.processes.contains_key(pid));
+        let pid = free.unwrap_or_else(|| self.processes.keys().max().map_or(100, |last| last + 1));
+        self.next_pid = if few.contains(&(pid + 1)) { pid + 1 } else { 100 };
         let start = self.clocks.boottime(now) / 10_000;
         self.processes.insert(pid, start);
         (pid, start)
@@ -159,6 +165,17 @@ pub struct Moved {
     pub new: Option<Oid>,
 }
 
+/// A task's file that was put in place.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// When.
+    pub at: Micros,
+    /// Where.
+    pub path: PathBuf,
+    /// What is in it.
+    pub bytes: Bytes,
+}
+
 /// All there is.
 #[derive(Clone)]
 pub struct Kernel {
@@ -176,6 +193,8 @@ pub struct Kernel {
     pub forbidden: Option<String>,
     /// How its refs moved since the oracle last looked.
     pub moved: Vec<Moved>,
+    /// Files of tasks that were put in place since then, where files are the register.
+    pub written: Option<Vec<Written>>,
     /// Pushes under way.
     pub late: Vec<Late>,
     /// The machines.
@@ -212,6 +231,7 @@ impl Kernel {
             remote_up: true,
             forbidden: None,
             moved: Vec::new(),
+            written: None,
             late: Vec::new(),
             machines: Vec::new(),
             knobs,

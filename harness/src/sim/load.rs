@@ -9,6 +9,7 @@ use orch::protocol::op::Patch;
 use orch::protocol::task::{Definition, Priority, Reason, Status, Task};
 use orch::protocol::time::Timestamp;
 use orch::store::settings::Settings;
+use orch::usecase::change::Changed;
 use orch::usecase::claim::{self, Claimed, Terms};
 use orch::usecase::error::{Error, Kind, Result};
 use orch::usecase::holder::{self, Checkpoint, Failure, Finish};
@@ -21,9 +22,12 @@ use super::dice::Dice;
 use super::fiber::Fiber;
 use super::kernel::{MINUTE, Micros, SECOND, Shared};
 use super::machine::{self, Ended};
-use super::oracle::Oracle;
+use super::oracle::{Act, Oracle};
 use super::plan::Plan;
 use super::ports::Port;
+
+/// What no command takes as long as: each step on the network has a limit of ten seconds, each lock as well.
+const LONGEST: Micros = 10 * MINUTE;
 
 /// What all fibers of a run share.
 pub struct Yard {
@@ -53,6 +57,7 @@ fn run<T>(
         pause(yard, fiber, 5 * SECOND);
     }
     let (ended, begun) = machine::command(&yard.kernel, fiber, &yard.settings, session, act);
+    in_time(yard, fiber, &format!("{session}: {verb}"), begun);
     let mut kernel = yard.kernel.borrow_mut();
     let now = kernel.now;
     let (answer, told) = match ended {
@@ -78,6 +83,28 @@ fn run<T>(
     (answer, begun)
 }
 
+/// The judge learns of an act that its session was told to have happened.
+fn told(yard: &Yard, fiber: &Fiber, session: &str, begun: Micros, changed: &Changed) {
+    let act = Act {
+        begun,
+        task: &changed.task,
+        session,
+        machine: fiber.machine,
+        published: changed.published,
+        repeated: changed.repeated,
+    };
+    yard.oracle.borrow_mut().acted(&yard.kernel.borrow(), &act);
+}
+
+/// No command takes long, whatever the remote does; a process that was stopped meanwhile has an excuse.
+fn in_time(yard: &Yard, fiber: &Fiber, what: &str, begun: Micros) {
+    let now = now(yard);
+    if now > begun + LONGEST && fiber.stopped_until() < begun && !yard.ending.get() {
+        let text = format!("{what} took {} s", (now - begun) / SECOND);
+        yard.oracle.borrow_mut().broken(0, now, text);
+    }
+}
+
 fn pause(yard: &Yard, fiber: &Fiber, span: Micros) {
     let at = yard.kernel.borrow().now + span;
     fiber.wait_until(at);
@@ -97,7 +124,7 @@ fn now(yard: &Yard) -> Micros {
 pub fn agent(yard: &Rc<Yard>, fiber: &Rc<Fiber>, name: &str, mut dice: Dice) {
     while !yard.ending.get() {
         let idle = dice.exponential(60.0 * SECOND as f64) as Micros;
-        pause(yard, fiber, idle);
+        pause(yard, fiber, if yard.plan.herd { until_the_next_half_minute(yard, fiber, idle) } else { idle });
         if yard.ending.get() {
             return;
         }
@@ -113,6 +140,13 @@ pub fn agent(yard: &Rc<Yard>, fiber: &Rc<Fiber>, name: &str, mut dice: Dice) {
             yard.oracle.borrow_mut().process_ended(fiber.machine, worker.pid(), worker.start());
         }
     }
+}
+
+/// A pause of about this length that ends when a timer would.
+fn until_the_next_half_minute(yard: &Yard, fiber: &Fiber, about: Micros) -> Micros {
+    let kernel = yard.kernel.borrow();
+    let end = kernel.machines[fiber.machine].clocks.wall_ms(kernel.now + about);
+    about + (30_000 - end.rem_euclid(30_000)) as Micros * 1000
 }
 
 fn take(
@@ -186,28 +220,25 @@ fn work(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, claimed: &C
             });
             match answer {
                 Ok(changed) => {
-                    let at = now(yard);
-                    let mut oracle = yard.oracle.borrow_mut();
-                    oracle.acted(at, begun, &changed.task, name, fiber.machine, changed.published);
-                    if changed.published && !changed.repeated {
-                        oracle.renewed(at, &id, epoch, yard.plan.ttl);
-                    }
+                    told(yard, fiber, name, begun, &changed);
                 }
                 Err(Some(error)) if stops(yard, &error) => return,
                 Err(_) => {}
             }
             continue;
         }
-        let (answer, _) = run(yard, fiber, name, &format!("heartbeat {id}"), |q| {
+        let (answer, begun) = run(yard, fiber, name, &format!("heartbeat {id}"), |q| {
             holder::heartbeat(q, &id, Some(epoch), None)
         });
         match answer {
-            Ok(beat) if beat.published => {
-                hit(yard, "a heartbeat was accepted");
-                let at = now(yard);
-                yard.oracle.borrow_mut().renewed(at, &id, epoch, yard.plan.ttl);
+            Ok(beat) => {
+                let what = format!("heartbeat by {name}");
+                let mut oracle = yard.oracle.borrow_mut();
+                oracle.held_still(&yard.kernel.borrow(), &id, epoch, begun, fiber.machine, &what);
+                let probe =
+                    if beat.published { "a heartbeat was accepted" } else { "a heartbeat stayed here" };
+                hit(yard, probe);
             }
-            Ok(_) => hit(yard, "a heartbeat stayed here"),
             Err(Some(error)) if stops(yard, &error) => return,
             Err(_) => {}
         }
@@ -250,7 +281,6 @@ fn finish(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, id: &Task
         let (answer, begun) = run(yard, fiber, name, &format!("{verb} {id}"), act);
         match answer {
             Ok(changed) => {
-                let at = now(yard);
                 let probe = match (changed.published, way) {
                     (false, _) => "a finish stayed here",
                     (_, 0) => "a task was given back",
@@ -258,14 +288,7 @@ fn finish(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, id: &Task
                     _ => "a holder finished",
                 };
                 hit(yard, probe);
-                yard.oracle.borrow_mut().acted(
-                    at,
-                    begun,
-                    &changed.task,
-                    name,
-                    fiber.machine,
-                    changed.published,
-                );
+                told(yard, fiber, name, begun, &changed);
                 return;
             }
             Err(Some(error)) if stops(yard, &error) => return,
@@ -343,9 +366,10 @@ pub fn added(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, number
             if *added.task.id() != id {
                 hit(yard, "an id was taken twice");
             }
-            let at = now(yard);
             if added.created {
-                yard.oracle.borrow_mut().acted(at, begun, &added.task, name, fiber.machine, added.published);
+                let add::Added { task, published, .. } = added;
+                let changed = Changed { task, published, repeated: false, retries: 0 };
+                told(yard, fiber, name, begun, &changed);
             }
         }
         Err(Some(error)) if error.kind == Kind::Conflict => hit(yard, "an id was taken twice"),
@@ -366,8 +390,7 @@ fn edited(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice) {
         && !changed.repeated
     {
         hit(yard, "a task was edited");
-        let at = now(yard);
-        yard.oracle.borrow_mut().acted(at, begun, &changed.task, name, fiber.machine, changed.published);
+        told(yard, fiber, name, begun, &changed);
     }
 }
 
@@ -391,8 +414,7 @@ fn decided(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, verb: &'
                 "retry" => hit(yard, "an operator retried"),
                 _ => {}
             }
-            let at = now(yard);
-            yard.oracle.borrow_mut().acted(at, begun, &changed.task, name, fiber.machine, changed.published);
+            told(yard, fiber, name, begun, &changed);
         }
         Err(Some(error)) if error.kind == Kind::Conflict => hit(yard, "an operator was refused"),
         _ => {}

@@ -97,8 +97,10 @@ pub fn join(kernel: &Shared, fiber: &Rc<Fiber>, settings: &Settings) -> Result<(
     let layout = Layout::new(kernel.borrow().machines[fiber.machine].state.clone());
     init::lay_out(&*world.disk, &*world.random, &layout)?;
     port.end();
+    // The files that a real `init` writes last make everything before them durable.
+    kernel.borrow_mut().machines[fiber.machine].disk.sync_all();
     let (ended, _) = command(kernel, fiber, settings, "setup", |queue| {
-        if queue.settings().remote.is_some() {
+        if queue.is_shared() {
             init::take_over(queue)?;
         }
         init::publish_first(queue)

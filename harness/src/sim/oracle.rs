@@ -5,15 +5,18 @@
 //! has to be searched for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 
 use orch::protocol::id::{OpId, TaskId};
 use orch::protocol::invariant;
 use orch::protocol::op::{Action, Op};
 use orch::protocol::task::{Status, Task};
+use orch::store::seal::Seal;
 use orch::store::{codec, layout};
 use orch::world::{Oid, TreeChange};
 
-use super::kernel::{Kernel, Micros, Moved};
+use super::disk_image::Bytes;
+use super::kernel::{Kernel, MINUTE, Micros, Moved, SECOND};
 
 /// The state branch on the simulated remote.
 pub const BRANCH: &str = "refs/heads/orch-state";
@@ -36,6 +39,7 @@ pub struct Violation {
 struct Told {
     task: TaskId,
     op: OpId,
+    by: String,
     verb: &'static str,
     machine: usize,
     published: bool,
@@ -48,14 +52,33 @@ struct Holder {
 }
 
 /// How old a lease certainly is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Renewed {
     /// The ref that carries it moved at this time.
     landed: Micros,
     /// Time to live, microseconds.
     ttl: Micros,
-    /// Which heartbeat it was.
+    /// Which heartbeat it was, after which claim: a claim that was withdrawn leaves its epoch to the next one.
     beat: u64,
+    claim: Option<OpId>,
+    /// What the monotonic clock of each machine showed, and in which boot.
+    seen: Vec<(Micros, u32)>,
+}
+
+/// An act that a session was told to have happened.
+pub struct Act<'a> {
+    /// When its command began.
+    pub begun: Micros,
+    /// The task after it, as it was told.
+    pub task: &'a Task,
+    /// Whose it is.
+    pub session: &'a str,
+    /// Where it was made.
+    pub machine: usize,
+    /// Whether everybody sees it.
+    pub published: bool,
+    /// Whether it had happened before.
+    pub repeated: bool,
 }
 
 /// Watches a simulation.
@@ -68,9 +91,9 @@ pub struct Oracle {
     told: Vec<Told>,
     holders: HashMap<(TaskId, u64), Holder>,
     renewed: HashMap<(TaskId, u64), Renewed>,
-    /// When a holder was last told that its lease was renewed, at the latest.
-    confirmed: HashMap<(TaskId, u64), (Micros, Micros)>,
     dead: BTreeSet<(usize, u32, u64)>,
+    /// Whose each operation is.
+    ops: HashMap<OpId, (TaskId, String, &'static str)>,
     /// Claims confirmed.
     pub claims: u64,
     /// Tasks that ended as done on the branch.
@@ -89,6 +112,10 @@ impl Oracle {
 
     /// Looks at every ref that moved since the last look.
     pub fn look(&mut self, kernel: &mut Kernel) {
+        let written = kernel.written.as_mut().map(std::mem::take).unwrap_or_default();
+        for file in written {
+            self.file_written(kernel, file.at, &file.path, &file.bytes);
+        }
         for moved in std::mem::take(&mut kernel.moved) {
             if moved.name == BRANCH {
                 self.branch_moved(kernel, &moved);
@@ -96,6 +123,64 @@ impl Oracle {
                 self.lease_moved(kernel, &id, &moved);
             }
         }
+    }
+
+    /// Without a remote the register of a task is its file.
+    fn file_written(&mut self, kernel: &Kernel, at: Micros, path: &Path, bytes: &[u8]) {
+        let Some(id) = id_of(path) else { return };
+        let task = match codec::decode(bytes) {
+            Ok(decoded) => decoded.task,
+            Err(problem) => {
+                return self.broken(8, at, format!("{}: {}", path.display(), problem.message));
+            }
+        };
+        let before = self.branch.get(&id).cloned();
+        self.grew(at, before.as_ref(), &task);
+        self.not_too_early(kernel, at, before.as_ref(), &task);
+        self.note_renewal(kernel, at, &task);
+        if task.status() == Status::Done {
+            self.finished.insert(id.clone());
+        }
+        self.branch.insert(id, task);
+    }
+
+    /// Looks at the files of a machine without a remote after its power failed, or at the end: each is whole, and holds
+    /// what was acknowledged.
+    pub fn reread(&mut self, at: Micros, files: &BTreeMap<PathBuf, Bytes>) {
+        let mut found = BTreeMap::new();
+        for (path, bytes) in files {
+            let Some(id) = id_of(path) else { continue };
+            match codec::decode(bytes) {
+                Ok(decoded) if decoded.seal == Seal::Valid => {
+                    found.insert(id, decoded.task);
+                }
+                Ok(_) => self.broken(8, at, format!("{}: its seal does not fit", path.display())),
+                Err(problem) => self.broken(8, at, format!("{}: {}", path.display(), problem.message)),
+            }
+        }
+        self.branch = found;
+        let lost = self.told.iter().find(|told| told.verb != "heartbeat" && !self.shows(&told.task, told));
+        if let Some(text) = lost.map(|told| format!("{}: {} by {} is gone", told.task, told.verb, told.by)) {
+            self.broken(4, at, text);
+        }
+    }
+
+    fn note_renewal(&mut self, kernel: &Kernel, at: Micros, task: &Task) {
+        let Some(lease) = task.lease() else { return };
+        let key = (task.id().clone(), lease.epoch);
+        // An operation that is withdrawn puts back what was there before, and renews nothing.
+        let claims = |op: &&Op| matches!(op.action, Action::Claim { epoch, .. } if epoch == lease.epoch);
+        let claim = task.history().iter().rfind(claims).map(|op| op.id);
+        if self.renewed.get(&key).is_some_and(|known| known.claim == claim && known.beat >= lease.beat) {
+            return;
+        }
+        let claimed = matches!(task.history().last().map(|op| &op.action), Some(Action::Claim { .. }));
+        if claimed && lease.beat > 0 && !self.renewed.contains_key(&key) {
+            self.broken(6, at, format!("{}: the claim of epoch {} inherits a beat", task.id(), lease.epoch));
+        }
+        let seen = kernel.machines.iter().map(|m| (m.clocks.monotonic(at), m.clocks.boot)).collect();
+        let ttl = lease.ttl.as_micros() as u64;
+        self.renewed.insert(key, Renewed { landed: at, ttl, beat: lease.beat, claim, seen });
     }
 
     fn branch_moved(&mut self, kernel: &Kernel, moved: &Moved) {
@@ -150,15 +235,8 @@ impl Oracle {
         if moved.old.is_some() {
             self.grew_or_withdrawn(moved.at, before.as_ref(), &task);
         }
-        self.not_too_early(moved.at, before.as_ref(), &task);
-        if let Some(lease) = task.lease() {
-            let renewed = Renewed { landed: moved.at, ttl: lease.ttl.as_micros() as u64, beat: lease.beat };
-            // An operation that is withdrawn puts back what was there before, and renews nothing.
-            let known = self.renewed.entry((id.clone(), lease.epoch)).or_insert(renewed);
-            if known.beat < renewed.beat {
-                *known = renewed;
-            }
-        }
+        self.not_too_early(kernel, moved.at, before.as_ref(), &task);
+        self.note_renewal(kernel, moved.at, &task);
         self.leases.insert(id.clone(), task);
     }
 
@@ -175,7 +253,7 @@ impl Oracle {
     }
 
     fn was_told(&self, op: &Op) -> bool {
-        self.told.iter().any(|told| told.published && told.op == op.id)
+        self.told.iter().any(|told| told.published && told.op == op.id && told.by == op.by)
     }
 
     fn decode(&mut self, kernel: &Kernel, at: Micros, path: &str, oid: Oid) -> Option<Task> {
@@ -199,6 +277,7 @@ impl Oracle {
         for violation in invariant::check(after) {
             self.broken(violation.promise, at, format!("{}: {}", after.id(), violation.what));
         }
+        self.named_once(at, before, after);
         for what in by_position(after) {
             self.broken(3, at, format!("{}: {what}", after.id()));
         }
@@ -207,8 +286,21 @@ impl Oracle {
         }
     }
 
-    /// A lease is not taken from its holder before it has lapsed in true time.
-    fn not_too_early(&mut self, at: Micros, before: Option<&Task>, after: &Task) {
+    /// Whoever reads a ref after a lost answer knows its own operation by its id: nobody else's may have it.
+    fn named_once(&mut self, at: Micros, before: Option<&Task>, after: &Task) {
+        let known = before.map_or(0, |before| before.history().len());
+        for op in after.history().iter().skip(known) {
+            let this = (after.id().clone(), op.by.clone(), op.action.verb());
+            let first = self.ops.entry(op.id).or_insert_with(|| this.clone()).clone();
+            if first.1 != this.1 || first.2 != this.2 {
+                self.broken(4, at, format!("operation {} is {first:?} and {this:?}", op.id));
+            }
+        }
+    }
+
+    /// A lease is not taken from its holder before it has lapsed in true time, nor by a machine that has not been
+    /// awake for so long since it was renewed.
+    fn not_too_early(&mut self, kernel: &Kernel, at: Micros, before: Option<&Task>, after: &Task) {
         let Some(op) = after.history().last() else { return };
         let was = before.and_then(Task::lease).or_else(|| self.branch.get(after.id()).and_then(Task::lease));
         let taken = match &op.action {
@@ -220,12 +312,32 @@ impl Oracle {
         if before.is_some_and(|before| before.has_op(op)) {
             return;
         }
-        let Some(renewed) = self.renewed.get(&(after.id().clone(), epoch)).copied() else { return };
+        let Some(renewed) = self.renewed.get(&(after.id().clone(), epoch)).cloned() else { return };
         let died = was
             .and_then(|lease| Some((machine_of(&lease.machine)?, lease.process.as_ref()?)))
             .is_some_and(|(machine, process)| self.dead.contains(&(machine, process.pid, process.start)));
         let again = was.is_some_and(|lease| lease.session == op.by && lease.machine == op.machine);
-        if at < renewed.landed + renewed.ttl && !died && !again {
+        if died || again {
+            return;
+        }
+        if let Some(observer) = machine_of(&op.machine) {
+            let clocks = &kernel.machines[observer].clocks;
+            let (then, boot) = renewed.seen[observer];
+            let then = if boot == clocks.boot { then } else { 0 };
+            let awake = clocks.monotonic(at).saturating_sub(then);
+            if awake < renewed.ttl {
+                let text = format!(
+                    "{}: epoch {epoch} was taken by {} on m{observer}, which had been awake for {:.1} s since its last \
+                     renewal; its lease lasts {} s",
+                    after.id(),
+                    op.by,
+                    awake as f64 / 1e6,
+                    renewed.ttl as f64 / 1e6
+                );
+                self.broken(10, at, text);
+            }
+        }
+        if at < renewed.landed + renewed.ttl {
             let (id, gone) = (after.id(), (at - renewed.landed) as f64 / 1e6);
             let ttl = renewed.ttl as f64 / 1e6;
             self.broken(
@@ -251,9 +363,9 @@ impl Oracle {
         }
     }
 
-    /// Whether the shared repository shows an operation of a task.
-    fn shows(&self, id: &TaskId, op: OpId) -> bool {
-        let holds = |task: &Task| task.history().iter().any(|one| one.id == op);
+    /// Whether the register shows an operation of a task.
+    fn shows(&self, id: &TaskId, told: &Told) -> bool {
+        let holds = |task: &Task| task.history().iter().any(|op| op.id == told.op && op.by == told.by);
         self.branch.get(id).is_some_and(holds) || self.leases.get(id).is_some_and(holds)
     }
 
@@ -290,28 +402,22 @@ impl Oracle {
             .iter()
             .find(|op| matches!(op.action, Action::Claim { epoch: e, .. } if e == epoch));
         if let Some(op) = claim {
-            if !self.shows(task.id(), op.id) {
+            let told = Told {
+                task: task.id().clone(),
+                op: op.id,
+                by: session.to_owned(),
+                verb: "claim",
+                machine,
+                published: true,
+            };
+            if !self.shows(task.id(), &told) {
                 let text =
                     format!("{}: the claim of {session} was told and is not in the register", task.id());
                 self.broken(2, at, text);
             }
-            self.told.push(Told {
-                task: task.id().clone(),
-                op: op.id,
-                verb: "claim",
-                machine,
-                published: true,
-            });
-        }
-        if let Some(lease) = task.lease() {
-            self.confirmed.insert(key.clone(), (at, lease.ttl.as_micros() as u64));
+            self.told.push(told);
         }
         self.holders.insert(key, Holder { session: session.to_owned(), machine });
-    }
-
-    /// A renewal was told to its holder.
-    pub fn renewed(&mut self, at: Micros, id: &TaskId, epoch: u64, ttl: Micros) {
-        self.confirmed.insert((id.clone(), epoch), (at, ttl));
     }
 
     /// A process has ended.
@@ -319,62 +425,77 @@ impl Oracle {
         self.dead.insert((machine, pid, start));
     }
 
-    /// An act was acknowledged: the task after it, as it was told.
-    pub fn acted(
-        &mut self,
-        at: Micros,
-        begun: Micros,
-        task: &Task,
-        session: &str,
-        machine: usize,
-        published: bool,
-    ) {
+    /// An act was acknowledged.
+    pub fn acted(&mut self, kernel: &Kernel, act: &Act<'_>) {
         self.acknowledged += 1;
+        let &Act { task, session, machine, published, .. } = act;
         let Some(op) = task.history().iter().rev().find(|op| op.by == session) else { return };
-        let told = Told { task: task.id().clone(), op: op.id, verb: op.action.verb(), machine, published };
-        if published && !self.shows(task.id(), op.id) {
-            let text = format!("{}: {} by {session} was told as published and is not", task.id(), told.verb);
-            self.broken(4, at, text);
+        let (verb, by) = (op.action.verb(), session.to_owned());
+        let told = Told { task: task.id().clone(), op: op.id, by, verb, machine, published };
+        if published && !self.shows(task.id(), &told) {
+            let text = format!("{}: {verb} by {session} was told as published and is not", task.id());
+            self.broken(4, kernel.now, text);
         }
-        if let Some(epoch) = op.action.based_on().filter(|_| op.action.is_holders() && !published)
-            && let Some((confirmed, ttl)) = self.last_renewal(task.id(), epoch)
-            && begun > confirmed + ttl + ttl / 5
-        {
-            let text = format!(
-                "{}: {} by {session} was kept {:.0} s after its last renewal, although its lease lasts {:.0} s",
-                task.id(),
-                told.verb,
-                (begun - confirmed) as f64 / 1e6,
-                ttl as f64 / 1e6
-            );
-            self.broken(10, at, text);
+        if let Some(epoch) = op.action.based_on().filter(|_| op.action.is_holders() && !act.repeated) {
+            self.held_still(kernel, task.id(), epoch, act.begun, machine, &format!("{verb} by {session}"));
         }
         self.told.push(told);
     }
 
-    /// The latest moment at which a holder can have learnt of a renewal, and how long it lasts: its process may have
-    /// been killed after it had noted an accepted one and before it could tell.
-    fn last_renewal(&self, id: &TaskId, epoch: u64) -> Option<(Micros, Micros)> {
-        let key = (id.clone(), epoch);
-        let (told, ttl) = *self.confirmed.get(&key)?;
-        let landed = self.renewed.get(&key).map_or(0, |renewed| renewed.landed);
-        Some((told.max(landed), ttl))
+    /// A holder stops by itself when its lease is over by its own clock, whether anybody has taken it or not. It counts
+    /// from the moment before its renewal was sent, so never from later than when that landed.
+    pub fn held_still(
+        &mut self,
+        kernel: &Kernel,
+        id: &TaskId,
+        epoch: u64,
+        begun: Micros,
+        machine: usize,
+        what: &str,
+    ) {
+        let Some(renewed) = self.renewed.get(&(id.clone(), epoch)) else { return };
+        let (landed, ttl) = (renewed.landed, renewed.ttl);
+        // Where its process died before it had noted the renewal only the wall clock is left to go by, and somebody
+        // may have set it. Clocks run up to a twentieth too slow.
+        if begun > landed + ttl + ttl * 6 / 100 + SECOND && kernel.machines[machine].stepped < landed {
+            let text = format!(
+                "{id}: {what} was accepted {:.0} s after the last renewal, although its lease lasts {:.0} s",
+                (begun - landed) as f64 / 1e6,
+                ttl as f64 / 1e6
+            );
+            self.broken(10, kernel.now, text);
+        }
+    }
+
+    /// Once faults have stopped, a lease that nobody renews is taken back within its time to live, as observers wait
+    /// for it, and two rounds of their watchdogs.
+    pub fn recovered_in_time(&mut self, now: Micros, calm_since: Micros) {
+        let held =
+            self.leases.values().chain(self.branch.values().filter(|t| !self.leases.contains_key(t.id())));
+        let late = held.filter(|task| task.status() == Status::InProgress).find_map(|task| {
+            let renewed = self.renewed.get(&(task.id().clone(), task.epoch()))?;
+            let stands = now.saturating_sub(renewed.landed.max(calm_since));
+            let most = (renewed.ttl as f64 * 1.25 / 0.95) as Micros + renewed.ttl + 3 * MINUTE;
+            (stands > most)
+                .then(|| format!("{}: its lease has stood still for {} s", task.id(), stands / SECOND))
+        });
+        if let Some(text) = late {
+            self.broken(0, now, text);
+        }
     }
 
     /// At the end: everything acknowledged stands on the branch, or was kept as rejected where it was made.
     /// `rejected` holds the texts of those, by machine; `gone` are machines that never came back.
     pub fn nothing_acknowledged_is_lost(&mut self, at: Micros, rejected: &[String], gone: &[bool]) {
         // A lease that is still there holds what will be folded.
-        let ops: BTreeSet<OpId> = self
-            .branch
-            .values()
-            .chain(self.leases.values())
-            .flat_map(|task| task.history().iter().map(|op| op.id))
-            .collect();
+        let all = self.branch.values().chain(self.leases.values()).flat_map(|task| task.history());
+        let ops: BTreeSet<(OpId, &str)> = all.map(|op| (op.id, op.by.as_str())).collect();
         let lost: Vec<String> = self
             .told
             .iter()
-            .filter(|told| !ops.contains(&told.op) && (told.published || !gone[told.machine]))
+            .filter(|told| {
+                !ops.contains(&(told.op, told.by.as_str())) && (told.published || !gone[told.machine])
+            })
             .filter(|told| told.verb != "heartbeat")
             .filter(|told| told.published || !rejected[told.machine].contains(&told.op.to_string()))
             .map(|told| format!("{}: {} {} on m{}", told.task, told.verb, told.op, told.machine))
@@ -395,6 +516,14 @@ impl Oracle {
     pub fn in_flight(&self) -> usize {
         self.leases.len()
     }
+}
+
+/// Which task a file holds, by its name.
+fn id_of(path: &Path) -> Option<TaskId> {
+    if path.components().all(|part| part.as_os_str() != "tasks") {
+        return None;
+    }
+    TaskId::parse(path.file_stem()?.to_str()?).ok()
 }
 
 /// Which machine has this id.

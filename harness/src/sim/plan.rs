@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use orch::store::settings::Settings;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::dice::Dice;
 use super::faults::{Broken, Knobs};
 use super::kernel::{MINUTE, Micros, SECOND};
 
 /// What kind of run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Two virtual hours, four machines.
@@ -19,6 +19,8 @@ pub enum Profile {
     Long,
     /// Half an hour, two machines, nothing goes wrong.
     Calm,
+    /// Two virtual hours of one machine without a remote: many processes in one state directory.
+    Local,
 }
 
 impl Profile {
@@ -31,13 +33,14 @@ impl Profile {
             "short" => Ok(Profile::Short),
             "long" => Ok(Profile::Long),
             "calm" => Ok(Profile::Calm),
-            _ => Err("short, long or calm".to_owned()),
+            "local" => Ok(Profile::Local),
+            _ => Err("short, long, calm or local".to_owned()),
         }
     }
 }
 
 /// Larger accidents, each as its mean number in an hour, for the whole fleet.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Accidents {
     /// Power losses of a machine.
     pub power: f64,
@@ -47,7 +50,7 @@ pub struct Accidents {
     pub stop: f64,
     /// A process that is killed.
     pub kill: f64,
-    /// Steps of a wall clock, up to five minutes, sometimes days.
+    /// Steps of a wall clock, up to five minutes, sometimes a day.
     pub clock: f64,
     /// A machine cut off, in one direction or both.
     pub cut: f64,
@@ -64,7 +67,9 @@ pub struct Accidents {
 }
 
 impl Accidents {
-    fn none() -> Self {
+    /// No accidents.
+    #[must_use]
+    pub fn none() -> Self {
         Accidents {
             power: 0.0,
             suspend: 0.0,
@@ -81,13 +86,13 @@ impl Accidents {
     }
 
     fn swarm(dice: &mut Dice) -> Self {
-        let mut some = |most: f64| if dice.chance(0.5) { dice.unit() * most } else { 0.0 };
+        let mut some = |most: f64| if dice.chance(0.5) { short(dice.unit() * most) } else { 0.0 };
         Accidents {
             power: some(4.0),
             suspend: some(4.0),
             stop: some(6.0),
             kill: some(12.0),
-            clock: some(6.0),
+            clock: some(20.0),
             cut: some(6.0),
             outage: some(2.0),
             full: some(3.0),
@@ -99,7 +104,7 @@ impl Accidents {
 }
 
 /// One run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Where everything else comes from.
     pub seed: u64,
@@ -131,8 +136,17 @@ pub struct Plan {
     pub offsets_ms: Vec<i64>,
     /// Machines that come back after the phase with faults; the others stay away for ever.
     pub core: Vec<bool>,
+    /// Agents begin to look for work at full half minutes by their machine's clock, as timers do.
+    pub herd: bool,
+    /// How long the network is away after a machine woke up or came back, at most.
+    pub offline: Micros,
     /// The guard that is taken away, if any.
     pub broken: Option<Broken>,
+}
+
+/// Six decimals: what a file holds is read again as exactly the same number.
+pub(super) fn short(number: f64) -> f64 {
+    (number * 1e6).round() / 1e6
 }
 
 impl Plan {
@@ -144,40 +158,60 @@ impl Plan {
             Profile::Short => (dice.between(2, 4) as usize, dice.between(1, 3) as usize, 2.0),
             Profile::Long => (8, 4, 72.0),
             Profile::Calm => (2, 2, 0.5),
+            Profile::Local => (1, dice.between(3, 6) as usize, 2.0),
         };
+        let local = profile == Profile::Local;
         let calm = profile == Profile::Calm;
         let ttl = *dice.pick(&[MINUTE, 5 * MINUTE, 15 * MINUTE]);
         let mut core: Vec<bool> = (0..machines).map(|_| calm || dice.chance(0.7)).collect();
         let certain = dice.below(machines as u64) as usize;
         core[certain] = true;
+        // Timers start agents of several machines at the same moment, most of all where clocks are kept well.
+        let herd = !calm && dice.chance(0.3);
+        let mut accidents = if calm { Accidents::none() } else { Accidents::swarm(dice) };
+        if local {
+            // There is nobody to be cut off from. A file is the register here, and whoever changes it without
+            // looking at it again may undo what a command has just written.
+            accidents = Accidents { cut: 0.0, outage: 0.0, hand: 0.0, vanish: 0.0, ..accidents };
+        }
         Plan {
             seed,
             profile,
             machines,
             agents,
-            tasks: dice.between(3, 12) as usize * machines / 2,
+            tasks: dice.between(3, 12) as usize * machines.max(2) / 2,
             length: (hours * 3600.0) as Micros * SECOND,
             ttl,
             work: *dice.pick(&[MINUTE, 5 * MINUTE, 20 * MINUTE]),
-            vanish: if calm { 0.0 } else { dice.unit() * 0.3 },
+            vanish: if calm { 0.0 } else { short(dice.unit() * 0.3) },
             operators: *dice.pick(&[MINUTE, 3 * MINUTE, 10 * MINUTE])
                 * if profile == Profile::Long { 3 } else { 1 },
             knobs: if calm { Knobs::calm() } else { Knobs::swarm(dice) },
-            accidents: if calm { Accidents::none() } else { Accidents::swarm(dice) },
-            rates: (0..machines).map(|_| if calm { 1.0 } else { 0.95 + dice.unit() * 0.1 }).collect(),
+            accidents,
+            rates: (0..machines)
+                .map(|_| if calm || herd { 1.0 } else { short(0.95 + dice.unit() * 0.1) })
+                .collect(),
             offsets_ms: (0..machines)
-                .map(|_| if calm { 0 } else { dice.between(0, 7_200_000) as i64 - 3_600_000 })
+                .map(|_| if calm || herd { 0 } else { dice.between(0, 7_200_000) as i64 - 3_600_000 })
                 .collect(),
             core,
+            herd,
+            offline: if dice.chance(0.5) { dice.between(SECOND, 2 * ttl) } else { 0 },
             broken,
         }
+    }
+
+    /// Whether there is no remote.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.profile == Profile::Local
     }
 
     /// The settings that all machines share.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        let mut settings =
-            Settings { remote: Some("/simulated/remote.git".to_owned()), ..Settings::default() };
+        let remote = (!self.is_local()).then(|| "/simulated/remote.git".to_owned());
+        let mut settings = Settings { remote, ..Settings::default() };
         settings.lease.ttl = Duration::from_micros(self.ttl);
         settings.sync.timeout = Duration::from_secs(10);
         settings

@@ -16,7 +16,7 @@ use orch::world::{
 use super::dice::Dice;
 use super::faults::Broken;
 use super::fiber::{Fiber, Killed};
-use super::kernel::{Kernel, Machine, Micros, Shared};
+use super::kernel::{Kernel, Machine, Micros, Shared, Written};
 use super::strike::Blow;
 
 /// What a call of the disk takes.
@@ -84,7 +84,11 @@ impl Port {
 
     /// The process is over.
     pub fn end(&self) {
-        self.kernel.borrow_mut().machines[self.machine].processes.remove(&self.pid);
+        let processes = &mut self.kernel.borrow_mut().machines[self.machine].processes;
+        // After a reboot the number may be another process's by now.
+        if processes.get(&self.pid) == Some(&self.start) {
+            processes.remove(&self.pid);
+        }
     }
 
     /// Everything outside, for this process.
@@ -152,8 +156,9 @@ impl Port {
 
     fn write<T>(&self, body: impl FnOnce(&mut Machine, i64) -> io::Result<T>) -> io::Result<T> {
         self.enter()?;
+        let full = self.is_full();
         let kernel = &mut *self.kernel.borrow_mut();
-        if kernel.now < kernel.machines[self.machine].full_until {
+        if full && !kernel.is_broken(Broken::ShortWrite) {
             kernel.probes.hit("the disk was full");
             return Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device"));
         }
@@ -163,6 +168,22 @@ impl Port {
         kernel.striker.changes();
         let at_ns = kernel.machines[self.machine].clocks.wall_ms(kernel.now) * 1_000_000;
         body(&mut kernel.machines[self.machine], at_ns + (kernel.now % 1000) as i64 * 1000)
+    }
+
+    /// Where files are the register, the judge looks at each version.
+    fn put_in_place(&self, path: &Path) {
+        let kernel = &mut *self.kernel.borrow_mut();
+        let Some(written) = &mut kernel.written else { return };
+        if path.extension().is_some_and(|ext| ext == "yaml")
+            && let Ok(bytes) = kernel.machines[self.machine].disk.read(path)
+        {
+            written.push(Written { at: kernel.now, path: path.to_owned(), bytes });
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let kernel = self.kernel.borrow();
+        kernel.now < kernel.machines[self.machine].full_until
     }
 
     pub(super) fn broken(&self, which: Broken) -> bool {
@@ -253,13 +274,11 @@ impl Disk for Port {
     }
 
     fn stat_many(&self, dir: &Path, names: &[&str]) -> io::Result<Vec<Option<Stat>>> {
-        Port::read(self, |machine, _| {
-            Ok(names.iter().map(|name| machine.disk.stat(&dir.join(name))).collect())
-        })
+        Port::read(self, |machine, _| Ok(machine.disk.stat_many(dir, names)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, FileKind)>> {
-        match Port::read(self, |machine, _| Ok(machine.disk.list(dir))) {
+        match Port::read(self, |machine, _| machine.disk.list(dir)) {
             Err(error) if error.kind() == io::ErrorKind::Other && self.broken(Broken::UnreadableIsEmpty) => {
                 Ok(Vec::new())
             }
@@ -275,6 +294,13 @@ impl Disk for Port {
         let mut dice = [0u8; 8];
         self.fill(&mut dice);
         let path = dir.join(format!(".tmp.{}.{:016x}", self.pid, u64::from_le_bytes(dice)));
+        if self.broken(Broken::ShortWrite) && self.is_full() {
+            let kernel = &mut *self.kernel.borrow_mut();
+            let machine = &mut kernel.machines[self.machine];
+            let at = machine.clocks.wall_ms(kernel.now) * 1_000_000;
+            machine.disk.create(&path, bytes[..bytes.len() / 2].to_vec(), at)?;
+            return Ok(path);
+        }
         self.write(|machine, at| machine.disk.create(&path, bytes.to_vec(), at))?;
         Ok(path)
     }
@@ -300,9 +326,12 @@ impl Disk for Port {
             };
             put(half)?;
             put(bytes.to_vec())?;
+            self.put_in_place(to);
             return self.write(|machine, at| machine.disk.remove(from, at));
         }
-        self.write(|machine, at| machine.disk.rename(from, to, at))
+        self.write(|machine, at| machine.disk.rename(from, to, at))?;
+        self.put_in_place(to);
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -339,24 +368,24 @@ impl Disk for Port {
         if let Some(dir) = path.parent() {
             self.create_dir(dir)?;
         }
-        self.enter()?;
         let end = self.kernel.borrow().now + wait.as_micros() as u64;
         loop {
+            // The lock is on the file that has the name at this moment, as the real one makes sure.
+            let file = self.write(|machine, at| machine.disk.lock_file(path, at))?;
             let held = {
                 let kernel = &mut *self.kernel.borrow_mut();
                 let token = kernel.token();
                 let free = kernel.is_broken(Broken::LocksDoNothing);
                 let locks = &mut kernel.machines[self.machine].locks;
-                if free || !locks.contains_key(path) {
-                    locks.insert(path.to_owned(), token);
+                if free || !locks.contains_key(&file) {
+                    locks.insert(file, token);
                     Some(token)
                 } else {
                     None
                 }
             };
             if let Some(token) = held {
-                let guard = Held { port: self.clone(), path: path.to_owned(), token };
-                return Ok(Some(Box::new(guard)));
+                return Ok(Some(Box::new(Held { port: self.clone(), file, token })));
             }
             if self.kernel.borrow().now >= end {
                 return Ok(None);
@@ -370,7 +399,7 @@ impl Disk for Port {
 /// A lock that is held; a killed process lets go while it unwinds, as the operating system does.
 struct Held {
     port: Port,
-    path: PathBuf,
+    file: u64,
     token: u64,
 }
 
@@ -379,9 +408,12 @@ impl LockGuard for Held {}
 impl Drop for Held {
     fn drop(&mut self) {
         let mut kernel = self.port.kernel.borrow_mut();
+        if unwinding() && kernel.is_broken(Broken::LockOutlivesHolder) {
+            return;
+        }
         let locks = &mut kernel.machines[self.port.machine].locks;
-        if locks.get(&self.path) == Some(&self.token) {
-            locks.remove(&self.path);
+        if locks.get(&self.file) == Some(&self.token) {
+            locks.remove(&self.file);
         }
     }
 }
@@ -394,11 +426,13 @@ impl Process for Port {
 
     fn identify(&self, pid: u32) -> Option<ProcessId> {
         let start = *self.kernel.borrow().machines[self.machine].processes.get(&pid)?;
-        if self.broken(Broken::EverybodyIsDead) && pid != self.pid {
-            return None;
-        }
         let start = if self.broken(Broken::PidIsIdentity) { 0 } else { start };
         Some(ProcessId { pid, start, boot: self.boot_id() })
+    }
+
+    fn alive(&self, who: &ProcessId) -> bool {
+        let known = self.identify(who.pid).as_ref() == Some(who);
+        known && (who.pid == self.pid || !self.broken(Broken::EverybodyIsDead))
     }
 
     fn real_dir(&self, dir: &Path) -> io::Result<PathBuf> {

@@ -9,6 +9,8 @@ use std::rc::Rc;
 use orch::world::{CommitInfo, NewCommit, ObjectsError, Oid, TreeChange, TreeEntry};
 use sha1::{Digest, Sha1};
 
+use super::dice::Fast;
+
 /// One entry of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Leaf {
@@ -30,13 +32,13 @@ type Change<'p> = (Vec<&'p str>, Option<Oid>);
 /// Every object that any repository holds.
 #[derive(Debug, Clone, Default)]
 pub struct Pool {
-    objects: HashMap<Oid, Rc<Object>>,
+    objects: HashMap<Oid, Rc<Object>, Fast>,
 }
 
 /// One repository: which objects it has, and its refs.
 #[derive(Debug, Clone, Default)]
 pub struct Repo {
-    present: HashSet<Oid>,
+    present: HashSet<Oid, Fast>,
     /// Refs by full name.
     pub refs: BTreeMap<String, Oid>,
 }
@@ -325,7 +327,7 @@ impl Pool {
     /// One of them is not here.
     pub fn is_ancestor(&self, repo: &Repo, ancestor: Oid, tip: Oid) -> Result<bool, ObjectsError> {
         self.info(repo, ancestor)?;
-        let (mut open, mut seen) = (vec![tip], HashSet::new());
+        let (mut open, mut seen) = (vec![tip], HashSet::<Oid, Fast>::default());
         while let Some(oid) = open.pop() {
             if oid == ancestor {
                 return Ok(true);
@@ -366,7 +368,7 @@ impl Pool {
 
     /// Forgets objects that none of these repositories holds.
     pub fn tidy<'r>(&mut self, repos: impl Iterator<Item = &'r Repo>) {
-        let used: HashSet<Oid> = repos.flat_map(|repo| repo.present.iter().copied()).collect();
+        let used: HashSet<Oid, Fast> = repos.flat_map(|repo| repo.present.iter().copied()).collect();
         self.objects.retain(|oid, _| used.contains(oid));
     }
 }

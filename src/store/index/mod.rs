@@ -31,7 +31,7 @@ pub use survey::Brief;
 
 /// An open index. One process has one; threads open their own.
 pub struct Index {
-    conn: Connection,
+    conn: open::Held,
     path: PathBuf,
     before_use: Option<BeforeUse>,
 }

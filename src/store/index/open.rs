@@ -1,8 +1,9 @@
 //! Opening the file, and making it anew when it is of another boot or version, or damaged.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -52,12 +53,56 @@ CREATE INDEX child ON task(parent) WHERE parent IS NOT NULL;
 ";
 
 /// An index in the memory of this process, for machines that have no file system of their own. It lasts as
-/// long as this or a clone of it; every process of the machine opens it for itself, as it does a file.
+/// long as this or a clone of it; every process of the machine opens it for itself, as it does a file. Who closes it
+/// leaves the connection to the next one, with the statements that it has prepared: setting them up anew takes far
+/// longer than using them.
 #[derive(Debug, Clone)]
 pub struct MemoryIndex {
     name: PathBuf,
-    keeper: Arc<Mutex<Connection>>,
     before_use: Option<BeforeUse>,
+    idle: Idle,
+}
+
+/// Connections that nobody uses at the moment, and how often the index was made anew: what an older connection
+/// remembers of it may be wrong without its noticing.
+type Idle = Arc<Mutex<(u64, Vec<Connection>)>>;
+
+/// A connection, and where it goes when it is not needed any more.
+pub(super) struct Held {
+    /// Taken out only by dropping.
+    conn: Option<Connection>,
+    home: Option<(u64, Idle)>,
+}
+
+impl Held {
+    fn alone(conn: Connection) -> Self {
+        Held { conn: Some(conn), home: None }
+    }
+}
+
+impl Deref for Held {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.conn.as_ref().expect("only dropping takes it out")
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.conn.as_mut().expect("only dropping takes it out")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let home = self.home.as_ref().and_then(|(made, home)| Some((*made, home.lock().ok()?)));
+        if let (Some((made, mut home)), Some(conn)) = (home, self.conn.take())
+            && home.0 == made
+        {
+            home.1.push(conn);
+        }
+    }
 }
 
 /// Called before each use of an index in memory, with whether it may write. Whoever runs several processes in
@@ -74,8 +119,10 @@ impl MemoryIndex {
         // A name below `/` of this file system of SQLite is shared by the connections of a process, with the
         // locks of a file.
         let name = format!("file:/orch-{}?vfs=memdb", NEXT.fetch_add(1, Ordering::Relaxed));
-        let keeper = Index::connect(Path::new(&name))?.conn;
-        Ok(MemoryIndex { name: name.into(), keeper: Arc::new(Mutex::new(keeper)), before_use: None })
+        let memory = MemoryIndex { name: name.into(), idle: Idle::default(), before_use: None };
+        // What is in it lasts as long as there is a connection, used or idle.
+        memory.connect()?;
+        Ok(memory)
     }
 
     /// The same index; from now on `before` is called before each use of it by a process that opens this value.
@@ -90,12 +137,26 @@ impl MemoryIndex {
     /// [`IndexError::Failed`] when there is no memory.
     pub fn fork(&self) -> Result<MemoryIndex, IndexError> {
         let other = MemoryIndex { before_use: self.before_use, ..MemoryIndex::new()? };
-        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        keeper
+        let index = self.connect()?;
+        index
+            .conn
             .execute("VACUUM INTO ?1", [other.name.to_string_lossy()])
             .map_err(|e| IndexError::from_sql(&self.name, &e))?;
-        drop(keeper);
         Ok(other)
+    }
+
+    fn connect(&self) -> Result<Index, IndexError> {
+        let (made, used) = match self.idle.lock() {
+            Ok(mut idle) => (idle.0, idle.1.pop()),
+            Err(_) => (0, None),
+        };
+        let mut index = match used {
+            Some(conn) => Index { conn: Held::alone(conn), path: self.name.clone(), before_use: None },
+            None => Index::attach(&self.name)?,
+        };
+        index.conn.home = Some((made, Arc::clone(&self.idle)));
+        index.before_use = self.before_use;
+        Ok(index)
     }
 }
 
@@ -127,7 +188,7 @@ impl Index {
         if let Some(index) = current {
             return Ok(index);
         }
-        let index = Index::set_up(&path, boot_id);
+        let index = Index::connect(&path).and_then(|index| Index::set_up(index, boot_id));
         drop(lock);
         index
     }
@@ -137,11 +198,10 @@ impl Index {
     /// # Errors
     /// [`IndexError::Failed`] when there is no memory.
     pub fn open_in_memory(memory: &MemoryIndex, boot_id: &str) -> Result<Index, IndexError> {
-        let index = match Index::attach(&memory.name) {
-            Ok(index) if index.is_current(boot_id) => index,
-            _ => Index::set_up(&memory.name, boot_id)?,
-        };
-        Ok(Index { before_use: memory.before_use, ..index })
+        match memory.connect() {
+            Ok(index) if index.is_current(boot_id) => Ok(index),
+            _ => Index::rebuild_in_memory(memory, boot_id),
+        }
     }
 
     /// Makes an index in memory anew, empty.
@@ -149,7 +209,16 @@ impl Index {
     /// # Errors
     /// [`IndexError::Failed`] when there is no memory.
     pub fn rebuild_in_memory(memory: &MemoryIndex, boot_id: &str) -> Result<Index, IndexError> {
-        Ok(Index { before_use: memory.before_use, ..Index::set_up(&memory.name, boot_id)? })
+        // Connected first: what is in it would go with its last connection.
+        let fresh = Index::connect(&memory.name)?;
+        if let Ok(mut idle) = memory.idle.lock() {
+            *idle = (idle.0 + 1, Vec::new());
+        }
+        let mut index = Index::set_up(fresh, boot_id)?;
+        let made = memory.idle.lock().map_or(0, |idle| idle.0);
+        index.conn.home = Some((made, Arc::clone(&memory.idle)));
+        index.before_use = memory.before_use;
+        Ok(index)
     }
 
     fn attach(path: &Path) -> Result<Index, IndexError> {
@@ -171,7 +240,7 @@ impl Index {
             Ok(conn)
         };
         let conn = open().map_err(|e| IndexError::from_sql(path, &e))?;
-        Ok(Index { conn, path: path.to_owned(), before_use: None })
+        Ok(Index { conn: Held::alone(conn), path: path.to_owned(), before_use: None })
     }
 
     fn is_current(&self, boot_id: &str) -> bool {
@@ -187,8 +256,7 @@ impl Index {
 
     /// Empties the file in place, whatever is in it, so that processes which have it open notice, and no
     /// journal of an old file is ever applied to a new one.
-    fn set_up(path: &Path, boot_id: &str) -> Result<Index, IndexError> {
-        let index = Index::connect(path)?;
+    fn set_up(index: Index, boot_id: &str) -> Result<Index, IndexError> {
         index.run(|c| {
             c.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
             let emptied = c.execute_batch("VACUUM");
