@@ -199,6 +199,8 @@ impl Run {
     /// Long runs leave a lot behind that nobody can see any more.
     fn tidy(&self) {
         let kernel = &mut *self.kernel.borrow_mut();
+        // It has not seen what moved since the last command ended, and could not read it any more.
+        self.yard.oracle.borrow_mut().look(kernel);
         for machine in &mut kernel.machines {
             machine.disk.tidy();
         }
