@@ -205,7 +205,10 @@ impl Port {
         if self.go(limit) == Fate::Lost {
             let kernel = &mut *self.kernel.borrow_mut();
             kernel.probes.hit("a push was lost");
-            if kernel.dice.chance(kernel.knobs.late) {
+            // Without its objects (a `git gc` of this clone took them) git fails before anything has left.
+            let repo = &kernel.machines[self.machine].repo;
+            let whole = updates.iter().filter_map(|update| update.new).all(|oid| repo.has(oid));
+            if kernel.dice.chance(kernel.knobs.late) && whole {
                 let at = kernel.now + kernel.dice.below(120_000_000);
                 // The pack has left with everything; objects that no ref reaches do no harm there.
                 let Kernel { pool, remote, machines, .. } = kernel;
