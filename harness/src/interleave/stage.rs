@@ -92,6 +92,9 @@ thread_local! {
     static PROGRESS: Cell<fn(u64)> = const { Cell::new(|_| ()) };
 }
 
+/// Runs one command of a session on a machine, with nobody beside it.
+type Alone<'a> = dyn FnMut(usize, &str, &mut dyn FnMut(&mut Queue) -> Result<()>) + 'a;
+
 /// What an exploration ends with that has found something, or has to begin anew.
 struct Stop;
 
@@ -223,7 +226,7 @@ fn prepare(scene: &'static Scene, broken: Option<Broken>, harm: Harm) -> Prepare
         let def = Definition { title: "a task".to_owned(), ..Definition::default() };
         alone(0, "setup", &mut |q| add::add(q, Some(id.clone()), def.clone()).map(drop));
     }
-    let everybody = |alone: &mut dyn FnMut(usize, &str, &mut dyn FnMut(&mut Queue) -> Result<()>)| {
+    let everybody = |alone: &mut Alone<'_>| {
         for machine in 0..scene.machines {
             alone(machine, "setup", &mut |q| {
                 if scene.shared {
