@@ -92,7 +92,7 @@ thread_local! {
     static PROGRESS: Cell<fn(u64)> = const { Cell::new(|_| ()) };
 }
 
-/// Runs one command of a session on a machine, with nobody beside it.
+/// One command of a session on a machine, alone.
 type Alone<'a> = dyn FnMut(usize, &str, &mut dyn FnMut(&mut Queue) -> Result<()>) + 'a;
 
 /// What an exploration ends with that has found something, or has to begin anew.
@@ -479,7 +479,8 @@ impl Execution {
     fn note(&self, part: Part, seat: &Rc<Seat>, told: &Told) {
         let oracle = &mut *self.oracle.borrow_mut();
         oracle.look(&mut self.kernel.borrow_mut());
-        let (at, begun) = (seat.now(), self.prepared.now);
+        let begun = if part.behind { self.prepared.held } else { self.prepared.now };
+        let at = seat.now();
         let op = match told {
             Told::Claimed(claimed) => {
                 if self.prepared.scene.shared {
