@@ -15,7 +15,7 @@ use crate::interleave::{Outcome, hunt, run, tried_harms};
 const EXAMPLES: &str = "\
 Examples:
   orch-harness loom                                    every scenario within its bound for pull requests, and the mutants
-  orch-harness loom --full                             the bounds of the night: exhausted where that is possible
+  orch-harness loom --full                             the bounds of the night
   orch-harness loom --scenario claim-claim --bound all one scenario, without a bound
   orch-harness loom --mutants                          only the mutants: guards taken away, each must be noticed
   orch-harness loom --harm --scenario claim-claim      kill the first process at every call, lose every answer
@@ -34,7 +34,7 @@ pub struct Loom {
     /// How often processes may be interrupted where they could go on; `all` is without a bound
     #[arg(long, value_name = "N|all", value_parser = bound, conflicts_with = "full")]
     bound: Option<Bound>,
-    /// The bounds of the night, and everything that can go wrong, call by call
+    /// The bounds of the night
     #[arg(long)]
     full: bool,
     /// Only the mutants (with --scenario, those that it is to notice)
@@ -96,8 +96,10 @@ impl Loom {
             for scene in &chosen {
                 self.explore(scene, &mut sum, &mut notes);
             }
-            if self.harm || self.full {
-                chosen.iter().for_each(|scene| harm(scene, &mut sum));
+            if self.harm {
+                for scene in &chosen {
+                    harm(scene, &mut sum);
+                }
             }
         }
         let whole = self.scenario.is_empty() && self.bound.is_none();
@@ -109,7 +111,9 @@ impl Loom {
             let chosen = |mutant: &&Mutant| {
                 self.scenario.is_empty() || self.scenario.iter().any(|scene| scene.name == mutant.scene)
             };
-            MUTANTS.iter().filter(chosen).for_each(|mutant| kill(mutant, &mut sum));
+            for mutant in MUTANTS.iter().filter(chosen) {
+                kill(mutant, &mut sum);
+            }
         }
         if let Some(file) = &self.record
             && let Err(why) = baseline::write(file, &notes)

@@ -316,7 +316,7 @@ mod tests {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen, [1, 2]);
-        assert!((4..=6).contains(&executions), "about as many as there are orders: {executions}");
+        assert!((4..=12).contains(&executions), "about as many as there are orders: {executions}");
         assert_eq!(explored(true, Some(0), increment), [2], "nobody is interrupted");
     }
 
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(NEW.take(), []);
         explored(false, None, |me| {
             if me == 0 {
-                increment(me)
+                increment(me);
             }
         });
         assert_eq!(NEW.take(), [], "one process alone needs no point");

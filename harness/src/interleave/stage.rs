@@ -92,6 +92,9 @@ thread_local! {
     static PROGRESS: Cell<fn(u64)> = const { Cell::new(|_| ()) };
 }
 
+/// One command of a session on a machine, alone.
+type Alone<'a> = dyn FnMut(usize, &str, &mut dyn FnMut(&mut Queue) -> Result<()>) + 'a;
+
 /// What an exploration ends with that has found something, or has to begin anew.
 struct Stop;
 
@@ -181,21 +184,30 @@ fn explored(bound: Option<usize>) -> bool {
     }
 }
 
-/// Lays out the machines and brings the task to where the scenario begins, one command after the other.
-fn prepare(scene: &'static Scene, broken: Option<Broken>, harm: Harm) -> Prepared {
+/// Machines with empty disks.
+fn machines(count: usize) -> Kernel {
     let knobs = Knobs { preempt: 0.0, latency: (0, 0), ..Knobs::calm() };
     let mut kernel = Kernel::new(Dice::new(7), knobs, None);
-    for at in 0..scene.machines {
+    for at in 0..count {
         let clocks = Clocks { wall_offset_ms: 0, rate: 1.0, booted: 0, suspended: 0, boot: 1 };
         kernel.machines.push(Machine::new(PathBuf::from(format!("/m{at}/state")), clocks));
     }
-    let remote = scene.shared.then(|| "/simulated/remote.git".to_owned());
+    kernel
+}
+
+fn settings(shared: bool) -> Settings {
+    let remote = shared.then(|| "/simulated/remote.git".to_owned());
     let mut settings = Settings { remote, ..Settings::default() };
     settings.lease.ttl = Duration::from_micros(TTL);
     settings.sync.timeout = Duration::from_secs(10);
-    let kernel: Shared = Rc::new(RefCell::new(kernel));
+    settings
+}
+
+/// Lays out the machines and brings the task to where the scenario begins, one command after the other.
+fn prepare(scene: &'static Scene, broken: Option<Broken>, harm: Harm) -> Prepared {
+    let settings = settings(scene.shared);
+    let kernel: Shared = Rc::new(RefCell::new(machines(scene.machines)));
     let now = Cell::new(3600 * SECOND);
-    let epoch = Cell::new(None);
     let mut oracle = Oracle::default();
     let mut alone = |machine: usize, session: &str, act: &mut dyn FnMut(&mut Queue) -> Result<()>| {
         let seat = Seat::new(&kernel, 0, machine, now.get(), Harm::default());
@@ -218,45 +230,8 @@ fn prepare(scene: &'static Scene, broken: Option<Broken>, harm: Harm) -> Prepare
             init::publish_first(q)
         });
     }
-    for id in ["T-1", "T-2"] {
-        let id = TaskId::parse(id).expect("a plain id");
-        let def = Definition { title: "a task".to_owned(), ..Definition::default() };
-        alone(0, "setup", &mut |q| add::add(q, Some(id.clone()), def.clone()).map(drop));
-    }
-    let everybody = |alone: &mut dyn FnMut(usize, &str, &mut dyn FnMut(&mut Queue) -> Result<()>)| {
-        for machine in 0..scene.machines {
-            alone(machine, "setup", &mut |q| {
-                if scene.shared {
-                    sync::sync(q)?;
-                }
-                watch::round(q, Rules::default()).map(drop)
-            });
-        }
-    };
-    everybody(&mut alone);
-    let mut told = None;
-    if scene.before != Before::Ready {
-        alone(0, "a", &mut |q| {
-            let claimed = claim::claim(q, &task(), &Terms::default())?;
-            epoch.set(Some(claimed.epoch));
-            told = Some(claimed);
-            Ok(())
-        });
-        everybody(&mut alone);
-    }
-    if matches!(scene.before, Before::Finished | Before::GivenBack) {
-        // A machine folds at most every two seconds: right after another fold the end of this lease stays where it is.
-        alone(0, "a", &mut |q| {
-            let other = TaskId::parse("T-2").expect("a plain id");
-            claim::claim(q, &other, &Terms::default())?;
-            holder::release(q, &other, None, None, None)?;
-            if scene.before == Before::Finished {
-                holder::done(q, &task(), epoch.get(), &finish()).map(drop)
-            } else {
-                holder::release(q, &task(), epoch.get(), None, None).map(drop)
-            }
-        });
-    }
+    let told = bring(scene, &mut alone);
+    let epoch = told.as_ref().map(|claimed| claimed.epoch);
     if let Some(claimed) = told.filter(|_| scene.shared) {
         oracle.claimed(now.get(), &claimed.task, claimed.epoch, "a", 0, false);
     }
@@ -264,15 +239,58 @@ fn prepare(scene: &'static Scene, broken: Option<Broken>, harm: Harm) -> Prepare
     if scene.before == Before::Lapsed {
         now.set(now.get() + 3 * TTL);
     }
-    {
-        let kernel = &mut *kernel.borrow_mut();
-        kernel.broken = broken;
-        for machine in &mut kernel.machines {
-            machine.index = machine.index.clone().with_before_use(before_index);
-        }
+    let mut kernel = kernel.borrow().clone();
+    kernel.broken = broken;
+    for machine in &mut kernel.machines {
+        machine.index = machine.index.clone().with_before_use(before_index);
     }
-    let kernel = kernel.borrow().clone();
-    Prepared { scene, kernel, oracle, settings, now: now.get(), held, epoch: epoch.get(), harm }
+    Prepared { scene, kernel, oracle, settings, now: now.get(), held, epoch, harm }
+}
+
+/// Adds two tasks and brings the first to where the scenario begins; the claim, if it was claimed.
+fn bring(scene: &Scene, alone: &mut Alone<'_>) -> Option<claim::Claimed> {
+    for id in ["T-1", "T-2"] {
+        let id = TaskId::parse(id).expect("a plain id");
+        let def = Definition { title: "a task".to_owned(), ..Definition::default() };
+        alone(0, "setup", &mut |q| add::add(q, Some(id.clone()), def.clone()).map(drop));
+    }
+    exchange(scene, alone);
+    if scene.before == Before::Ready {
+        return None;
+    }
+    let mut told = None;
+    alone(0, "a", &mut |q| {
+        told = Some(claim::claim(q, &task(), &Terms::default())?);
+        Ok(())
+    });
+    exchange(scene, alone);
+    if matches!(scene.before, Before::Finished | Before::GivenBack) {
+        let epoch = told.as_ref().map(|claimed| claimed.epoch);
+        // A machine folds at most every two seconds: right after another fold the end of this lease stays where it is.
+        alone(0, "a", &mut |q| {
+            let other = TaskId::parse("T-2").expect("a plain id");
+            claim::claim(q, &other, &Terms::default())?;
+            holder::release(q, &other, None, None, None)?;
+            if scene.before == Before::Finished {
+                holder::done(q, &task(), epoch, &finish()).map(drop)
+            } else {
+                holder::release(q, &task(), epoch, None, None).map(drop)
+            }
+        });
+    }
+    told
+}
+
+/// Every machine hears of everything and watches every lease.
+fn exchange(scene: &Scene, alone: &mut Alone<'_>) {
+    for machine in 0..scene.machines {
+        alone(machine, "setup", &mut |q| {
+            if scene.shared {
+                sync::sync(q)?;
+            }
+            watch::round(q, Rules::default()).map(drop)
+        });
+    }
 }
 
 fn finish() -> Finish {
@@ -462,7 +480,8 @@ impl Execution {
     fn note(&self, part: Part, seat: &Rc<Seat>, told: &Told) {
         let oracle = &mut *self.oracle.borrow_mut();
         oracle.look(&mut self.kernel.borrow_mut());
-        let (at, begun) = (seat.now(), self.prepared.now);
+        let begun = if part.behind { self.prepared.held } else { self.prepared.now };
+        let at = seat.now();
         let op = match told {
             Told::Claimed(claimed) => {
                 if self.prepared.scene.shared {
