@@ -78,22 +78,30 @@ fn clean(outcome: &Outcome) -> bool {
     outcome.violations.is_empty()
 }
 
+/// One entry.
+///
+/// # Errors
+/// The file cannot be read or is none, with its name.
+pub fn read(path: &Path) -> Result<Entry, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let bytes = fs::read(path).map_err(|error| told(&error))?;
+    serde_json::from_slice(&bytes).map_err(|error| told(&error))
+}
+
 /// All entries of a directory, by name.
 ///
 /// # Errors
 /// A file that cannot be read or is none, with its name.
 pub fn load(dir: &Path) -> Result<Vec<(String, Entry)>, String> {
-    let told = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let mut paths: Vec<PathBuf> = fs::read_dir(dir)
         .and_then(|files| files.map(|file| file.map(|file| file.path())).collect())
-        .map_err(|error| told(dir, &error))?;
+        .map_err(|error| format!("{}: {error}", dir.display()))?;
     paths.retain(|path| path.extension().is_some_and(|ext| ext == "json"));
     paths.sort();
     paths
         .iter()
         .map(|path| {
-            let bytes = fs::read(path).map_err(|error| told(path, &error))?;
-            let entry = serde_json::from_slice(&bytes).map_err(|error| told(path, &error))?;
+            let entry = read(path)?;
             let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             Ok((name, entry))
         })

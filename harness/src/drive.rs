@@ -316,16 +316,7 @@ impl Run {
             }
         }
         if self.yard.plan.is_local() {
-            let machine = &kernel.machines[0];
-            oracle.reread(now, &machine.disk.files_below(&Layout::new(&machine.state).tasks()));
-            let branch = machine.repo.refs.get(BRANCH).copied();
-            for (path, bytes) in &first {
-                let name = format!("tasks/{}", path.display());
-                let held = branch.and_then(|tip| kernel.pool.entry(&machine.repo, tip, &name).ok().flatten());
-                if held.is_none_or(|entry| entry.oid != identity("blob", bytes)) {
-                    oracle.broken(4, now, format!("{name} is not what the local branch holds"));
-                }
-            }
+            whole_and_committed(&mut oracle, &kernel, &first);
         }
         let rejected: Vec<String> = kernel
             .machines
@@ -381,6 +372,20 @@ impl Run {
             acknowledged: oracle.acknowledged,
             probes: kernel.probes.clone(),
             tail: kernel.trace.tail().map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// Without a remote every file is whole in the end, and the local branch holds it.
+fn whole_and_committed(oracle: &mut Oracle, kernel: &Kernel, files: &Files) {
+    let machine = &kernel.machines[0];
+    oracle.reread(kernel.now, &machine.disk.files_below(&Layout::new(&machine.state).tasks()));
+    let branch = machine.repo.refs.get(BRANCH).copied();
+    for (path, bytes) in files {
+        let name = format!("tasks/{}", path.display());
+        let held = branch.and_then(|tip| kernel.pool.entry(&machine.repo, tip, &name).ok().flatten());
+        if held.is_none_or(|entry| entry.oid != identity("blob", bytes)) {
+            oracle.broken(4, kernel.now, format!("{name} is not what the local branch holds"));
         }
     }
 }

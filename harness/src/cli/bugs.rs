@@ -90,6 +90,8 @@ impl Bugs {
         let plan = Plan::draw(seed, self.profile.unwrap_or(broken.profile()), Some(broken));
         let first = |plan: &Plan| drive::run(plan).violations.into_iter().next();
         let violation = first(&plan)?;
+        // What breaks with the guard in place shows nothing about its absence.
+        first(&Plan { broken: None, ..plan.clone() }).is_none().then_some(())?;
         if let Some(dir) = &self.keep {
             let small = shrink(&plan, Duration::from_secs(self.shrink), first);
             if let Some(Err(error)) = first(&small).map(|found| Entry::new(&small, &found).keep(dir)) {

@@ -45,6 +45,9 @@ pub struct Sim {
     /// Replay the plans of this directory instead: what was mended stays mended, what is noticed stays noticed
     #[arg(long, value_name = "DIR", conflicts_with_all = ["seed", "seeds"])]
     corpus: Option<PathBuf>,
+    /// Run the plan of this file of a corpus with all guards in place, and show the end of its trace
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "corpus"])]
+    plan: Option<PathBuf>,
     /// Where the plan of a seed that broke a promise goes once it is shrunk
     #[arg(long, value_name = "DIR", default_value = "harness/corpus")]
     keep: PathBuf,
@@ -72,6 +75,9 @@ impl Sim {
         let (started, begun) = (SystemTime::now(), Instant::now());
         if let Some(dir) = &self.corpus {
             return replay(dir);
+        }
+        if let Some(file) = &self.plan {
+            return self.one_plan(file);
         }
         let (first, count) = match (self.seed, self.seeds) {
             (Some(seed), _) => (seed, Some(1)),
@@ -104,6 +110,21 @@ impl Sim {
             super::keep_record("sim", started, held, numbers);
         }
         if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Runs the plan of a file, with all guards in place.
+    fn one_plan(&self, file: &Path) -> ExitCode {
+        let plan = match corpus::read(file) {
+            Ok(entry) => Plan { broken: None, ..entry.plan },
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::from(2);
+            }
+        };
+        let outcome = drive::run(&plan);
+        show_tail(&outcome, self.tail);
+        report(&plan, &outcome);
+        if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     /// Shrinks a plan that broke a promise, and keeps it.

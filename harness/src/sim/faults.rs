@@ -127,7 +127,7 @@ pub enum Broken {
 
 impl Broken {
     /// Those that the simulation notices.
-    pub const NOTICED: [Broken; 22] = [
+    pub const NOTICED: [Broken; 20] = [
         Broken::PushWithoutCompare,
         Broken::RefusalIgnored,
         Broken::LostAnswerIsSuccess,
@@ -140,17 +140,18 @@ impl Broken {
         Broken::FetchBringsNothing,
         Broken::LeasesHidden,
         Broken::LocksDoNothing,
-        Broken::ObserverCountsSuspension,
         Broken::HolderForgetsSuspension,
         Broken::HolderClockSlow,
         Broken::EverybodyIsDead,
-        Broken::DiceRepeat,
         Broken::DeletionIgnored,
         Broken::BootIdStays,
         Broken::LimitIgnored,
         Broken::LockOutlivesHolder,
         Broken::ShortWrite,
     ];
+
+    /// Those that no plan of the corpus shows yet. A debt.
+    pub const UNNOTICED: [Broken; 2] = [Broken::ObserverCountsSuspension, Broken::DiceRepeat];
 
     /// Those behind which another guard stands, so that they do no harm by themselves: objects are never the same
     /// because operations have random ids and name their session; local refs are swapped under a lock only; a
@@ -160,7 +161,7 @@ impl Broken {
 
     /// All of them.
     pub fn all() -> impl Iterator<Item = Broken> {
-        Broken::NOTICED.into_iter().chain(Broken::HARMLESS)
+        Broken::NOTICED.into_iter().chain(Broken::UNNOTICED).chain(Broken::HARMLESS)
     }
 
     /// Its name, as the command line takes it.
@@ -180,7 +181,6 @@ impl Broken {
             | Broken::NoReadAfterPush
             | Broken::FetchBringsNothing
             | Broken::LeasesHidden
-            | Broken::LocksDoNothing
             | Broken::LockOutlivesHolder
             | Broken::LimitIgnored
             | Broken::EverybodyIsDead => 5,
