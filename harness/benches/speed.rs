@@ -1,5 +1,7 @@
 //! How fast the harness itself is: simulated calls and states of the model per second. `cargo bench -p orch-harness`.
 
+#![expect(missing_docs, reason = "made by a macro of criterion")]
+
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
