@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::protocol::id::TaskId;
 use crate::protocol::merge::{last_claim, missing};
 use crate::protocol::op::{Action, Op};
-use crate::protocol::task::Task;
+use crate::protocol::task::{Lease, Task};
 use crate::protocol::transition::{Rejected, next};
 use crate::store::tasks::{FileState, Publish};
 use crate::sync::context::SyncError;
@@ -275,7 +275,7 @@ fn in_register(
         if let Some(accepted) = accepted_before(q, id, &known, last.as_ref(), &way)? {
             return Ok(accepted);
         }
-        if !is_ready(q, &known, &mut way)? {
+        if !is_ready(q, id, &known, &mut way)? {
             continue;
         }
         let Known { shared, view, kept } = known;
@@ -357,7 +357,7 @@ fn accepted_before(
 }
 
 /// Whether what is known may be built upon; if not, something was done about it and it must be read again.
-fn is_ready(q: &mut Queue, known: &Known, way: &mut Way) -> std::result::Result<bool, Attempt> {
+fn is_ready(q: &mut Queue, id: &TaskId, known: &Known, way: &mut Way) -> std::result::Result<bool, Attempt> {
     if known.kept && !way.flushed {
         // What this machine has kept comes first: the register would refuse it after what is to follow.
         way.flushed = true;
@@ -375,8 +375,40 @@ fn is_ready(q: &mut Queue, known: &Known, way: &mut Way) -> std::result::Result<
         way.look(q)?;
         return Ok(false);
     }
-    held::confirmed(q, &known.view)?;
-    Ok(true)
+    renew_found(q, id, known, way)
+}
+
+/// A claim of this session stands of which nobody was told. Whoever made it may have died while it was taking it back,
+/// and that deletion may still be on its way: it names the very object that the ref holds. So the claim is renewed
+/// first, which puts another object there; then it may be relied on. As [`is_ready`].
+fn renew_found(
+    q: &mut Queue,
+    id: &TaskId,
+    known: &Known,
+    way: &mut Way,
+) -> std::result::Result<bool, Attempt> {
+    let mine = |lease: &&Lease| lease.session == q.session && lease.machine == q.machine;
+    let Some(lease) = known.view.lease().filter(mine) else {
+        // Whatever somebody else does to it puts another object there as well.
+        return Ok(true);
+    };
+    if held::time_left(q, &known.view, lease).is_zero() {
+        return Ok(true);
+    }
+    let op = q.op(Action::Heartbeat { epoch: lease.epoch, progress: None });
+    let sent = q.world.clock.boottime();
+    let Ok(proposal) = register::propose(&q.cx(), id, &known.shared, &known.view, &op)? else {
+        return Ok(true);
+    };
+    let swapped = register::swap(&q.cx(), &proposal, &mut way.retries)?;
+    if !matches!(swapped, Swapped::Accepted(_)) {
+        way.not_accepted(q, swapped)?;
+    } else if still_stands(q, id, &known.view)? {
+        held::renewed(q, &q.load(id)?, sent)?;
+    } else {
+        way.lost(q)?;
+    }
+    Ok(false)
 }
 
 /// After an accepted swap: an acknowledgement to anybody but a confirmed holder needs another look at the

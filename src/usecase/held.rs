@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use crate::protocol::id::TaskId;
 use crate::protocol::lease::deadline;
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::{Lease, Status, Task};
+use crate::protocol::time::Timestamp;
 use crate::store::facts::Held;
+use crate::sync::shared;
 
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
@@ -39,24 +42,11 @@ pub(crate) fn is_confirmed(q: &Queue, task: &Task) -> bool {
     told.is_some_and(|held| held.epoch == lease.epoch && held.session == lease.session)
 }
 
-/// Remembers a claim of this machine that was found to stand. When it was sent nobody knows any more, so its
-/// end by this machine's own wall clock counts.
-pub(crate) fn confirmed(q: &Queue, task: &Task) -> Result<()> {
-    let Some(lease) = task.lease().filter(|lease| lease.machine == q.machine) else { return Ok(()) };
-    let held = Held {
-        session: lease.session.clone(),
-        epoch: lease.epoch,
-        sent: q.world.clock.boottime(),
-        ttl: lease.expires_at.since(q.now()).min(lease.ttl),
-        boot: q.world.clock.boot_id(),
-    };
-    q.store.remember_held(&q.world, task.id(), &held).map_err(|e| Error::from_store(&e))
-}
-
 /// How much time the holder of a lease on this machine has left; zero when its deadline has passed.
 ///
 /// Within one boot this is the suspend-counting clock. After a reboot only this machine's own wall clock
-/// is left, and the lease's expiry by it.
+/// is left, and by it the expiry of the lease as the register has it: an act that was kept here extends the lease in
+/// the file, and nobody else knows of it.
 pub(crate) fn time_left(q: &Queue, task: &Task, lease: &Lease) -> Duration {
     match q.store.held(&q.world, task.id()) {
         Some(held)
@@ -66,8 +56,15 @@ pub(crate) fn time_left(q: &Queue, task: &Task, lease: &Lease) -> Duration {
         {
             deadline(held.sent, held.ttl).saturating_sub(q.world.clock.boottime())
         }
-        _ => lease.expires_at.since(q.now()),
+        _ => accepted_end(q, task.id(), lease).min(lease.expires_at).since(q.now()),
     }
+}
+
+/// When a lease runs out as far as the register is known here; its own word where that is not.
+fn accepted_end(q: &Queue, id: &TaskId, lease: &Lease) -> Timestamp {
+    let shared = if q.is_shared() { shared::read(&q.cx(), id).ok() } else { None };
+    let known = shared.and_then(|shared| shared.view()).and_then(|merged| merged.task.lease().cloned());
+    known.filter(|known| known.epoch == lease.epoch).map_or(lease.expires_at, |known| known.expires_at)
 }
 
 /// The epoch in which a session may act, or whose error it is that it may not: SPEC §15.

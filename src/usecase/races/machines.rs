@@ -219,6 +219,23 @@ fn a_claim_that_is_over_is_not_confirmed_again() {
     assert_eq!(try_claim(&mut a, "T-1").unwrap_err().kind, Kind::Conflict);
 }
 
+/// A claim was pushed, could not be confirmed and was to be taken back, but the deletion was late. Meanwhile the same
+/// session claimed again: it found its claim, confirmed the very object that the deletion named, and was told that it
+/// held the task when the deletion arrived. Then somebody else was told the same epoch.
+#[test]
+fn a_deletion_that_is_late_does_not_take_a_claim_that_was_told() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    rig_remote(&mut a, at_nth(At::BeforeRefs, 1, die));
+    killed(|| try_claim(&mut a, "T-1"));
+    let named = git(&yard, &["rev-parse", "refs/orch/leases/T-1"]);
+    let mut a = yard.queue("a");
+    let told = try_claim(&mut a, "T-1").unwrap();
+    assert_eq!((told.epoch, told.repeated), (1, true));
+    assert_ne!(git(&yard, &["rev-parse", "refs/orch/leases/T-1"]), named, "the deletion would still fit");
+    assert_eq!(try_claim(&mut b, "T-1").unwrap_err().kind, Kind::Conflict);
+    done(&mut a, "T-1").unwrap();
+}
+
 /// The answer to a claim was lost, and the ref was as before when it was read: the claim had been void and was
 /// replaced, folded and deleted. It was pushed again, the very same object, and confirmed, because the task was
 /// free by then. A machine that had seen it void deleted it by its id.
