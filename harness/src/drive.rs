@@ -224,6 +224,7 @@ impl Run {
         for (at, after) in std::mem::take(&mut self.pending) {
             self.end_accident(at, after);
         }
+        self.mend_by_hand();
         {
             let kernel = &mut *self.kernel.borrow_mut();
             kernel.knobs = Knobs::calm();

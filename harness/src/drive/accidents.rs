@@ -104,6 +104,7 @@ impl Run {
             After::RemoteUp => kernel.remote_up = true,
             After::Repaired(machine, path, bytes) => {
                 let at_ns = kernel.machines[machine].clocks.wall_ms(kernel.now) * 1_000_000;
+                kernel.trace.note(at, machine, &format!("{} is put back by hand", path.display()));
                 write_by_hand(&mut kernel.machines[machine].disk, &path, bytes, at_ns);
             }
         }
@@ -206,15 +207,26 @@ impl Run {
             return;
         }
         let (path, bytes) = self.dice.pick(&files).clone();
+        // Who has broken a file mends it before touching it again: what is put back later is what was there before.
+        let broken = |(_, after): &(Micros, After)| matches!(after, After::Repaired(at, broken, _) if *at == machine && *broken == path);
+        if self.pending.iter().any(broken) {
+            return;
+        }
         let at_ns = kernel.machines[machine].clocks.wall_ms(kernel.now) * 1_000_000;
         if remove {
+            // What nobody else has yet is lost with its only file, and no program can help it.
+            if !self.yard.oracle.borrow().has_all_of(&bytes) {
+                return;
+            }
             kernel.probes.hit("a vanished file was restored");
+            kernel.trace.note(at, machine, &format!("{} is removed by hand", path.display()));
             let _ = kernel.machines[machine].disk.remove(&path, at_ns);
             return;
         }
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if self.dice.chance(0.3) {
             kernel.probes.hit("a broken hand edit was made");
+            kernel.trace.note(at, machine, &format!("{} is broken by hand", path.display()));
             let cut = self.dice.below(bytes.len() as u64 + 1) as usize;
             write_by_hand(&mut kernel.machines[machine].disk, &path, bytes[..cut].to_vec(), at_ns);
             let repaired = at + self.dice.between(MINUTE, 30 * MINUTE);
@@ -222,6 +234,7 @@ impl Run {
             return;
         }
         kernel.probes.hit("a hand edit was made");
+        kernel.trace.note(at, machine, &format!("{} is edited by hand", path.display()));
         let word = format!("title: edited by hand {}", self.dice.below(1000));
         let lines: Vec<String> = text
             .lines()

@@ -127,7 +127,7 @@ pub enum Broken {
 
 impl Broken {
     /// Those that the simulation notices.
-    pub const NOTICED: [Broken; 20] = [
+    pub const NOTICED: [Broken; 21] = [
         Broken::PushWithoutCompare,
         Broken::RefusalIgnored,
         Broken::LostAnswerIsSuccess,
@@ -144,14 +144,15 @@ impl Broken {
         Broken::HolderClockSlow,
         Broken::EverybodyIsDead,
         Broken::DeletionIgnored,
-        Broken::BootIdStays,
+        Broken::ObserverCountsSuspension,
+        Broken::DiceRepeat,
         Broken::LimitIgnored,
         Broken::LockOutlivesHolder,
         Broken::ShortWrite,
     ];
 
-    /// Those that no plan of the corpus shows yet. A debt.
-    pub const UNNOTICED: [Broken; 2] = [Broken::ObserverCountsSuspension, Broken::DiceRepeat];
+    /// Those that take too many seeds: a debt of the load. A plan of the corpus shows each.
+    pub const UNNOTICED: [Broken; 1] = [Broken::BootIdStays];
 
     /// Those behind which another guard stands, so that they do no harm by themselves: objects are never the same
     /// because operations have random ids and name their session; local refs are swapped under a lock only; a

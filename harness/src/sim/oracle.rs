@@ -505,6 +505,15 @@ impl Oracle {
         }
     }
 
+    /// Whether the register has every operation of a task's file.
+    #[must_use]
+    pub fn has_all_of(&self, bytes: &[u8]) -> bool {
+        let Ok(decoded) = codec::decode(bytes) else { return false };
+        let id = decoded.task.id();
+        let known: Vec<&Task> = self.branch.get(id).into_iter().chain(self.leases.get(id)).collect();
+        decoded.task.history().iter().all(|op| known.iter().any(|task| task.has_op(op)))
+    }
+
     /// Tasks of the branch.
     #[must_use]
     pub fn tasks(&self) -> &BTreeMap<TaskId, Task> {
