@@ -155,7 +155,6 @@ impl MemoryIndex {
             None => Index::attach(&self.name)?,
         };
         index.conn.home = Some((made, Arc::clone(&self.idle)));
-        index.before_use = self.before_use;
         Ok(index)
     }
 }
@@ -199,7 +198,8 @@ impl Index {
     /// [`IndexError::Failed`] when there is no memory.
     pub fn open_in_memory(memory: &MemoryIndex, boot_id: &str) -> Result<Index, IndexError> {
         match memory.connect() {
-            Ok(index) if index.is_current(boot_id) => Ok(index),
+            // Opening is no use of it.
+            Ok(index) if index.is_current(boot_id) => Ok(Index { before_use: memory.before_use, ..index }),
             _ => Index::rebuild_in_memory(memory, boot_id),
         }
     }
