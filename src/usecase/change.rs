@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::protocol::id::TaskId;
 use crate::protocol::merge::{last_claim, missing};
 use crate::protocol::op::{Action, Op};
-use crate::protocol::task::{Lease, Task};
+use crate::protocol::task::Task;
 use crate::protocol::transition::{Rejected, next};
 use crate::store::tasks::{FileState, Publish};
 use crate::sync::context::SyncError;
@@ -387,8 +387,7 @@ fn renew_found(
     known: &Known,
     way: &mut Way,
 ) -> std::result::Result<bool, Attempt> {
-    let mine = |lease: &&Lease| lease.session == q.session && lease.machine == q.machine;
-    let Some(lease) = known.view.lease().filter(mine) else {
+    let Some(lease) = known.view.lease().filter(|lease| q.holds(lease)) else {
         // Whatever somebody else does to it puts another object there as well.
         return Ok(true);
     };

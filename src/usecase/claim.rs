@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::protocol::gates::ready;
 use crate::protocol::id::TaskId;
 use crate::protocol::op::{Action, ProcessRef};
-use crate::protocol::task::{Lease, Task};
+use crate::protocol::task::Task;
 use crate::protocol::time::Timestamp;
 
 use super::change::{self, Actor, Changed, Decision};
@@ -59,8 +59,7 @@ pub fn claim(q: &mut Queue, id: &TaskId, terms: &Terms) -> Result<Claimed> {
     let process = process_of(q, terms.pid)?;
     let changed =
         change::status(q, id, Actor::Anyone, &mut |q, task| decide(q, task, terms, process.clone()))?;
-    let mine = |lease: &Lease| lease.session == q.session && lease.machine == q.machine;
-    if !changed.task.lease().is_some_and(mine) {
+    if !changed.task.lease().is_some_and(|lease| q.holds(lease)) {
         // It stood, and was over or somebody else's before this session heard of it.
         let message = format!("{id} was taken back while it was being claimed");
         return Err(Error::new(Kind::Conflict, "moved", message).hint("`orch log` shows what happened"));
@@ -199,7 +198,7 @@ fn decide(q: &Queue, task: &Task, terms: &Terms, process: Option<ProcessRef>) ->
         }))
     };
     if let Some(lease) = task.lease() {
-        let mine = lease.session == q.session && lease.machine == q.machine;
+        let mine = q.holds(lease);
         // A session whose process has died holds nothing that a new process of that name could go on with.
         if mine && !held::time_left(q, task, lease).is_zero() && !watch::is_stale(q, task, lease)? {
             return Ok(Decision::Repeated);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::protocol::id::TaskId;
 use crate::protocol::op::Action;
-use crate::protocol::task::{Lease, Progress, Reason, Task};
+use crate::protocol::task::{Progress, Reason, Task};
 use crate::protocol::time::Timestamp;
 
 use crate::store::session_file::{SessionFile, name_of};
@@ -36,8 +36,7 @@ pub fn heartbeat(q: &mut Queue, id: &TaskId, epoch: Option<u64>, progress: Optio
     let changed = act(q, id, epoch, "heartbeat", &mut |_, epoch| {
         Ok(Action::Heartbeat { epoch, progress: progress.clone() })
     })?;
-    let mine = |lease: &&Lease| lease.session == q.session && lease.machine == q.machine;
-    let Some(lease) = changed.task.lease().filter(mine) else {
+    let Some(lease) = changed.task.lease().filter(|lease| q.holds(lease)) else {
         // It was accepted, and ended, or somebody else's, before this process could read what came of it.
         let over = held::check(q, &changed.task, epoch, "heartbeat").err();
         return Err(

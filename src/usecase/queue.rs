@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::protocol::id::{OpId, TaskId, check_name};
 use crate::protocol::lease::Patience;
 use crate::protocol::op::{Action, Op, Role};
-use crate::protocol::task::{RetryPolicy, Task};
+use crate::protocol::task::{Lease, RetryPolicy, Task};
 use crate::protocol::time::Timestamp;
 use crate::store::settings::{LeaseRefs, Settings};
 use crate::store::tasks::{FileState, Store};
@@ -245,6 +245,12 @@ impl Queue {
     pub(crate) fn retry_at(&self, task: &Task) -> Timestamp {
         let dice = self.world.random.unit();
         self.now().after(crate::protocol::retry::backoff_of(task, &self.retry_defaults(), dice))
+    }
+
+    /// Whether a lease is of the session that asks: a holder is a session on a machine (SPEC §15).
+    #[must_use]
+    pub fn holds(&self, lease: &Lease) -> bool {
+        lease.session == self.session && lease.machine == self.machine
     }
 
     /// Whether other machines share this queue.

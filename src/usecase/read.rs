@@ -172,9 +172,7 @@ pub fn resume(q: &mut Queue, id: &TaskId) -> Result<Context> {
 /// Nothing (6) when there is none, usage (2) when it holds several.
 pub fn held_by_me(q: &mut Queue) -> Result<TaskId> {
     let running = q.store.in_progress().map_err(|e| Error::from_store(&e))?;
-    let mine = |task: &&Task| {
-        task.lease().is_some_and(|lease| lease.session == q.session && lease.machine == q.machine)
-    };
+    let mine = |task: &&Task| task.lease().is_some_and(|lease| q.holds(lease));
     let held: Vec<&TaskId> = running.iter().filter(mine).map(Task::id).collect();
     match held.as_slice() {
         [one] => Ok((*one).clone()),

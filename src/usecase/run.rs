@@ -153,8 +153,7 @@ pub fn moved(q: &Queue, id: &TaskId, epoch: u64) -> bool {
 }
 
 fn mine(q: &Queue, task: &Task, epoch: u64) -> bool {
-    task.lease()
-        .is_some_and(|lease| lease.epoch == epoch && lease.session == q.session && lease.machine == q.machine)
+    task.lease().is_some_and(|lease| lease.epoch == epoch && q.holds(lease))
 }
 
 /// What is going on in the queue when nothing can be claimed.

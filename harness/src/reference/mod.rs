@@ -156,7 +156,6 @@ impl Line {
             return Err(Kind::Conflict);
         }
         (self.status, self.holder, self.waits) = (Some(status), None, false);
-        // A cancelled task is fenced for its holder, whatever the holder did before.
         Ok(())
     }
 }
