@@ -254,3 +254,23 @@ fn a_new_task_whose_file_was_broken_is_damaged_and_not_unknown() {
     a.orch(["cancel", "T-1", "--notes", "n"]).exits(8);
     a.orch(["claim", "T-9"]).exits(3);
 }
+
+/// News about a task whose file somebody is editing badly: they arrive once the edit is taken back.
+#[test]
+fn news_that_met_a_bad_edit_arrive_once_the_edit_is_taken_back() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    a.add("T-1");
+    b.orch(["sync"]).ok();
+    let before = b.read_task("T-1");
+    b.edit_task("T-1", |text| text.replacen("title:", "title: [", 1));
+    a.orch(["claim", "T-1"]).ok();
+    a.orch(["done", "T-1", "--notes", "n"]).ok();
+    b.orch(["sync"]).ok().says("T-1.yaml");
+    b.orch(["sync"]).ok().says("T-1.yaml");
+    std::fs::write(b.task_path("T-1"), before).expect("the file is writable");
+    b.orch(["sync"]).ok();
+    assert_eq!(b.status("T-1"), "done");
+    assert_eq!(a.task_files(), b.task_files());
+}

@@ -44,6 +44,14 @@ pub fn give_new_id(cx: &Cx<'_>, local: &Task) -> Result<TaskId, SyncError> {
     Ok(id)
 }
 
+/// The id that a task of this machine was given because its own was taken.
+///
+/// # Errors
+/// Local files failed.
+pub fn new_id_of(cx: &Cx<'_>, local: &Task) -> Result<Option<TaskId>, SyncError> {
+    Ok(given(cx, local)?.0)
+}
+
 /// The id that the task has got already, and else the first that is free.
 fn given(cx: &Cx<'_>, local: &Task) -> Result<(Option<TaskId>, TaskId), SyncError> {
     let old = local.id();

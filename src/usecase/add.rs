@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use crate::protocol::id::TaskId;
+use crate::protocol::merge::same_task;
 use crate::protocol::op::Action;
 use crate::protocol::task::{Definition, Task};
 use crate::protocol::transition::{DEFAULT_MAX_ATTEMPTS, next};
 use crate::store::codec;
 use crate::store::place::Place;
 use crate::store::tasks::{FileState, Publish};
+use crate::sync::rename;
 
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
@@ -67,11 +69,29 @@ pub fn add_all(q: &mut Queue, tasks: Vec<(Option<TaskId>, Definition)>) -> Resul
     for one in added.iter_mut().filter(|one| one.created) {
         one.published = published;
         // The id was taken on the remote: the task has another one now.
-        if let Some((_, id)) = q.renamed[before..].iter().find(|(old, _)| old == one.task.id()) {
-            one.task = q.load(id)?;
+        match q.renamed[before..].iter().find(|(old, _)| old == one.task.id()) {
+            Some((_, id)) => one.task = q.load(id)?,
+            None if q.is_shared() => renamed_by_another(q, one)?,
+            None => {}
         }
     }
     Ok(added)
+}
+
+/// Another process of this machine may have met the other task of that name, and given this one its new id.
+fn renamed_by_another(q: &mut Queue, one: &mut Added) -> Result<()> {
+    let store = |e| Error::from_store(&e);
+    let FileState::Task { task: now, .. } = q.store.read(&q.world, one.task.id()).map_err(store)? else {
+        return Ok(());
+    };
+    if same_task(&now, &one.task) {
+        return Ok(());
+    }
+    if let Some(id) = rename::new_id_of(&q.cx(), &one.task).map_err(|e| Error::from_sync(&e))? {
+        q.say_renamed(one.task.id().clone(), id.clone());
+        one.task = q.load(&id)?;
+    }
+    Ok(())
 }
 
 fn is_in(batch: &[Task], id: &TaskId) -> bool {

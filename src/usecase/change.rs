@@ -16,7 +16,7 @@ use crate::sync::fetch::{self, Fetched};
 use crate::sync::register::{self, Swapped};
 use crate::sync::shared::{self, Shared};
 use crate::sync::{absorb, alarm, publish};
-use crate::world::Oid;
+use crate::world::{Oid, RemoteError, RemoteFailure};
 
 use super::error::{Error, Kind, Result};
 use super::held;
@@ -358,8 +358,15 @@ fn accepted_before(
 
 /// Whether what is known may be built upon; if not, something was done about it and it must be read again.
 fn is_ready(q: &mut Queue, id: &TaskId, known: &Known, way: &mut Way) -> std::result::Result<bool, Attempt> {
-    if known.kept && !way.flushed {
-        // What this machine has kept comes first: the register would refuse it after what is to follow.
+    if known.kept {
+        // What this machine has kept comes first: the register would refuse it after what is to follow, and a note
+        // from before would stand as the last word.
+        if way.flushed {
+            return Err(Attempt::Unreachable(SyncError::Remote(RemoteError {
+                kind: RemoteFailure::Timeout,
+                message: format!("what this machine has kept of {id} could not be published in time"),
+            })));
+        }
         way.flushed = true;
         let published = publish::publish(&q.cx(), publish::Scope::Waiting)?;
         q.say(&published.fetched);

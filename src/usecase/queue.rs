@@ -182,10 +182,15 @@ impl Queue {
         for problem in &fetched.problems {
             self.warn(problem.clone());
         }
-        for (old, new) in &fetched.renamed {
-            self.warn(format!("two machines had added {old}; the one from this machine is {new} now"));
+        for (old, new) in fetched.renamed.iter().cloned() {
+            self.say_renamed(old, new);
         }
-        self.renamed.extend(fetched.renamed.iter().cloned());
+    }
+
+    /// Passes on that a task of this machine has another id now.
+    pub(crate) fn say_renamed(&mut self, old: TaskId, new: TaskId) {
+        self.warn(format!("two machines had added {old}; the one from this machine is {new} now"));
+        self.renamed.push((old, new));
     }
 
     /// From now on all network steps together may take twice the time limit, unless a change that this one

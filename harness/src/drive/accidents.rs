@@ -164,6 +164,8 @@ impl Run {
         }
         self.without_network(at, machine, span);
         let kernel = &mut *self.kernel.borrow_mut();
+        // What happened until now is judged by the clock as it was.
+        self.yard.oracle.borrow_mut().look(kernel);
         kernel.probes.hit("a machine was suspended");
         let clocks = &mut kernel.machines[machine].clocks;
         clocks.suspended += (span as f64 * clocks.rate) as Micros;

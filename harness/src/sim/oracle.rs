@@ -247,11 +247,11 @@ impl Oracle {
                 && before.history().starts_with(after.history())
                 && before.history().last().is_some_and(|op| !self.was_told(op))
         });
-        // A claim whose push was late is void where the branch has gone on meanwhile: the next one begins on the branch.
+        // What was pushed late is void where the branch has gone on meanwhile: the next one begins on the branch.
         let void = before.is_some_and(|before| {
-            let lost = before.history().iter().filter(|op| !after.has_op(op));
+            let mut lost = before.history().iter().filter(|op| !after.has_op(op));
             let branch = self.branch.get(after.id());
-            lost.clone().all(|op| matches!(op.action, Action::Claim { .. }) && !self.was_told(op))
+            lost.all(|op| !self.was_told(op))
                 && branch.is_some_and(|branch| after.history().starts_with(branch.history()))
         });
         if withdrawn {

@@ -1,6 +1,7 @@
 //! One test per guard: each fails if its guard is taken away.
 
 use super::*;
+use crate::protocol::edit::interpret;
 use crate::protocol::task::{Progress, State};
 
 fn lease_of(task: &Task) -> &crate::protocol::task::Lease {
@@ -346,6 +347,17 @@ fn a_heartbeat_moves_only_the_lease() {
     let partly = apply(&silent, 52, ANN, partly).expect("the holder is alive");
     let expected = Progress { percent: Some(60), note: Some("commands listed".to_owned()) };
     assert_eq!((lease_of(&partly).beat, lease_of(&partly).progress.clone()), (3, Some(expected)));
+}
+
+/// Somebody had set a machine's clock back between a claim and a heartbeat. When the power failed and the index was built
+/// anew, the file was taken for one whose lease a person had edited: the task was quarantined, its holder was refused, and
+/// no watchdog took it back.
+#[test]
+fn a_lease_that_was_renewed_before_it_was_acquired_by_the_clock_on_the_wall_is_no_edit() {
+    let held = apply(&task_in(Status::Pending), 50, ANN, claim(1)).expect("it is free");
+    let renewed = apply(&held, 20, ANN, heartbeat(2)).expect("the holder is alive");
+    assert!(lease_of(&renewed).renewed_at < lease_of(&renewed).acquired_at);
+    assert_eq!(interpret(&renewed, Some(&held)), Ok((renewed.clone(), None)));
 }
 
 #[test]

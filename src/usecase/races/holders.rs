@@ -1,5 +1,8 @@
 //! Holders: repeated acts, acts while the remote is away, acts on tasks that others touch.
 
+use std::time::Duration;
+
+use super::rig::{At, Fate, at_nth, rig_clock, rig_remote};
 use super::*;
 use crate::protocol::op::Patch;
 use crate::sync::rejected;
@@ -47,12 +50,12 @@ fn a_finish_that_was_kept_survives_a_note_by_somebody_else() {
 /// After each push of `a` another machine tries to claim the task.
 fn nobody_gets_in_between(yard: &Rc<Yard>, a: &mut Queue) {
     let other = yard.clone();
-    super::rig::rig_remote(a, move |at| {
-        if at == super::rig::At::AfterPush {
+    rig_remote(a, move |at| {
+        if at == At::AfterPush {
             let claimed = try_claim(&mut other.queue("b"), "T-1");
             assert!(claimed.is_err(), "the epoch is not over: {claimed:?}");
         }
-        super::rig::Fate::Pass
+        Fate::Pass
     });
 }
 
@@ -84,6 +87,30 @@ fn what_was_kept_goes_out_before_what_comes_after_it() {
     sync_all(&mut b);
     assert_eq!(count(&task(&b, "T-1"), |action| matches!(action, Action::Checkpoint { .. })), 1);
     assert_eq!(status(&b, "T-1"), Status::Done);
+}
+
+/// A checkpoint was kept, and the push that was to bring it out hung for as long as a step may. The next checkpoint
+/// went out past it, so that the older one stood behind it as the last word.
+#[test]
+fn what_could_not_go_out_holds_back_what_comes_after_it() {
+    let (_yard, mut a, mut b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    offline(&mut a, |a| checkpoint(a, "T-1")).unwrap();
+    let (clock, hang) = (rig_clock(&mut a), a.settings.sync.timeout + Duration::from_millis(1));
+    rig_remote(
+        &mut a,
+        at_nth(At::BeforePush, 1, move || {
+            clock.set(clock.get() + hang);
+            Fate::Lost
+        }),
+    );
+    let second = checkpoint(&mut a, "T-1").unwrap();
+    assert!(!second.published, "nothing goes out past what was kept");
+    assert_eq!(sync_all(&mut a).rejected, []);
+    sync_all(&mut b);
+    let there = task(&b, "T-1");
+    assert_eq!(count(&there, |action| matches!(action, Action::Checkpoint { .. })), 2);
+    assert_eq!(there.history().last(), second.task.history().last());
 }
 
 /// A finish was kept while the remote was away. Repeating it with the remote back answered `published: true`

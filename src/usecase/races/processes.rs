@@ -53,6 +53,27 @@ fn a_heartbeat_that_met_the_end_of_its_lease_says_so() {
     }
 }
 
+/// Two machines added one id, and it was the watchdog of the second machine that met the first one's task. The command
+/// that had added the second answered with the id that was another task by then.
+#[test]
+fn who_adds_a_task_learns_its_new_id_also_from_another_process() {
+    let (yard, mut a, mut b) = two(&[]);
+    add(&mut b, "T-1", &[]);
+    let other = yard.clone();
+    rig_remote(
+        &mut a,
+        at_nth(At::BeforeRefs, 1, move || {
+            sync_all(&mut other.queue("a"));
+            Fate::Pass
+        }),
+    );
+    let def = crate::protocol::task::Definition { title: "of a".to_owned(), ..Default::default() };
+    let added = crate::usecase::add::add(&mut a, Some(id("T-1")), def).unwrap();
+    assert_eq!(added.task.id(), &id("T-1-2"));
+    assert!(a.notices().iter().any(|text| text.contains("is T-1-2 now")), "{:?}", a.notices());
+    assert_eq!(task(&a, "T-1-2").def().title, "of a");
+}
+
 /// A process had listed the remote when another one fetched newer settings. The first put the older file in
 /// their place, and the next push published it as if a person had written it.
 #[test]
