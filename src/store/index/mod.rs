@@ -18,6 +18,7 @@ mod survey;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -31,7 +32,7 @@ pub use survey::Brief;
 
 /// An open index. One process has one; threads open their own.
 pub struct Index {
-    conn: open::Held,
+    conn: open::Shared,
     path: PathBuf,
     before_use: Option<BeforeUse>,
 }
@@ -93,7 +94,7 @@ impl Index {
         if let Some(before) = self.before_use {
             before(false);
         }
-        body(&self.conn).map_err(|e| IndexError::from_sql(&self.path, &e))
+        body(&self.hold()).map_err(|e| IndexError::from_sql(&self.path, &e))
     }
 
     /// Runs a body in one write transaction, all or nothing.
@@ -104,11 +105,18 @@ impl Index {
         if let Some(before) = self.before_use {
             before(true);
         }
-        let write = |conn: &mut Connection| {
-            let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let conn = self.hold();
+        let write = || {
+            let tx = rusqlite::Transaction::new_unchecked(&conn, rusqlite::TransactionBehavior::Immediate)?;
             let value = body(&tx)?;
             tx.commit().map(|()| value)
         };
-        write(&mut self.conn).map_err(|e| IndexError::from_sql(&self.path, &e))
+        write().map_err(|e| IndexError::from_sql(&self.path, &e))
+    }
+
+    /// The connection; others of this process wait until it is let go. Whoever panicked with it left nothing half done:
+    /// its transaction went with it.
+    fn hold(&self) -> MutexGuard<'_, Connection> {
+        self.conn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

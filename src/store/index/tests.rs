@@ -526,3 +526,17 @@ fn eight_writers_with_short_lives_lose_nothing() {
     assert_eq!(counts.by_status, BTreeMap::from([(Status::Pending, 200), (Status::Done, 200)]));
     assert_eq!(picked(&mut index, 9_000, 9), Vec::<String>::new());
 }
+
+/// What fails in the middle leaves nothing behind, and the next one can write.
+#[test]
+fn a_transaction_that_fails_changes_nothing() {
+    let mut index = memory();
+    let failed = index.transact(|c| {
+        super::query::put_meta(c, "a", "1")?;
+        c.execute("INSERT INTO nowhere VALUES(1)", []).map(drop)
+    });
+    assert!(failed.is_err());
+    assert_eq!(index.meta("a").unwrap(), None);
+    index.set_meta("a", "2").unwrap();
+    assert_eq!(index.meta("a").unwrap().as_deref(), Some("2"));
+}
