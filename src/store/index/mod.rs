@@ -107,8 +107,8 @@ impl Index {
         }
         let conn = self.hold();
         let write = || {
-            let tx = rusqlite::Transaction::new_unchecked(&conn, rusqlite::TransactionBehavior::Immediate)?;
-            let value = body(&tx)?;
+            let tx = Transaction::begin(&conn)?;
+            let value = body(&conn)?;
             tx.commit().map(|()| value)
         };
         write().map_err(|e| IndexError::from_sql(&self.path, &e))
@@ -118,5 +118,28 @@ impl Index {
     /// its transaction went with it.
     fn hold(&self) -> MutexGuard<'_, Connection> {
         self.conn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write transaction. In contrast to that of `rusqlite`, its own statements are prepared only once as well.
+struct Transaction<'c>(&'c Connection);
+
+impl<'c> Transaction<'c> {
+    fn begin(conn: &'c Connection) -> rusqlite::Result<Self> {
+        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Transaction(conn))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() {
+            // If even that fails, the next write says so.
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
     }
 }
