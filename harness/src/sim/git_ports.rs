@@ -43,7 +43,7 @@ impl Objects for Port {
     }
 
     fn commit_info(&self, commit: Oid) -> Result<CommitInfo, ObjectsError> {
-        self.repo(|kernel, at| kernel.pool.info(&kernel.machines[at].repo, commit))
+        self.repo(|kernel, at| kernel.pool.info(&kernel.machines[at].repo, commit).cloned())
     }
 
     fn has(&self, oid: Oid) -> bool {

@@ -134,9 +134,9 @@ impl Pool {
     ///
     /// # Errors
     /// It is not here, or no commit.
-    pub fn info(&self, repo: &Repo, oid: Oid) -> Result<CommitInfo, ObjectsError> {
+    pub fn info(&self, repo: &Repo, oid: Oid) -> Result<&CommitInfo, ObjectsError> {
         match self.get(repo, oid)? {
-            Object::Commit { info, .. } => Ok(info.clone()),
+            Object::Commit { info, .. } => Ok(info),
             _ => Err(ObjectsError::Other(format!("{oid} is no commit"))),
         }
     }
@@ -333,7 +333,7 @@ impl Pool {
                 return Ok(true);
             }
             if seen.insert(oid) {
-                open.extend(self.info(repo, oid)?.parents);
+                open.extend(&self.info(repo, oid)?.parents);
             }
         }
         Ok(false)

@@ -18,6 +18,7 @@ mod survey;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -31,7 +32,7 @@ pub use survey::Brief;
 
 /// An open index. One process has one; threads open their own.
 pub struct Index {
-    conn: open::Held,
+    conn: open::Shared,
     path: PathBuf,
     before_use: Option<BeforeUse>,
 }
@@ -93,7 +94,7 @@ impl Index {
         if let Some(before) = self.before_use {
             before(false);
         }
-        body(&self.conn).map_err(|e| IndexError::from_sql(&self.path, &e))
+        body(&self.hold()).map_err(|e| IndexError::from_sql(&self.path, &e))
     }
 
     /// Runs a body in one write transaction, all or nothing.
@@ -104,11 +105,41 @@ impl Index {
         if let Some(before) = self.before_use {
             before(true);
         }
-        let write = |conn: &mut Connection| {
-            let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let value = body(&tx)?;
+        let conn = self.hold();
+        let write = || {
+            let tx = Transaction::begin(&conn)?;
+            let value = body(&conn)?;
             tx.commit().map(|()| value)
         };
-        write(&mut self.conn).map_err(|e| IndexError::from_sql(&self.path, &e))
+        write().map_err(|e| IndexError::from_sql(&self.path, &e))
+    }
+
+    /// The connection; others of this process wait until it is let go. Whoever panicked with it left nothing half done:
+    /// its transaction went with it.
+    fn hold(&self) -> MutexGuard<'_, Connection> {
+        self.conn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write transaction. In contrast to that of `rusqlite`, its own statements are prepared only once as well.
+struct Transaction<'c>(&'c Connection);
+
+impl<'c> Transaction<'c> {
+    fn begin(conn: &'c Connection) -> rusqlite::Result<Self> {
+        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Transaction(conn))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() {
+            // If even that fails, the next write says so.
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! Opening the file, and making it anew when it is of another boot or version, or damaged.
 
-use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +19,19 @@ const VERSION: u32 = 2;
 const ROUNDS: i32 = 15_000;
 /// How long setting up a new file may take others.
 const SETUP: Duration = Duration::from_secs(30);
+
+/// More statements than there are: each is prepared once per connection.
+const STATEMENTS: usize = 128;
+
+/// Settings of a connection to a file. Nothing is ever synced: after a power failure the boot id is another one. A
+/// kill leaves a journal that the next process applies. Measured with processes that live for one command,
+/// a truncated journal without a memory map is the fastest (0.3 ms for open, get and put; a write-ahead
+/// log 0.5 ms), and leaves the smallest resident set.
+const FILE: &str = "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; \
+     PRAGMA cache_size = -16384; PRAGMA mmap_size = 0;";
+/// Those of the one connection to an index in memory: nobody else will look at it, and nobody outlives it.
+const MEMORY: &str = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; \
+     PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;";
 
 /// `task.key` is [`crate::store::layout::key_of`]; `due` is the largest number where there is none, `asleep`
 /// is 1 until `start` was seen to have passed, `unmet` counts needs that are not satisfied and `doomed`
@@ -53,57 +65,17 @@ CREATE INDEX child ON task(parent) WHERE parent IS NOT NULL;
 ";
 
 /// An index in the memory of this process, for machines that have no file system of their own. It lasts as
-/// long as this or a clone of it; every process of the machine opens it for itself, as it does a file. Who closes it
-/// leaves the connection to the next one, with the statements that it has prepared: setting them up anew takes far
-/// longer than using them.
+/// long as this or a clone of it; every process of the machine opens it for itself, as it does a file. They take turns
+/// on one connection: what one of them has read or prepared, the next one need not.
 #[derive(Debug, Clone)]
 pub struct MemoryIndex {
     name: PathBuf,
     before_use: Option<BeforeUse>,
-    idle: Idle,
+    conn: Shared,
 }
 
-/// Connections that nobody uses at the moment, and how often the index was made anew: what an older connection
-/// remembers of it may be wrong without its noticing.
-type Idle = Arc<Mutex<(u64, Vec<Connection>)>>;
-
-/// A connection, and where it goes when it is not needed any more.
-pub(super) struct Held {
-    /// Taken out only by dropping.
-    conn: Option<Connection>,
-    home: Option<(u64, Idle)>,
-}
-
-impl Held {
-    fn alone(conn: Connection) -> Self {
-        Held { conn: Some(conn), home: None }
-    }
-}
-
-impl Deref for Held {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        self.conn.as_ref().expect("only dropping takes it out")
-    }
-}
-
-impl DerefMut for Held {
-    fn deref_mut(&mut self) -> &mut Connection {
-        self.conn.as_mut().expect("only dropping takes it out")
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let home = self.home.as_ref().and_then(|(made, home)| Some((*made, home.lock().ok()?)));
-        if let (Some((made, mut home)), Some(conn)) = (home, self.conn.take())
-            && home.0 == made
-        {
-            home.1.push(conn);
-        }
-    }
-}
+/// A connection that is used by one at a time.
+pub(super) type Shared = Arc<Mutex<Connection>>;
 
 /// Called before each use of an index in memory, with whether it may write. Whoever runs several processes in
 /// one thread lets another one come in between there; no transaction is open then.
@@ -115,14 +87,21 @@ impl MemoryIndex {
     /// # Errors
     /// [`IndexError::Failed`] when there is no memory.
     pub fn new() -> Result<MemoryIndex, IndexError> {
+        MemoryIndex::of(MemoryIndex::elsewhere()?, None)
+    }
+
+    /// A connection to a new place in memory, which lasts as long as this.
+    fn elsewhere() -> Result<Index, IndexError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        // A name below `/` of this file system of SQLite is shared by the connections of a process, with the
-        // locks of a file.
+        // A name below `/` of this file system of SQLite is known to all connections of a process.
         let name = format!("file:/orch-{}?vfs=memdb", NEXT.fetch_add(1, Ordering::Relaxed));
-        let memory = MemoryIndex { name: name.into(), idle: Idle::default(), before_use: None };
-        // What is in it lasts as long as there is a connection, used or idle.
-        memory.connect()?;
-        Ok(memory)
+        Index::connect(Path::new(&name))
+    }
+
+    /// From here on no other connection gets in.
+    fn of(index: Index, before_use: Option<BeforeUse>) -> Result<MemoryIndex, IndexError> {
+        index.run(|c| c.execute_batch(MEMORY))?;
+        Ok(MemoryIndex { name: index.path, before_use, conn: index.conn })
     }
 
     /// The same index; from now on `before` is called before each use of it by a process that opens this value.
@@ -136,26 +115,14 @@ impl MemoryIndex {
     /// # Errors
     /// [`IndexError::Failed`] when there is no memory.
     pub fn fork(&self) -> Result<MemoryIndex, IndexError> {
-        let other = MemoryIndex { before_use: self.before_use, ..MemoryIndex::new()? };
-        let index = self.connect()?;
-        index
-            .conn
-            .execute("VACUUM INTO ?1", [other.name.to_string_lossy()])
-            .map_err(|e| IndexError::from_sql(&self.name, &e))?;
-        Ok(other)
+        let other = MemoryIndex::elsewhere()?;
+        self.attach().run(|c| c.execute("VACUUM INTO ?1", [other.path.to_string_lossy()]))?;
+        MemoryIndex::of(other, self.before_use)
     }
 
-    fn connect(&self) -> Result<Index, IndexError> {
-        let (made, used) = match self.idle.lock() {
-            Ok(mut idle) => (idle.0, idle.1.pop()),
-            Err(_) => (0, None),
-        };
-        let mut index = match used {
-            Some(conn) => Index { conn: Held::alone(conn), path: self.name.clone(), before_use: None },
-            None => Index::attach(&self.name)?,
-        };
-        index.conn.home = Some((made, Arc::clone(&self.idle)));
-        Ok(index)
+    /// Looking into it is no use of it.
+    fn attach(&self) -> Index {
+        Index { conn: Arc::clone(&self.conn), path: self.name.clone(), before_use: None }
     }
 }
 
@@ -187,7 +154,7 @@ impl Index {
         if let Some(index) = current {
             return Ok(index);
         }
-        let index = Index::connect(&path).and_then(|index| Index::set_up(index, boot_id));
+        let index = Index::connect(&path).and_then(|index| Index::set_up(index, FILE, boot_id));
         drop(lock);
         index
     }
@@ -197,11 +164,11 @@ impl Index {
     /// # Errors
     /// [`IndexError::Failed`] when there is no memory.
     pub fn open_in_memory(memory: &MemoryIndex, boot_id: &str) -> Result<Index, IndexError> {
-        match memory.connect() {
-            // Opening is no use of it.
-            Ok(index) if index.is_current(boot_id) => Ok(Index { before_use: memory.before_use, ..index }),
-            _ => Index::rebuild_in_memory(memory, boot_id),
+        let index = memory.attach();
+        if index.is_current(boot_id) {
+            return Ok(Index { before_use: memory.before_use, ..index });
         }
+        Index::rebuild_in_memory(memory, boot_id)
     }
 
     /// Makes an index in memory anew, empty.
@@ -209,21 +176,13 @@ impl Index {
     /// # Errors
     /// [`IndexError::Failed`] when there is no memory.
     pub fn rebuild_in_memory(memory: &MemoryIndex, boot_id: &str) -> Result<Index, IndexError> {
-        // Connected first: what is in it would go with its last connection.
-        let fresh = Index::connect(&memory.name)?;
-        if let Ok(mut idle) = memory.idle.lock() {
-            *idle = (idle.0 + 1, Vec::new());
-        }
-        let mut index = Index::set_up(fresh, boot_id)?;
-        let made = memory.idle.lock().map_or(0, |idle| idle.0);
-        index.conn.home = Some((made, Arc::clone(&memory.idle)));
-        index.before_use = memory.before_use;
-        Ok(index)
+        let index = Index::set_up(memory.attach(), MEMORY, boot_id)?;
+        Ok(Index { before_use: memory.before_use, ..index })
     }
 
     fn attach(path: &Path) -> Result<Index, IndexError> {
         let index = Index::connect(path)?;
-        index.run(tune)?;
+        index.run(|c| c.execute_batch(FILE))?;
         Ok(index)
     }
 
@@ -235,12 +194,15 @@ impl Index {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || {
             let conn = Connection::open_with_flags(path, flags)?;
-            conn.set_prepared_statement_cache_capacity(48);
+            conn.set_prepared_statement_cache_capacity(STATEMENTS);
             conn.busy_handler(Some(wait_for_others))?;
+            // Every plan is named in its statement. Without this, one with `LIMIT ?` is planned for the number in it:
+            // not when it is prepared, but once more each time that it gets another number, the first one included.
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
             Ok(conn)
         };
         let conn = open().map_err(|e| IndexError::from_sql(path, &e))?;
-        Ok(Index { conn: Held::alone(conn), path: path.to_owned(), before_use: None })
+        Ok(Index { conn: Arc::new(Mutex::new(conn)), path: path.to_owned(), before_use: None })
     }
 
     fn is_current(&self, boot_id: &str) -> bool {
@@ -256,30 +218,20 @@ impl Index {
 
     /// Empties the file in place, whatever is in it, so that processes which have it open notice, and no
     /// journal of an old file is ever applied to a new one.
-    fn set_up(index: Index, boot_id: &str) -> Result<Index, IndexError> {
+    fn set_up(index: Index, settings: &str, boot_id: &str) -> Result<Index, IndexError> {
         index.run(|c| {
+            c.flush_prepared_statement_cache();
             c.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
             let emptied = c.execute_batch("VACUUM");
             c.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false)?;
             emptied?;
-            tune(c)?;
+            c.execute_batch(settings)?;
             c.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA}"))?;
             c.execute("INSERT INTO meta(name, value) VALUES('boot', ?1)", [stamp(boot_id)])?;
             c.execute_batch("COMMIT")
         })?;
         Ok(index)
     }
-}
-
-/// Settings of a connection. Nothing is ever synced: after a power failure the boot id is another one. A
-/// kill leaves a journal that the next process applies. Measured with processes that live for one command,
-/// a truncated journal without a memory map is the fastest (0.3 ms for open, get and put; a write-ahead
-/// log 0.5 ms), and leaves the smallest resident set.
-fn tune(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute_batch(
-        "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; \
-         PRAGMA cache_size = -16384; PRAGMA mmap_size = 0;",
-    )
 }
 
 /// Waits for another process. SQLite's own steps grow to 100 ms, which under eight writers made the
