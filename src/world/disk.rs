@@ -51,7 +51,11 @@ impl Disk for RealDisk {
         let Some(handle) = open_dir(dir)? else {
             return Ok(vec![None; names.len()]);
         };
-        names.iter().map(|name| stat_at(&handle, OsStr::new(name)).map_err(at(&dir.join(name)))).collect()
+        let stat = |name: &&str| {
+            // Paths are put together for those that fail only: a scan asks for thousands.
+            stat_at(&handle, OsStr::new(name)).map_err(|error| at(&dir.join(name))(error))
+        };
+        names.iter().map(stat).collect()
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, FileKind)>> {
