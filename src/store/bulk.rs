@@ -68,6 +68,19 @@ impl Store {
         Ok(task_lock::lock_tasks(&*world.disk, &self.layout, ids, wait)?)
     }
 
+    /// Makes everything durable that lies among the tasks now, with one sync of the file system.
+    ///
+    /// # Errors
+    /// The disk says no.
+    pub fn make_durable(&self, world: &World) -> Result<(), StoreError> {
+        let path = self.layout.tasks();
+        world.disk.sync_fs(&path).map_err(|source| StoreError::Io {
+            step: "sync the file system of",
+            path,
+            source,
+        })
+    }
+
     /// Writes the files of many tasks that have none yet, durably, with two syncs of the file system.
     ///
     /// # Errors

@@ -41,6 +41,7 @@ pub(super) fn take_over(q: &Queue, ids: Vec<(TaskId, Place)>) -> Result<Left> {
     let mut judged: Vec<Fit> = Vec::new();
     let mut read: Vec<(Raw, Publish)> = Vec::new();
     let mut chunks = ids.chunks(CHUNK);
+    let mut durable = false;
     loop {
         let chunk = chunks.next();
         if chunk.is_none() && read.is_empty() && judged.is_empty() {
@@ -50,6 +51,11 @@ pub(super) fn take_over(q: &Queue, ids: Vec<(TaskId, Place)>) -> Result<Left> {
         let files = std::mem::take(&mut read);
         let (fits, others) = std::thread::scope(|scope| {
             let judging = scope.spawn(move || bulk::judge(files));
+            if left.waiting && !durable {
+                // Nobody but this file system has them, and whoever wrote them may have died before its last step.
+                q.store.make_durable(&q.world).map_err(|e| Error::from_store(&e))?;
+                durable = true;
+            }
             q.store.admit_new(&judged).map_err(|e| Error::from_store(&e))?;
             for (id, place) in chunk.unwrap_or_default() {
                 match known.classify(q, id, *place) {

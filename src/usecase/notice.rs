@@ -176,7 +176,9 @@ pub(super) fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
                 let whole = with_known(q, told, known.as_ref())?;
                 let publish =
                     if known.as_ref() == Some(&whole) { Publish::Published } else { Publish::Waiting };
-                if whole == *task {
+                // Among the tasks it is written anew also where that changes nothing: what a write that failed or died at
+                // its last step left in place may not survive a power failure, and from now on it is relied upon.
+                if whole == *task && q.store.place(id).map_err(store)? != Place::Tasks {
                     q.store.admit(&q.world, &whole, publish).map_err(store)?;
                 } else {
                     q.store.write(&q.world, &guard, &whole, publish).map_err(store)?;

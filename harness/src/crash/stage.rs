@@ -23,6 +23,7 @@ use crate::sim::machine::{self, Ended};
 use crate::sim::oracle::{Act, Oracle, Violation};
 use crate::sim::strike::Striker;
 
+use super::IMAGES;
 use super::cases::{ACTOR, Answer, Case};
 
 /// Time to live of leases here.
@@ -265,6 +266,9 @@ impl Stage {
             }
             Err(None) => return Err(format!("the repetition panics: {:?}", self.oracle.violations)),
         }
+        if self.settings.remote.is_none() {
+            self.is_durable(case)?;
+        }
         if self.settings.remote.is_some() {
             for machine in [0, 1, 0, 1] {
                 self.must(machine, "end", sync::sync)?;
@@ -287,6 +291,19 @@ impl Stage {
             Some(broken) => Err(format!("promise {}: {}", broken.promise, broken.what)),
             None => Ok(()),
         }
+    }
+
+    /// What was told as done by now survives a power failure, also where an earlier try had left it in place and failed.
+    fn is_durable(&self, case: &Case) -> std::result::Result<(), String> {
+        for image in 0..IMAGES {
+            let mut after = self.fork();
+            after.lose_power(image);
+            after
+                .tasks(0)
+                .and_then(|tasks| (case.after)(&tasks))
+                .map_err(|what| format!("the power failed after the answer (image {image}): {what}"))?;
+        }
+        Ok(())
     }
 
     /// Tasks of a machine, by id.

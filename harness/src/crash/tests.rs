@@ -26,6 +26,16 @@ fn a_power_failure_right_after_init_takes_no_task() {
     assert!(explored.found.is_empty(), "{:#?}", explored.found);
 }
 
+/// `done` failed at its last step, when the new file had its name but the directory was not durable; the repetition found
+/// the task done and said so, and a power failure took the finish. The same with an addition under an idempotency key.
+#[test]
+fn what_a_repetition_finds_in_place_is_made_durable() {
+    for name in ["done-local", "add-local"] {
+        let explored = explore(case(name), 1, None).unwrap();
+        assert!(explored.found.is_empty(), "{:#?}", explored.found);
+    }
+}
+
 #[test]
 fn files_that_are_written_in_place_are_noticed() {
     let explored = explore(case("add-local"), 1, Some(Broken::WriteInPlace)).unwrap();

@@ -173,7 +173,9 @@ impl Run {
     }
 
     fn stop_or_kill(&mut self, at: Micros, kill: bool, span: Micros) {
-        let running: Vec<_> = self.fibers.running().cloned().collect();
+        let asleep = |machine: usize| at < self.kernel.borrow().machines[machine].asleep_until;
+        // Nobody sends signals on a machine that sleeps: who is killed there would run on as something else.
+        let running: Vec<_> = self.fibers.running().filter(|fiber| !asleep(fiber.machine)).cloned().collect();
         if running.is_empty() {
             return;
         }

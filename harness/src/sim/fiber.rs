@@ -93,9 +93,9 @@ impl Fiber {
         self.stopped.get()
     }
 
-    /// Stops it until then.
+    /// Stops it until then at least: a process of a machine that sleeps runs no earlier because it was stopped as well.
     pub fn stop_until(&self, at: Micros) {
-        self.stopped.set(at);
+        self.stopped.set(at.max(self.stopped.get()));
     }
 }
 
@@ -151,6 +151,15 @@ impl Fibers {
         let stopped = slot.fiber.stopped.get();
         if stopped > at && !slot.fiber.is_doomed() {
             return self.schedule(stopped, index);
+        }
+        // On a machine that sleeps nobody runs, not even to die of a signal that was sent before.
+        let asleep = kernel
+            .borrow()
+            .machines
+            .get(slot.fiber.machine)
+            .map_or(0, |m| if m.up { m.asleep_until } else { 0 });
+        if asleep > at {
+            return self.schedule(asleep, index);
         }
         {
             let mut kernel = kernel.borrow_mut();
