@@ -1,8 +1,9 @@
 //! `orch-harness mutants`: breaks guards in pure code, by patches to a copy of the sources, and sees whether the
 //! simulation or the model notices.
 //!
-//! A patch says in its first line what it breaks, and in the line `Noticed-by:` which command of this program has to
-//! fail. Building each takes minutes, so this is for the night.
+//! A patch says in its first line what it breaks, and in the line `Noticed-by:` what has to fail: a command of this
+//! program, or `test` and the tests of the library whose names begin so. Building each takes minutes, so this is for the
+//! night.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -31,6 +32,9 @@ pub struct Mutants {
 
 /// The line that names the command.
 const NOTICED_BY: &str = "Noticed-by: ";
+
+/// The command that stands for tests of the library.
+const TEST: &str = "test";
 
 /// A patch.
 struct Mutant {
@@ -88,8 +92,25 @@ impl Mutants {
 }
 
 impl Mutant {
-    /// Builds the copy and runs the command that has to fail.
+    /// Builds the copy and runs what has to fail.
     fn is_noticed(&self, copy: &Path, target: &Path) -> io::Result<bool> {
+        if let [test, names @ ..] = self.command.as_slice()
+            && test == TEST
+        {
+            let cargo = |last: &[&str]| {
+                let mut cargo = Command::new("cargo");
+                cargo.args(["test", "--quiet", "-p", "orch", "--lib"]).args(last);
+                cargo
+                    .env("CARGO_TARGET_DIR", target)
+                    .current_dir(copy)
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null());
+                cargo
+            };
+            // What does not even compile is no mutant.
+            run(&mut cargo(&["--no-run"]))?;
+            return Ok(!cargo(&["--"]).args(names).status()?.success());
+        }
         run(Command::new("cargo")
             .args(["build", "--quiet", "--release", "-p", "orch-harness"])
             .env("CARGO_TARGET_DIR", target)
@@ -187,7 +208,7 @@ mod tests {
             run(Command::new("git").args(["init", "--quiet"]).current_dir(place.path())).unwrap();
             let applied = run(Command::new("git").arg("apply").arg(&mutant.path).current_dir(place.path()));
             assert!(applied.is_ok(), "{}: {applied:?}", mutant.name);
-            assert!(!mutant.story.is_empty() && ["sim", "model"].contains(&&*mutant.command[0]));
+            assert!(!mutant.story.is_empty() && ["sim", "model", TEST].contains(&&*mutant.command[0]));
         }
     }
 }
