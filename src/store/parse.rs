@@ -91,8 +91,11 @@ pub fn locate(text: &str, path: &[Step]) -> (usize, usize) {
 
 fn at_place(text: &str, error: &serde_yaml::Error, message: String) -> YamlError {
     let (line, column) = match error.location() {
-        Some(place) => (place.line().max(1), place.column().max(1)),
-        None => prescan::place(text, text.trim_end().len()),
+        // Behind a last line without a line feed the library counts one more, which nobody has.
+        Some(place) if place.line() <= text.split('\n').count() => {
+            (place.line().max(1), place.column().max(1))
+        }
+        _ => prescan::place(text, text.trim_end().len()),
     };
     YamlError { line, column, message }
 }

@@ -132,6 +132,14 @@ fn aliases_that_the_look_beforehand_overlooks_cost_no_memory() {
     assert!(parse(&grown).is_ok(), "an escape of two bytes is a text of three");
 }
 
+/// The story: at the end of a text whose last line had no line feed, an error stood in a line that was not there.
+#[test]
+fn an_error_at_the_end_stands_in_the_last_line() {
+    assert_eq!(refused("# only a remark"), "1:16: the file is empty");
+    assert!(refused("a: 1\nb: [1, 2").starts_with("2:9: this is not valid YAML"));
+    assert!(refused("a: 1\nb: [1, 2\n").starts_with("3:1: this is not valid YAML"));
+}
+
 #[test]
 fn a_path_leads_to_its_place() {
     let text = "a: 1\nb:\n  - {c: x, d: [1, 2]}\n  - e\n";
