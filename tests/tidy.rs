@@ -41,7 +41,7 @@ fn rules() -> impl Iterator<Item = &'static Rule> {
 }
 
 /// The folders with sources of ours.
-const FOLDERS: [&str; 4] = ["src", "tests", "benches", "harness"];
+const FOLDERS: [&str; 5] = ["src", "tests", "benches", "harness", "fuzz"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -20,7 +20,8 @@ pub(super) fn check(text: &str) -> Result<(), YamlError> {
     Ok(())
 }
 
-/// Control characters never belong into these files, and libyaml does not say where it found one.
+/// Control characters never belong into these files, and libyaml does not say where it found one. Nor does what is
+/// the end of a line to libyaml alone: it would see keys and anchors where everybody else sees text or a comment.
 fn check_characters(text: &str) -> Result<(), YamlError> {
     let bytes = text.as_bytes();
     let printable = |b: &u8| matches!(b, b'\n' | b'\t' | b' '..=b'~');
@@ -31,9 +32,9 @@ fn check_characters(text: &str) -> Result<(), YamlError> {
     while let Some((at, c)) = chars.next() {
         let alone = c == '\r' && chars.peek().is_none_or(|(_, next)| *next != '\n');
         let refused = match c {
-            '\n' | '\t' | '\u{85}' => false,
+            '\n' | '\t' => false,
             '\r' => alone,
-            '\u{feff}' | '\u{fffe}' | '\u{ffff}' => true,
+            '\u{feff}' | '\u{fffe}' | '\u{ffff}' | '\u{2028}' | '\u{2029}' => true,
             c => c.is_control(),
         };
         if refused {

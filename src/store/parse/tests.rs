@@ -94,6 +94,52 @@ fn a_bomb_is_refused_before_it_costs_anything() {
     }
 }
 
+/// The story: to libyaml a line ends at U+0085, U+2028 and U+2029, too. Behind one of them the look beforehand saw a comment
+/// where the parser saw keys, anchors and aliases: 50,000 aliases of one long text, 300 kB in a file, were gigabytes in
+/// memory. Places in messages were wrong as well, and by an error in a line that was not there a fuzzer noticed it.
+#[test]
+fn no_line_ends_where_the_parser_alone_sees_it() {
+    for end in ['\u{85}', '\u{2028}', '\u{2029}'] {
+        for text in [
+            format!("a: b{end}c: d\n"),
+            format!("# only a remark{end}status: done\n"),
+            format!("# {end}a: &x y{end}b: *x\n"),
+            format!("a: |\n  b{end}  c\n"),
+            format!("a: \"b{end}c\"\n"),
+        ] {
+            assert!(refused(&text).contains(&format!("U+{:04X}", u32::from(end))), "{text:?}");
+        }
+        let aliases = "*x, ".repeat(NODES_MAX - 10);
+        let bomb = format!("# {end}a: &x {}{end}b: [{aliases}]\n", "x".repeat(TEXT_MAX));
+        assert!(refused(&bomb).starts_with("1:3: the control character"));
+    }
+    assert_eq!(
+        parse("a: \"b\\u2028c\\N\"\n").map(|v| v.get("a").cloned()),
+        Ok(Some(Value::str("b\u{2028}c\u{85}")))
+    );
+}
+
+/// The story: a quote at the beginning of a line in the middle of a plain text opens nothing, and the look beforehand
+/// took all that follows for quoted. The aliases in it were gigabytes.
+#[test]
+fn aliases_that_the_look_beforehand_overlooks_cost_no_memory() {
+    let (long, aliases) = ("x".repeat(TEXT_MAX), "*x, ".repeat(NODES_MAX - 10));
+    for hiding in ["a: b\n  \"c\n", "a: :\"b\n", "a: [b\n  'c]\n"] {
+        let bomb = format!("{hiding}d: &x {long}\ne: [{aliases}]\n");
+        assert!(refused(&bomb).contains("aliases (`*`) are not allowed"), "{hiding}");
+    }
+    let grown = format!("a: \"{}\"\n", "\\L".repeat(TEXT_MAX / 3));
+    assert!(parse(&grown).is_ok(), "an escape of two bytes is a text of three");
+}
+
+/// The story: at the end of a text whose last line had no line feed, an error stood in a line that was not there.
+#[test]
+fn an_error_at_the_end_stands_in_the_last_line() {
+    assert_eq!(refused("# only a remark"), "1:16: the file is empty");
+    assert!(refused("a: 1\nb: [1, 2").starts_with("2:9: this is not valid YAML"));
+    assert!(refused("a: 1\nb: [1, 2\n").starts_with("3:1: this is not valid YAML"));
+}
+
 #[test]
 fn a_path_leads_to_its_place() {
     let text = "a: 1\nb:\n  - {c: x, d: [1, 2]}\n  - e\n";
