@@ -66,9 +66,22 @@ impl List {
             read::list(queue, &self.filter(ready))
         })?;
         if found.is_empty() {
-            context.remark("no such task".to_owned());
+            context.remark(self.nothing().to_owned());
         }
         context.print_text(|| data::tasks(&found), |style| tasks::table(&found, now, style))
+    }
+
+    /// What an empty list means.
+    fn nothing(&self) -> &'static str {
+        let chosen = !(self.status.is_empty() && self.priority.is_empty() && self.tag.is_empty())
+            || self.owner.is_some()
+            || self.search.is_some();
+        match (self.archived, self.ready, chosen) {
+            (_, _, true) => "no task is like that",
+            (true, ..) => "the archive is empty",
+            (_, true, _) => "no task is ready; `orch list` shows what they wait for",
+            _ => "the queue is empty; `orch add --title TEXT` adds a task",
+        }
     }
 
     fn filter(&self, ready: Option<(Timestamp, Duration)>) -> Filter {
