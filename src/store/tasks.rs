@@ -245,6 +245,18 @@ impl Store {
         Ok(())
     }
 
+    /// The same for a file that somebody else put there: who died may have made its folder and not have made that durable.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_found(&self, world: &World, lock: &TaskLock, task: &Task, publish: Publish) -> Result<()> {
+        let path = self.layout.tasks();
+        if let Err(source) = world.disk.sync_dir(&path) {
+            return Err(StoreError::Io { step: "sync the directory", path, source });
+        }
+        self.write(world, lock, task, publish)
+    }
+
     /// Writes the file of a published task that has ended to its place in the archive, tells the index, and
     /// removes the one among the tasks. A death in between leaves two files, of which the next scan removes one.
     ///

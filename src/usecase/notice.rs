@@ -181,7 +181,7 @@ pub(super) fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
                 if whole == *task && q.store.place(id).map_err(store)? != Place::Tasks {
                     q.store.admit(&q.world, &whole, publish).map_err(store)?;
                 } else {
-                    q.store.write(&q.world, &guard, &whole, publish).map_err(store)?;
+                    q.store.write_found(&q.world, &guard, &whole, publish).map_err(store)?;
                 }
                 if publish == Publish::Published {
                     archive::settle(&q.cx(), &guard, &whole).map_err(|e| Error::from_sync(&e))?;
@@ -203,7 +203,7 @@ pub(super) fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
         },
         FileState::Edited { task } => match edited(q, &task, known.as_ref()) {
             Ok(after) => {
-                q.store.write(&q.world, &guard, &after, Publish::Waiting).map_err(store)?;
+                q.store.write_found(&q.world, &guard, &after, Publish::Waiting).map_err(store)?;
                 Ok(true)
             }
             Err((key, text)) => {
