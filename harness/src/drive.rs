@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use orch::store::layout::Layout;
 
+use crate::history::chain;
 use crate::sim::dice::Dice;
 use crate::sim::disk_image::Bytes;
 use crate::sim::faults::Knobs;
@@ -20,6 +21,8 @@ use crate::sim::oracle::{BRANCH, Oracle, Violation};
 use crate::sim::plan::Plan;
 use crate::sim::probes::Probes;
 use crate::sim::repo::identity;
+use crate::sim::tree::Manners;
+use crate::sim::worker;
 use accidents::{After, write_by_hand};
 
 /// What came of a run.
@@ -96,10 +99,12 @@ impl Run {
         let yard = Rc::new(Yard {
             kernel: Rc::clone(&kernel),
             oracle: RefCell::new(Oracle::default()),
+            calls: RefCell::default(),
             plan: plan.clone(),
             settings: plan.settings(),
             calm: Cell::new(false),
             ending: Cell::new(false),
+            births: RefCell::default(),
         });
         Run {
             yard,
@@ -114,6 +119,15 @@ impl Run {
 
     fn now(&self) -> Micros {
         self.kernel.borrow().now
+    }
+
+    /// Runs whoever is next; the threads that it starts begin at once.
+    fn step(&mut self) {
+        self.fibers.step(&self.kernel);
+        for load::Birth { name, machine, body } in self.yard.births.take() {
+            let now = self.now();
+            self.fibers.start(&name, machine, now, body);
+        }
     }
 
     /// Every machine joins, the first tasks are added, and everybody starts.
@@ -138,7 +152,7 @@ impl Run {
             });
         }
         while self.fibers.running().next().is_some() {
-            self.fibers.step(&self.kernel);
+            self.step();
         }
         if joined.get() < self.yard.plan.machines {
             return false;
@@ -153,6 +167,7 @@ impl Run {
         for at in 0..plan.machines {
             let mut roles: Vec<(String, Role)> =
                 (0..plan.agents).map(|n| (format!("agent-{at}-{n}"), load::agent as Role)).collect();
+            roles.extend((0..plan.workers).map(|n| (format!("worker-{at}-{n}"), worker::worker as Role)));
             roles.push((format!("operator-{at}"), load::operator));
             roles.push((format!("watchdog-{at}"), load::watchdog));
             roles.push((format!("sync-{at}"), load::exchange));
@@ -181,7 +196,7 @@ impl Run {
             if accident <= due {
                 self.accidents(accident);
             } else {
-                self.fibers.step(&self.kernel);
+                self.step();
             }
             if count.is_multiple_of(50_000) {
                 self.tidy();
@@ -209,7 +224,11 @@ impl Run {
 
     fn with_faults(&mut self) {
         let plan = self.yard.plan.clone();
-        self.kernel.borrow_mut().knobs = plan.knobs.clone();
+        {
+            let mut kernel = self.kernel.borrow_mut();
+            kernel.knobs = plan.knobs.clone();
+            kernel.manners = Manners::bad(plan.work);
+        }
         let end = self.now() + plan.length;
         self.next_accident = self.now();
         self.step_until(end, |_| false);
@@ -228,6 +247,7 @@ impl Run {
         {
             let kernel = &mut *self.kernel.borrow_mut();
             kernel.knobs = Knobs::calm();
+            kernel.manners = Manners::good();
             kernel.remote_up = true;
             for (machine, core) in kernel.machines.iter_mut().zip(&plan.core) {
                 machine.full_until = 0;
@@ -243,7 +263,8 @@ impl Run {
         let end = self.now() + load::patience(&plan).as_micros() as Micros;
         // Whoever sleeps or was stopped goes on when its time has come.
         let stopped = self.fibers.running().map(|fiber| fiber.stopped_until()).max();
-        let since = self.now().max(stopped.unwrap_or_default());
+        let asleep = self.kernel.borrow().machines.iter().map(|machine| machine.asleep_until).max();
+        let since = self.now().max(stopped.unwrap_or_default()).max(asleep.unwrap_or_default());
         let settled = |run: &Run| {
             run.yard.oracle.borrow_mut().recovered_in_time(run.now(), since);
             let oracle = run.yard.oracle.borrow();
@@ -280,7 +301,7 @@ impl Run {
                     load::exchange_once(&yard, &fiber);
                 });
                 while self.fibers.running().next().is_some() {
-                    self.fibers.step(&self.kernel);
+                    self.step();
                 }
             }
         }
@@ -329,6 +350,12 @@ impl Run {
             .collect();
         let gone: Vec<bool> = self.yard.plan.core.iter().map(|core| !core).collect();
         oracle.nothing_acknowledged_is_lost(now, &rejected, &gone);
+        let calls = self.yard.calls.borrow();
+        let unexplained: Vec<String> =
+            oracle.tasks().values().flat_map(|task| calls.judge(task.id(), &chain(task))).collect();
+        for what in unexplained {
+            oracle.broken(2, now, what);
+        }
     }
 
     /// An edit that does not fit any more (the task ended on another machine meanwhile) stays in place, as promised,
@@ -350,7 +377,7 @@ impl Run {
             for fiber in self.fibers.running() {
                 fiber.doom();
             }
-            self.fibers.step(&self.kernel);
+            self.step();
         }
         self.yard.ending.set(false);
         for machine in &mut self.kernel.borrow_mut().machines {

@@ -7,7 +7,7 @@ use crate::sim::plan::Profile;
 /// A failure that cannot be seen again cannot be mended.
 #[test]
 fn the_same_plan_gives_the_same_run() {
-    for (seed, profile) in [(1, Profile::Calm), (8, Profile::Short)] {
+    for (seed, profile) in [(1, Profile::Calm), (8, Profile::Short), (2, Profile::Workers)] {
         let plan = Plan::draw(seed, profile, None);
         let (one, two) = (run(&plan), run(&plan));
         assert_eq!((one.hash, one.calls, one.steps), (two.hash, two.calls, two.steps), "seed {seed}");
@@ -25,6 +25,19 @@ fn guards_that_are_taken_away_are_noticed() {
         let noticed = (0..10).any(|seed| {
             let done = run(&Plan::draw(seed, Profile::Short, Some(broken)));
             done.violations.iter().any(|violation| violation.promise == promise)
+        });
+        assert!(noticed, "{broken:?}");
+    }
+}
+
+/// Two holders of a task never work at once: a supervisor ends its program when the lease is over, also while its worker
+/// is stopped, and when its worker dies.
+#[test]
+fn programs_that_outlive_their_claim_are_noticed() {
+    for broken in [Broken::FenceIgnored, Broken::TreeOutlivesWorker] {
+        let noticed = (0..20).any(|seed| {
+            let done = run(&Plan::draw(seed, Profile::Workers, Some(broken)));
+            done.violations.iter().any(|violation| violation.what.contains("while a program works for it"))
         });
         assert!(noticed, "{broken:?}");
     }

@@ -148,24 +148,31 @@ fn offline(
     if actor != Actor::Holder {
         return Err(why);
     }
-    let (task, repeated) = in_file(q, id, decide, sent)?;
-    q.warn(format!("kept here, not published yet: {why}"));
-    Ok(Changed { task, published: false, repeated, retries: 0 })
+    let (task, known) = in_file(q, id, decide, sent.as_ref())?;
+    // While this process waited for an answer, another one of this machine may have fetched what was accepted.
+    let accepted = known && sent.is_some_and(|op| task.has_op(&op));
+    if !accepted {
+        q.warn(format!("kept here, not published yet: {why}"));
+    }
+    Ok(Changed { task, published: accepted, repeated: known && !accepted, retries: 0 })
 }
 
-/// Changes the file under its lock.
-fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>, sent: Option<Op>) -> Result<(Task, bool)> {
+/// Changes the file under its lock. Says whether nothing was left to do; `sent` was on its way to the register already.
+fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>, sent: Option<&Op>) -> Result<(Task, bool)> {
     let guard = q.store.lock_task(&q.world, id, LOCK_WAIT).map_err(|e| Error::from_store(&e))?;
     let task = q.load(id)?;
+    if sent.is_some_and(|op| task.has_op(op)) {
+        return Ok((task, true));
+    }
     let Decision::Do(action) = decide(q, &task)? else { return Ok((task, true)) };
     let heartbeat = matches!(action, Action::Heartbeat { .. });
     if heartbeat && q.is_shared() {
         // A renewal that nobody else sees extends nothing: the lease stays as it was last accepted.
         return Ok((task, true));
     }
-    let same = |op: &Op| (op.action.verb(), op.action.based_on()) == (action.verb(), action.based_on());
+    let same = |op: &&Op| (op.action.verb(), op.action.based_on()) == (action.verb(), action.based_on());
     let op = match sent.filter(same) {
-        Some(sent) => sent,
+        Some(sent) => sent.clone(),
         None => q.op(action),
     };
     check_bounds(&op)?;

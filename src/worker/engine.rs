@@ -13,10 +13,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::dispatcher::{Decision, Dispatcher, Event, Leaving, Mode};
-use super::holding::Orders;
-use super::job::{Ran, own_pid, run_claimed, session_name};
+use super::holding::{Orders, Pulse};
+use super::job::{Around, Ran, own_pid, run_claimed, session_name};
 use super::kit::Kit;
-use crate::usecase::claim::{Terms, pick};
+use super::pulse::{self, Claim};
+use crate::protocol::task::Reason;
+use crate::usecase::claim::{Claimed, Terms, pick};
 use crate::usecase::drain::{self, Request};
 use crate::usecase::error::{Error, Kind, Result};
 use crate::usecase::queue::Queue;
@@ -78,7 +80,7 @@ enum Message {
 pub struct Shared {
     open: Open,
     workspace: Option<PathBuf>,
-    pub(super) environment: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
     stop: AtomicBool,
     tell: Sender<Message>,
 }
@@ -92,27 +94,34 @@ impl Shared {
         (self.open)(session)
     }
 
-    /// Where tasks run.
-    #[must_use]
-    pub fn workspace(&self, q: &Queue) -> PathBuf {
-        let beside = || q.root().parent().unwrap_or(q.root()).to_owned();
-        self.workspace.clone().unwrap_or_else(beside)
-    }
-
-    /// Passes something on to people.
-    pub fn say(&self, notice: String) {
-        self.send(Message::Told(Told::Notice(notice)));
-    }
-
     fn send(&self, message: Message) {
         // The loop may have ended by force; then nobody listens.
         let _ = self.tell.send(message);
     }
 }
 
-impl Orders for Shared {
+impl Orders for Arc<Shared> {
     fn stop(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
+    }
+}
+
+impl Around for Arc<Shared> {
+    fn workspace(&self, q: &Queue) -> PathBuf {
+        let beside = || q.root().parent().unwrap_or(q.root()).to_owned();
+        self.workspace.clone().unwrap_or_else(beside)
+    }
+
+    fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    fn say(&self, notice: String) {
+        self.send(Message::Told(Told::Notice(notice)));
+    }
+
+    fn pulse(&self, claim: &Claim) -> Box<dyn Pulse> {
+        Box::new(pulse::start(Arc::clone(self), claim.clone()))
     }
 }
 
@@ -237,31 +246,60 @@ impl Engine {
 }
 
 /// Whether waiting may help: a full disk or a remote that is away, but not a file that a person has to mend.
-fn may_pass(kind: Kind) -> bool {
+#[must_use]
+pub fn may_pass(kind: Kind) -> bool {
     !matches!(kind, Kind::Usage | Kind::NotFound | Kind::Refused | Kind::Config)
 }
 
-/// One look of one slot, and the attempt that may follow.
+/// One look of one slot, in a queue of its own.
 fn work(shared: &Arc<Shared>, slot: usize, session: &str, pid: u32) -> Result<Event> {
     let mut q = shared.open(session)?;
     let kit = Kit::load(&q, &shared.environment)?;
+    look(&mut q, shared, &kit, slot, pid, &mut |news| {
+        shared.send(match news {
+            News::Claimed(_) => Message::Event(Event::Started(slot)),
+            News::Ran(ran) => Message::Told(Told::Ran(Box::new(ran))),
+        });
+    })
+}
+
+/// What happens during a look.
+pub enum News<'a> {
+    /// A task was claimed, and its attempt begins.
+    Claimed(&'a Claimed),
+    /// The attempt has ended.
+    Ran(Ran),
+}
+
+/// One look of one slot, and the attempt that may follow. `pid` is the process that stands for the claim.
+///
+/// # Errors
+/// Nothing could be claimed for another reason than that nothing is ready.
+pub fn look(
+    q: &mut Queue,
+    around: &dyn Around,
+    kit: &Kit,
+    slot: usize,
+    pid: u32,
+    tell: &mut dyn FnMut(News<'_>),
+) -> Result<Event> {
     let terms = Terms { pid: Some(pid), choice: kit.choice(), ..Terms::default() };
-    let picked = pick(&mut q, &terms);
+    let picked = pick(q, &terms);
     for notice in q.notices() {
-        shared.say(notice);
+        around.say(notice);
     }
     let claimed = match picked {
         Ok(claimed) => claimed,
-        Err(error) if error.kind == Kind::Nothing => return idle(&mut q, slot),
+        Err(error) if error.kind == Kind::Nothing => return idle(q, slot),
         Err(error) => return Err(error),
     };
-    shared.send(Message::Event(Event::Started(slot)));
-    let ran = run_claimed(&mut q, shared, &kit, &claimed);
+    tell(News::Claimed(&claimed));
+    let ran = run_claimed(q, around, kit, &claimed);
     for notice in q.notices() {
-        shared.say(notice);
+        around.say(notice);
     }
-    let success = ran.reason == crate::protocol::task::Reason::Success;
-    shared.send(Message::Told(Told::Ran(Box::new(ran))));
+    let success = ran.reason == Reason::Success;
+    tell(News::Ran(ran));
     Ok(Event::Ended { slot, success })
 }
 

@@ -45,6 +45,16 @@ pub trait Pulse {
     fn answer(&mut self) -> Option<Heard>;
 }
 
+impl Pulse for Box<dyn Pulse + '_> {
+    fn ask(&mut self, ask: Ask) {
+        (**self).ask(ask);
+    }
+
+    fn answer(&mut self) -> Option<Heard> {
+        (**self).answer()
+    }
+}
+
 /// Whoever may tell a running attempt to end.
 pub trait Orders {
     /// Whether the worker has to go now.

@@ -1,15 +1,14 @@
 //! One claimed task from its definition to the act that ends the claim.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Attempt, AttemptReport, RunLimits, StopReason, Work};
 use super::ending::{Ending, ending};
-use super::engine::Shared;
 use super::executor::run_attempt;
 use super::git_head::git_head;
-use super::holding::{Heard, Holding};
+use super::holding::{Heard, Holding, Orders, Pulse};
 use super::kit::{Kit, Place};
 use super::prompt::{self, Variables};
 use super::pulse::{self, Claim};
@@ -29,6 +28,18 @@ use crate::world::World;
 const RUNTIME: Duration = Duration::from_secs(24 * 3600);
 /// How often the end of a claim is written before the lease is left to lapse.
 const TRIES: u32 = 5;
+
+/// The worker around an attempt: where it runs, who may end it, who is told, and what renews its lease meanwhile.
+pub trait Around: Orders {
+    /// Where tasks run.
+    fn workspace(&self, q: &Queue) -> PathBuf;
+    /// The environment of the worker.
+    fn environment(&self) -> &BTreeMap<String, String>;
+    /// Passes something on to people.
+    fn say(&self, notice: String);
+    /// Starts what renews the lease of a claim until it is dropped.
+    fn pulse(&self, claim: &Claim) -> Box<dyn Pulse>;
+}
 
 /// What came of an attempt.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,10 +64,12 @@ pub struct Ran {
     pub bundle: Option<String>,
     /// How long it took.
     pub duration: Duration,
+    /// The act that ended the claim, if this worker wrote one.
+    pub ended: Option<Changed>,
 }
 
 /// Runs a task that was just claimed and ends the claim.
-pub fn run_claimed(q: &mut Queue, shared: &Arc<Shared>, kit: &Kit, claimed: &Claimed) -> Ran {
+pub fn run_claimed(q: &mut Queue, around: &dyn Around, kit: &Kit, claimed: &Claimed) -> Ran {
     let began = q.world().clock.monotonic();
     let task = &claimed.task;
     let claim = Claim {
@@ -65,11 +78,11 @@ pub fn run_claimed(q: &mut Queue, shared: &Arc<Shared>, kit: &Kit, claimed: &Cla
         session: claimed.session.clone(),
         ttl: task.lease().map_or(q.settings().lease.ttl, |lease| lease.ttl),
     };
-    let report = match prepare(q, shared, kit, task) {
-        Ok(plan) => execute(q, shared, kit, &claim, task, &plan),
+    let report = match prepare(q, around, kit, task) {
+        Ok(plan) => execute(q, around, kit, &claim, task, &plan),
         Err(error) => unstarted(&error),
     };
-    let (reason, outcome) = finish(q, shared, &claim, &report);
+    let (reason, outcome, ended) = finish(q, around, &claim, &report);
     Ran {
         task: claim.id,
         title: task.def().title.clone(),
@@ -81,6 +94,7 @@ pub fn run_claimed(q: &mut Queue, shared: &Arc<Shared>, kit: &Kit, claimed: &Cla
         notes: report.notes,
         bundle: report.bundle.as_deref().map(|dir| run::shown(q, dir)),
         duration: q.world().clock.monotonic().saturating_sub(began),
+        ended,
     }
 }
 
@@ -103,8 +117,8 @@ struct Plan<'k> {
     workspace: PathBuf,
 }
 
-fn prepare<'k>(q: &mut Queue, shared: &Shared, kit: &'k Kit, task: &Task) -> Result<Plan<'k>> {
-    let workspace = shared.workspace(q);
+fn prepare<'k>(q: &mut Queue, around: &dyn Around, kit: &'k Kit, task: &Task) -> Result<Plan<'k>> {
+    let workspace = around.workspace(q);
     match &task.def().run {
         Some(Run::Exec(steps)) => Ok(Plan { work: Work::Exec(steps.clone()), agent: None, workspace }),
         Some(Run::Agent(name)) => {
@@ -145,7 +159,7 @@ fn prompt_for(
 
 fn execute(
     q: &Queue,
-    shared: &Arc<Shared>,
+    around: &dyn Around,
     kit: &Kit,
     claim: &Claim,
     task: &Task,
@@ -174,7 +188,7 @@ fn execute(
         workspace: plan.workspace.clone(),
         bundle_dir: run::bundle_dir(q, task),
         limits: limits(task, plan.agent),
-        environment: shared.environment.clone(),
+        environment: around.environment().clone(),
         pass_env: settings.worker.pass_env.iter().chain(pass).cloned().collect(),
         extra_env: vec![("ORCH_STATE".to_owned(), state.to_string_lossy().into_owned())],
         secret_names: settings.secrets.names.clone(),
@@ -191,8 +205,8 @@ fn execute(
         // Whoever cannot read the claim does not act on it.
         _ => world.clock.boottime(),
     };
-    let beats = pulse::start(Arc::clone(shared), claim.clone());
-    let mut holding = Holding::new(&*world.clock, &**shared, beats, claim.ttl, fence);
+    let beats = around.pulse(claim);
+    let mut holding = Holding::new(&*world.clock, around, beats, claim.ttl, fence);
     let mut report = run_attempt(world, &attempt, &mut holding);
     if let Some(why) = holding.lost() {
         report.reason = why.reason();
@@ -224,8 +238,13 @@ fn limits(task: &Task, agent: Option<&AgentType>) -> RunLimits {
     RunLimits { runtime: own.runtime.or(runtime), stall: own.stall.or(stall), ..RunLimits::default() }
 }
 
-/// Ends the claim; gives the reason that counts and the status that the task has now.
-fn finish(q: &mut Queue, shared: &Shared, claim: &Claim, report: &AttemptReport) -> (Reason, &'static str) {
+/// Ends the claim; gives the reason that counts, the status that the task has now, and the act if there was one.
+fn finish(
+    q: &mut Queue,
+    around: &dyn Around,
+    claim: &Claim,
+    report: &AttemptReport,
+) -> (Reason, &'static str, Option<Changed>) {
     let ending = ending(report);
     let mut tries = 0;
     let ended = loop {
@@ -238,20 +257,20 @@ fn finish(q: &mut Queue, shared: &Shared, claim: &Claim, report: &AttemptReport)
         }
     };
     let reason = match ended {
-        Ok(Some(changed)) => return (report.reason, status_word(changed.task.status())),
+        Ok(Some(changed)) => return (report.reason, status_word(changed.task.status()), Some(changed)),
         Ok(None) => report.reason,
         Err(error) if error.kind == Kind::Fenced => {
-            shared.say(format!("{}: nothing was written: {error}", claim.id));
+            around.say(format!("{}: nothing was written: {error}", claim.id));
             let cancelled = error.code == "cancelled";
             if cancelled { StopReason::Cancelled.reason() } else { StopReason::LeaseLost.reason() }
         }
         Err(error) => {
-            shared.say(format!("{}: the end of the attempt could not be written: {error}", claim.id));
+            around.say(format!("{}: the end of the attempt could not be written: {error}", claim.id));
             report.reason
         }
     };
     let status = read::show(q, &claim.id).map_or("unknown", |task| status_word(task.status()));
-    (reason, status)
+    (reason, status, None)
 }
 
 fn may_pass(error: &Error) -> bool {

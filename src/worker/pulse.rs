@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::attempt::StopReason;
 use super::engine::Shared;
 use super::holding::{Ask, Heard, Pulse};
+use super::job::Around;
 use crate::protocol::id::TaskId;
 use crate::protocol::task::Status;
 use crate::usecase::error::{Error, Kind};
@@ -43,8 +44,9 @@ pub fn start(shared: Arc<Shared>, claim: Claim) -> Threaded {
     let (tell, heard) = channel::<Heard>();
     thread::spawn(move || {
         let mut queue = None;
+        let open = || shared.open(&claim.session);
         for ask in asked {
-            if tell.send(serve(&shared, &mut queue, &claim, ask)).is_err() {
+            if tell.send(serve(&shared, &open, &mut queue, &claim, ask)).is_err() {
                 return;
             }
         }
@@ -63,15 +65,22 @@ impl Pulse for Threaded {
     }
 }
 
-fn serve(shared: &Shared, queue: &mut Option<Queue>, claim: &Claim, ask: Ask) -> Heard {
+/// Answers one question, with a queue that is opened with the first one and kept for the next.
+pub fn serve(
+    around: &dyn Around,
+    open: &dyn Fn() -> Result<Queue, Error>,
+    queue: &mut Option<Queue>,
+    claim: &Claim,
+    ask: Ask,
+) -> Heard {
     let q = match queue {
         Some(q) => q,
-        None => match shared.open(&claim.session) {
+        None => match open() {
             Ok(mut opened) => {
                 opened.await_company(COMPANY.min(claim.ttl / 30));
                 queue.insert(opened)
             }
-            Err(error) => return unheard(shared, claim, &error),
+            Err(error) => return unheard(around, claim, &error),
         },
     };
     let heard = match ask {
@@ -79,13 +88,13 @@ fn serve(shared: &Shared, queue: &mut Option<Queue>, claim: &Claim, ask: Ask) ->
         Ask::Look | Ask::Beat => beat(q, claim),
     };
     for notice in q.notices() {
-        shared.say(notice);
+        around.say(notice);
     }
-    heard.unwrap_or_else(|error| unheard(shared, claim, &error))
+    heard.unwrap_or_else(|error| unheard(around, claim, &error))
 }
 
-fn unheard(shared: &Shared, claim: &Claim, error: &Error) -> Heard {
-    shared.say(format!("{}: no heartbeat: {error}", claim.id));
+fn unheard(around: &dyn Around, claim: &Claim, error: &Error) -> Heard {
+    around.say(format!("{}: no heartbeat: {error}", claim.id));
     Heard::Nothing
 }
 

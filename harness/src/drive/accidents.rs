@@ -121,6 +121,7 @@ impl Run {
             let kernel = &mut *self.kernel.borrow_mut();
             kernel.probes.hit("the power failed");
             let mut dice = self.dice.fork("power");
+            kernel.end_trees(machine, at);
             let lost = &mut kernel.machines[machine];
             lost.up = false;
             lost.disk.lose_power(&mut dice);
@@ -173,9 +174,7 @@ impl Run {
     }
 
     fn stop_or_kill(&mut self, at: Micros, kill: bool, span: Micros) {
-        let asleep = |machine: usize| at < self.kernel.borrow().machines[machine].asleep_until;
-        // Nobody sends signals on a machine that sleeps: who is killed there would run on as something else.
-        let running: Vec<_> = self.fibers.running().filter(|fiber| !asleep(fiber.machine)).cloned().collect();
+        let running: Vec<_> = self.fibers.running().cloned().collect();
         if running.is_empty() {
             return;
         }

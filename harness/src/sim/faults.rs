@@ -123,11 +123,15 @@ pub enum Broken {
     LockOutlivesHolder,
     /// A disk that is full takes the first half of a file and says that all is well.
     ShortWrite,
+    /// A supervisor does not end its program when the lease is over.
+    FenceIgnored,
+    /// A program goes on when its worker was killed.
+    TreeOutlivesWorker,
 }
 
 impl Broken {
     /// Those that the simulation notices.
-    pub const NOTICED: [Broken; 21] = [
+    pub const NOTICED: [Broken; 23] = [
         Broken::PushWithoutCompare,
         Broken::RefusalIgnored,
         Broken::LostAnswerIsSuccess,
@@ -149,6 +153,8 @@ impl Broken {
         Broken::LimitIgnored,
         Broken::LockOutlivesHolder,
         Broken::ShortWrite,
+        Broken::FenceIgnored,
+        Broken::TreeOutlivesWorker,
     ];
 
     /// Those that take too many seeds: a debt of the load. A plan of the corpus shows each.
@@ -205,6 +211,7 @@ impl Broken {
             | Broken::HolderForgetsSuspension
             | Broken::HolderClockSlow
             | Broken::BootIdStays => Profile::Local,
+            Broken::FenceIgnored | Broken::TreeOutlivesWorker => Profile::Workers,
             _ => Profile::Short,
         }
     }

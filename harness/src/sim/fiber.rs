@@ -1,10 +1,10 @@
 //! Fibers: stackful coroutines of which one runs at a time, so that ordinary synchronous code can be stopped at a
 //! port, left there for as long as somebody likes, or be killed there.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -30,6 +30,8 @@ pub struct Fiber {
     pub machine: usize,
     /// For people.
     pub name: String,
+    /// Other threads of its process: what happens to one happens to all.
+    kin: RefCell<Vec<Weak<Fiber>>>,
     /// Waits in its own way, where somebody else decides whose turn it is.
     wait: Option<Box<dyn Fn(Micros)>>,
 }
@@ -44,6 +46,7 @@ impl Fiber {
             stopped: Cell::new(0),
             machine,
             name: name.to_owned(),
+            kin: RefCell::default(),
             wait: Some(Box::new(wait)),
         }
     }
@@ -57,6 +60,7 @@ impl Fiber {
             stopped: self.stopped.clone(),
             machine,
             name: self.name.clone(),
+            kin: RefCell::default(),
             wait: None,
         }
     }
@@ -86,6 +90,17 @@ impl Fiber {
     /// Kills the process in it at its next step.
     pub fn doom(&self) {
         self.doomed.set(true);
+        self.all_kin(|kin| kin.doomed.set(true));
+    }
+
+    /// Makes another fiber a thread of the same process.
+    pub fn join(self: &Rc<Self>, other: &Rc<Self>) {
+        self.kin.borrow_mut().push(Rc::downgrade(other));
+        other.kin.borrow_mut().push(Rc::downgrade(self));
+    }
+
+    fn all_kin(&self, each: impl Fn(&Fiber)) {
+        self.kin.borrow_mut().retain(|kin| kin.upgrade().inspect(|kin| each(kin)).is_some());
     }
 
     /// Until when it is or was stopped.
@@ -93,9 +108,11 @@ impl Fiber {
         self.stopped.get()
     }
 
-    /// Stops it until then at least: a process of a machine that sleeps runs no earlier because it was stopped as well.
+    /// Stops it until then.
     pub fn stop_until(&self, at: Micros) {
-        self.stopped.set(at.max(self.stopped.get()));
+        let stop = |fiber: &Fiber| fiber.stopped.set(at);
+        stop(self);
+        self.all_kin(stop);
     }
 }
 
@@ -121,6 +138,7 @@ impl Fibers {
             stopped: Cell::new(0),
             machine,
             name: name.to_owned(),
+            kin: RefCell::default(),
             wait: None,
         });
         let inside = Rc::clone(&fiber);

@@ -17,6 +17,7 @@ use super::probes::Probes;
 use super::repo::{Pool, Repo};
 use super::strike::Striker;
 use super::trace::Trace;
+use super::tree::{Manners, Tree};
 
 /// Microseconds of virtual time since the simulation began.
 pub type Micros = u64;
@@ -105,6 +106,8 @@ pub struct Machine {
     pub locks: HashMap<u64, u64>,
     /// Running processes: number and start.
     pub processes: BTreeMap<u32, u64>,
+    /// Programs that run here or have run, by number.
+    pub trees: BTreeMap<u64, Tree>,
     next_pid: u32,
 }
 
@@ -126,6 +129,7 @@ impl Machine {
             stepped: 0,
             locks: HashMap::new(),
             processes: BTreeMap::new(),
+            trees: BTreeMap::new(),
             next_pid: 100,
         }
     }
@@ -201,6 +205,8 @@ pub struct Kernel {
     pub machines: Vec<Machine>,
     /// How often what goes wrong.
     pub knobs: Knobs,
+    /// What the programs are like that workers run.
+    pub manners: Manners,
     /// The guard that is taken away, if any.
     pub broken: Option<Broken>,
     /// What happened.
@@ -235,6 +241,7 @@ impl Kernel {
             late: Vec::new(),
             machines: Vec::new(),
             knobs,
+            manners: Manners::good(),
             broken,
             trace: Trace::default(),
             probes: Probes::default(),

@@ -1,12 +1,13 @@
 //! Who uses the queue: agents, operators, watchdogs and exchanges with the remote, each a fiber that runs commands.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use orch::protocol::id::TaskId;
 use orch::protocol::op::Patch;
-use orch::protocol::task::{Definition, Priority, Reason, Status, Task};
+use orch::protocol::task::{Definition, ExecStep, Priority, Reason, Run, Status, Task};
 use orch::protocol::time::Timestamp;
 use orch::store::settings::Settings;
 use orch::usecase::change::Changed;
@@ -18,6 +19,7 @@ use orch::usecase::queue::Queue;
 use orch::usecase::watch::{self, Rules};
 use orch::usecase::{add, edit, sync};
 
+use super::calls::Calls;
 use super::dice::Dice;
 use super::fiber::Fiber;
 use super::kernel::{MINUTE, Micros, SECOND, Shared};
@@ -25,6 +27,8 @@ use super::machine::{self, Ended};
 use super::oracle::{Act, Oracle};
 use super::plan::Plan;
 use super::ports::Port;
+use super::tree;
+use crate::history::{Verb, chain};
 
 /// What no command takes as long as: each step on the network has a limit of ten seconds, each lock as well.
 const LONGEST: Micros = 10 * MINUTE;
@@ -35,6 +39,8 @@ pub struct Yard {
     pub kernel: Shared,
     /// The judge.
     pub oracle: RefCell<Oracle>,
+    /// What sessions were told of claims and their ends.
+    pub calls: RefCell<Calls>,
     /// The run as data.
     pub plan: Plan,
     /// Settings of all machines.
@@ -43,6 +49,18 @@ pub struct Yard {
     pub calm: Cell<bool>,
     /// Everybody goes home.
     pub ending: Cell<bool>,
+    /// Threads that a process has started and that nobody runs yet.
+    pub births: RefCell<Vec<Birth>>,
+}
+
+/// A thread that is about to start, on a machine, now.
+pub struct Birth {
+    /// For people.
+    pub name: String,
+    /// Where.
+    pub machine: usize,
+    /// What it does.
+    pub body: Box<dyn FnOnce(Rc<Fiber>)>,
 }
 
 /// One command, judged: the trace, the probes and the oracle learn of it.
@@ -84,7 +102,7 @@ fn run<T>(
 }
 
 /// The judge learns of an act that its session was told to have happened.
-fn told(yard: &Yard, fiber: &Fiber, session: &str, begun: Micros, changed: &Changed) {
+pub(super) fn told(yard: &Yard, fiber: &Fiber, session: &str, begun: Micros, changed: &Changed) {
     let act = Act {
         begun,
         task: &changed.task,
@@ -94,6 +112,34 @@ fn told(yard: &Yard, fiber: &Fiber, session: &str, begun: Micros, changed: &Chan
         repeated: changed.repeated,
     };
     yard.oracle.borrow_mut().acted(&yard.kernel.borrow(), &act);
+    let ends = chain(&changed.task).into_iter().rfind(|link| link.by == session);
+    if let Some(link) = ends.filter(|link| is_end(link.verb)) {
+        let returned = changed.published.then(|| now(yard));
+        // What had happened before was called before.
+        let begun = if changed.repeated { 0 } else { begun };
+        yard.calls.borrow_mut().told(changed.task.id(), session, &link, begun, returned);
+    }
+}
+
+/// Whether a holder ends its claim with it.
+fn is_end(verb: Verb) -> bool {
+    matches!(verb, Verb::Done | Verb::Fail | Verb::Release)
+}
+
+/// A claim was told to a session, which began to ask for it then.
+pub(super) fn told_claim(yard: &Yard, fiber: &Fiber, session: &str, begun: Micros, claimed: &Claimed) {
+    hit(yard, if claimed.repeated { "a claim was repeated" } else { "a claim was told" });
+    let (at, task, epoch) = (now(yard), &claimed.task, claimed.epoch);
+    yard.oracle.borrow_mut().claimed(at, task, epoch, session, fiber.machine, claimed.repeated);
+    let claim = chain(task).into_iter().find(|link| link.verb == Verb::Claim && link.epoch == epoch);
+    if let Some(link) = claim.filter(|_| !claimed.repeated) {
+        yard.calls.borrow_mut().told(task.id(), session, &link, begun, Some(at));
+    }
+}
+
+/// Whether an answer says for certain that nothing was done.
+pub(super) fn is_certain(error: &Error) -> bool {
+    matches!(error.kind, Kind::Conflict | Kind::Nothing | Kind::Fenced | Kind::NotFound)
 }
 
 /// No command takes long, whatever the remote does; a process that was stopped meanwhile has an excuse.
@@ -105,18 +151,18 @@ fn in_time(yard: &Yard, fiber: &Fiber, what: &str, begun: Micros) {
     }
 }
 
-fn pause(yard: &Yard, fiber: &Fiber, span: Micros) {
+pub(super) fn pause(yard: &Yard, fiber: &Fiber, span: Micros) {
     let at = yard.kernel.borrow().now + span;
     fiber.wait_until(at);
     // A sentence that arrives between two commands meets nobody.
     fiber.reprieve();
 }
 
-fn hit(yard: &Yard, probe: &'static str) {
+pub(super) fn hit(yard: &Yard, probe: &'static str) {
     yard.kernel.borrow_mut().probes.hit(probe);
 }
 
-fn now(yard: &Yard) -> Micros {
+pub(super) fn now(yard: &Yard) -> Micros {
     yard.kernel.borrow().now
 }
 
@@ -159,21 +205,20 @@ fn take(
     let terms = Terms { pid: worker.map(Port::pid), ..Terms::default() };
     let wanted = dice.chance(0.3).then(|| some_task(yard, dice)).flatten();
     let picked = wanted.is_none();
-    let (answer, _) = match wanted {
+    let id = wanted.clone();
+    let (answer, begun) = match wanted {
         Some(id) => run(yard, fiber, name, &format!("claim {id}"), |q| claim::claim(q, &id, &terms)),
         None => run(yard, fiber, name, "pick", |q| claim::pick(q, &terms)),
     };
     match answer {
         Ok(claimed) => {
-            hit(yard, if claimed.repeated { "a claim was repeated" } else { "a claim was told" });
             if picked {
                 hit(yard, "a task was picked");
             }
             if claimed.retries > 0 {
                 hit(yard, "a claim lost its race");
             }
-            let (at, epoch) = (now(yard), claimed.epoch);
-            yard.oracle.borrow_mut().claimed(at, &claimed.task, epoch, name, fiber.machine, claimed.repeated);
+            told_claim(yard, fiber, name, begun, &claimed);
             Some(claimed)
         }
         Err(Some(error)) if error.kind == Kind::Conflict => {
@@ -184,7 +229,12 @@ fn take(
             hit(yard, "nothing was ready");
             None
         }
-        Err(_) => None,
+        Err(error) => {
+            if !error.as_ref().is_some_and(is_certain) {
+                yard.calls.borrow_mut().unknown(id.as_ref(), name, Verb::Claim, None, begun);
+            }
+            None
+        }
     }
 }
 
@@ -293,7 +343,15 @@ fn finish(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, id: &Task
             }
             Err(Some(error)) if stops(yard, &error) => return,
             // Killed, or out of reach in a way that changed nothing: a script tries again.
-            Err(_) => pause(yard, fiber, 10 * SECOND),
+            Err(_) => {
+                let verb = match way {
+                    0 => Verb::Release,
+                    1 | 2 if !yard.calm.get() => Verb::Fail,
+                    _ => Verb::Done,
+                };
+                yard.calls.borrow_mut().unknown(Some(id), name, verb, Some(epoch), begun);
+                pause(yard, fiber, 10 * SECOND);
+            }
         }
     }
 }
@@ -352,11 +410,13 @@ pub fn added(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, number
     } else {
         Vec::new()
     };
+    let work = (yard.plan.workers > 0 && dice.chance(0.8)).then(|| program(dice));
     let priorities = [Priority::P0, Priority::P1, Priority::P2, Priority::P3];
     let def = Definition {
         title: format!("task of {name}, number {number}"),
         priority: *dice.pick(&priorities),
         needs,
+        run: work,
         ..Definition::default()
     };
     let (answer, begun) =
@@ -375,6 +435,19 @@ pub fn added(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, number
         Err(Some(error)) if error.kind == Kind::Conflict => hit(yard, "an id was taken twice"),
         Err(_) => {}
     }
+}
+
+/// One or two commands for a worker, each with a limit.
+fn program(dice: &mut Dice) -> Run {
+    let step = || ExecStep {
+        name: None,
+        argv: vec![tree::PROGRAM.to_owned()],
+        cwd: None,
+        env: BTreeMap::new(),
+        timeout: Some(Duration::from_secs(30 * 60)),
+        continue_on_error: false,
+    };
+    Run::Exec((0..dice.between(1, 2)).map(|_| step()).collect())
 }
 
 fn edited(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice) {

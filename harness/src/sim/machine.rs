@@ -66,13 +66,15 @@ pub fn command<T>(
 ) -> (Ended<T>, Micros) {
     let begun = kernel.borrow().now;
     let port = Port::new(kernel, fiber);
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let mut queue = open(kernel, &port, settings, session, fiber.machine)?;
-        act(&mut queue)
-    }));
+    let ended = attempt(|| act(&mut open(kernel, &port, settings, session, fiber.machine)?));
     fiber.reprieve();
     port.end();
-    let ended = match outcome {
+    (ended, begun)
+}
+
+/// Runs code that may be killed or panic.
+pub fn attempt<T>(code: impl FnOnce() -> Result<T>) -> Ended<T> {
+    match catch_unwind(AssertUnwindSafe(code)) {
         Ok(Ok(told)) => Ended::Told(told),
         Ok(Err(error)) => Ended::Failed(error),
         Err(payload) if payload.is::<Killed>() => Ended::Killed,
@@ -83,8 +85,7 @@ pub fn command<T>(
                 .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
                 .unwrap_or_else(|| "a panic without words".to_owned()),
         ),
-    };
-    (ended, begun)
+    }
 }
 
 /// Lays a state directory out and joins the queue, until it works.

@@ -11,10 +11,13 @@
 //! | `ports`, `git_ports` | the seams of `orch::world` over the kernel |
 //! | `machine` | a machine put together, a command run on it |
 //! | `load` | agents, operators, watchdogs |
+//! | `tree`, `worker` | programs, and the workers that run them |
 //! | `oracle` | what must hold |
+//! | `calls` | what sessions were told of claims and their ends, for the checker of histories |
 //! | `plan` | a run as data, drawn from its seed |
 //! | [`crate::drive`] | one run, from set-up to verdict |
 
+pub mod calls;
 #[cfg(test)]
 mod conform;
 pub mod dice;
@@ -32,3 +35,5 @@ pub mod probes;
 pub mod repo;
 pub mod strike;
 pub mod trace;
+pub mod tree;
+pub mod worker;

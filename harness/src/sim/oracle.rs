@@ -4,6 +4,8 @@
 //! The remote's refs are the witness: the order in which they moved is the order in which things happened, so nothing
 //! has to be searched for.
 
+mod by_position;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -286,7 +288,7 @@ impl Oracle {
             self.broken(violation.promise, at, format!("{}: {}", after.id(), violation.what));
         }
         self.named_once(at, before, after);
-        for what in by_position(after) {
+        for what in by_position::check(after) {
             self.broken(3, at, format!("{}: {what}", after.id()));
         }
         for violation in before.map(|before| invariant::check_progress(before, after)).unwrap_or_default() {
@@ -310,13 +312,9 @@ impl Oracle {
     /// awake for so long since it was renewed.
     fn not_too_early(&mut self, kernel: &Kernel, at: Micros, before: Option<&Task>, after: &Task) {
         let Some(op) = after.history().last() else { return };
+        self.nobody_at_work(kernel, at, before, after, op);
         let was = before.and_then(Task::lease).or_else(|| self.branch.get(after.id()).and_then(Task::lease));
-        let taken = match &op.action {
-            Action::Recover { epoch, .. } => Some(*epoch),
-            Action::Claim { over: Some(_), base, .. } => Some(*base),
-            _ => None,
-        };
-        let Some(epoch) = taken else { return };
+        let Some(epoch) = taken(op) else { return };
         if before.is_some_and(|before| before.has_op(op)) {
             return;
         }
@@ -353,6 +351,21 @@ impl Oracle {
                 at,
                 format!("{id}: epoch {epoch} was taken by {} {gone:.1} s after its last renewal, its lease lasts {ttl} s", op.by),
             );
+        }
+    }
+
+    /// When a lease is taken from its holder, no program of that holder is at work any more: whoever takes the task over
+    /// works alone.
+    fn nobody_at_work(&mut self, kernel: &Kernel, at: Micros, before: Option<&Task>, after: &Task, op: &Op) {
+        let Some(epoch) = taken(op).filter(|_| before.is_none_or(|before| !before.has_op(op))) else {
+            return;
+        };
+        if let Some((machine, until)) = kernel.at_work(after.id().as_str(), epoch, at) {
+            let (id, by, left) = (after.id(), &op.by, (until - at) as f64 / 1e6);
+            let text = format!(
+                "{id}: epoch {epoch} was taken by {by} while a program works for it on m{machine}, {left:.1} s more"
+            );
+            self.broken(10, at, text);
         }
     }
 
@@ -535,6 +548,15 @@ impl Oracle {
     }
 }
 
+/// The epoch whose lease an operation takes from its holder.
+fn taken(op: &Op) -> Option<u64> {
+    match &op.action {
+        Action::Recover { epoch, .. } => Some(*epoch),
+        Action::Claim { over: Some(_), base, .. } => Some(*base),
+        _ => None,
+    }
+}
+
 /// Which task a file holds, by its name.
 fn id_of(path: &Path) -> Option<TaskId> {
     if path.components().all(|part| part.as_os_str() != "tasks") {
@@ -546,36 +568,4 @@ fn id_of(path: &Path) -> Option<TaskId> {
 /// Which machine has this id.
 fn machine_of(id: &str) -> Option<usize> {
     id.strip_prefix("m-")?.parse().ok()
-}
-
-/// Acts of holders by their place in the history alone: each names the epoch of the last claim before it, and was
-/// made by whoever made that claim. Written without the transition function, which it judges.
-fn by_position(task: &Task) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut holder: Option<(u64, &str, &str)> = None;
-    let mut done = false;
-    for op in task.history() {
-        if done && !matches!(op.action, Action::Note { .. }) {
-            found.push(format!("{} {} comes after done", op.action.verb(), op.id));
-        }
-        match &op.action {
-            Action::Claim { epoch, .. } => {
-                if holder.is_some_and(|(before, _, _)| before >= *epoch) {
-                    found.push(format!("claim {} does not raise the epoch", op.id));
-                }
-                holder = Some((*epoch, &op.by, &op.machine));
-            }
-            Action::Checkpoint { epoch, .. }
-            | Action::Done { epoch, .. }
-            | Action::Fail { epoch, .. }
-            | Action::Release { epoch, .. } => {
-                if holder != Some((*epoch, op.by.as_str(), op.machine.as_str())) {
-                    found.push(format!("{} {} is not by the holder {holder:?}", op.action.verb(), op.id));
-                }
-                done |= matches!(op.action, Action::Done { .. }) && task.status() == Status::Done;
-            }
-            _ => {}
-        }
-    }
-    found
 }

@@ -21,6 +21,8 @@ pub enum Profile {
     Calm,
     /// Two virtual hours of one machine without a remote: many processes in one state directory.
     Local,
+    /// Two virtual hours of a few machines on which workers run programs, beside agents of the other kind.
+    Workers,
 }
 
 impl Profile {
@@ -34,7 +36,8 @@ impl Profile {
             "long" => Ok(Profile::Long),
             "calm" => Ok(Profile::Calm),
             "local" => Ok(Profile::Local),
-            _ => Err("short, long, calm or local".to_owned()),
+            "workers" => Ok(Profile::Workers),
+            _ => Err("short, long, calm, local or workers".to_owned()),
         }
     }
 }
@@ -114,6 +117,9 @@ pub struct Plan {
     pub machines: usize,
     /// Agents on each machine.
     pub agents: usize,
+    /// Workers on each machine, which run programs.
+    #[serde(default)]
+    pub workers: usize,
     /// Tasks at the beginning.
     pub tasks: usize,
     /// Length of the phase with faults.
@@ -159,7 +165,9 @@ impl Plan {
             Profile::Long => (8, 4, 72.0),
             Profile::Calm => (2, 2, 0.5),
             Profile::Local => (1, dice.between(3, 6) as usize, 2.0),
+            Profile::Workers => (dice.between(2, 3) as usize, 1, 2.0),
         };
+        let workers = if profile == Profile::Workers { dice.between(1, 2) as usize } else { 0 };
         let local = profile == Profile::Local;
         let calm = profile == Profile::Calm;
         let ttl = *dice.pick(&[MINUTE, 5 * MINUTE, 15 * MINUTE]);
@@ -179,6 +187,7 @@ impl Plan {
             profile,
             machines,
             agents,
+            workers,
             tasks: dice.between(3, 12) as usize * machines.max(2) / 2,
             length: (hours * 3600.0) as Micros * SECOND,
             ttl,

@@ -18,6 +18,7 @@ use super::faults::Broken;
 use super::fiber::{Fiber, Killed};
 use super::kernel::{Kernel, Machine, Micros, Shared, Written};
 use super::strike::Blow;
+use super::tree;
 
 /// What a call of the disk takes.
 const DISK_CALL: Micros = 20;
@@ -32,7 +33,7 @@ pub struct Port {
     start: u64,
     /// What the remote held before the last push of this process.
     pub(super) before_push: Rc<RefCell<Option<BTreeMap<String, Oid>>>>,
-    own_dice: Rc<RefCell<Dice>>,
+    pub(super) own_dice: Rc<RefCell<Dice>>,
 }
 
 fn dead() -> io::Error {
@@ -67,6 +68,18 @@ impl Port {
             start,
             before_push: Rc::default(),
             own_dice: Rc::new(RefCell::new(Dice::new(seed))),
+        }
+    }
+
+    /// Another thread of the same process.
+    #[must_use]
+    pub fn thread(&self, fiber: &Rc<Fiber>) -> Self {
+        let seed = self.own_dice.borrow_mut().draw();
+        Port {
+            fiber: Rc::clone(fiber),
+            before_push: Rc::default(),
+            own_dice: Rc::new(RefCell::new(Dice::new(seed))),
+            ..self.clone()
         }
     }
 
@@ -440,10 +453,13 @@ impl Process for Port {
     }
 
     fn find_program(&self, name: &str, _: &Path, _: &str) -> io::Result<PathBuf> {
-        Err(io::Error::new(io::ErrorKind::NotFound, name.to_owned()))
+        match name {
+            tree::PROGRAM => Ok(PathBuf::from("/bin").join(name)),
+            _ => Err(io::Error::new(io::ErrorKind::NotFound, name.to_owned())),
+        }
     }
 
-    fn spawn(&self, _: &Command) -> io::Result<Box<dyn Child>> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "simulated machines run no programs"))
+    fn spawn(&self, command: &Command) -> io::Result<Box<dyn Child>> {
+        tree::start(self, command)
     }
 }

@@ -40,6 +40,18 @@ pub const ALL: [&str; 34] = [
     "a command met a remote out of reach",
 ];
 
+/// Those of workers and the programs that they run.
+pub const OF_WORKERS: [&str; 8] = [
+    "a program did its work",
+    "a program failed",
+    "a program took too long",
+    "a program could not be started",
+    "a supervisor ended its program",
+    "a worker gave its task back",
+    "a worker lost its lease",
+    "a worker was told of a cancellation",
+];
+
 /// How often each was hit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Probes(BTreeMap<&'static str, u64>);
@@ -47,7 +59,7 @@ pub struct Probes(BTreeMap<&'static str, u64>);
 impl Probes {
     /// Counts one.
     pub fn hit(&mut self, name: &'static str) {
-        debug_assert!(ALL.contains(&name), "{name} is not listed");
+        debug_assert!(ALL.contains(&name) || OF_WORKERS.contains(&name), "{name} is not listed");
         *self.0.entry(name).or_default() += 1;
     }
 
@@ -64,9 +76,10 @@ impl Probes {
         self.0.get(name).copied().unwrap_or_default()
     }
 
-    /// Those that were never hit.
+    /// Those that were never hit, of a load with or without workers.
     #[must_use]
-    pub fn missing(&self) -> Vec<&'static str> {
-        ALL.into_iter().filter(|name| self.count(name) == 0).collect()
+    pub fn missing(&self, workers: bool) -> Vec<&'static str> {
+        let of_workers = OF_WORKERS.into_iter().filter(|_| workers);
+        ALL.into_iter().chain(of_workers).filter(|name| self.count(name) == 0).collect()
     }
 }

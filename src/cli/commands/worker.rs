@@ -249,6 +249,7 @@ mod tests {
             notes: "too long\u{1b}[2J".to_owned(),
             bundle: Some("runs/T-1/1".to_owned()),
             duration: Duration::from_secs(61),
+            ended: None,
         };
         assert_eq!(
             line(&ran, Style::PLAIN),

@@ -122,15 +122,47 @@ fn an_accepted_act_that_was_folded_before_it_was_seen_is_a_success() {
             Fate::Lost
         }),
     );
-    let how = Failure {
+    let changed = holder::fail(&mut a, &id("T-1"), None, &broke()).unwrap();
+    assert_eq!((changed.task.status(), changed.published), (Status::Pending, true));
+}
+
+fn broke() -> Failure {
+    Failure {
         notes: "it broke".to_owned(),
         reason: Reason::Error,
         permanent: false,
         retry_after: None,
         bundle: None,
-    };
-    let changed = holder::fail(&mut a, &id("T-1"), None, &how).unwrap();
-    assert_eq!((changed.task.status(), changed.published), (Status::Pending, true));
+    }
+}
+
+/// A failure was accepted and its answer lost. The watchdog of the same machine fetched it while the command was still
+/// asking; then the remote was away, and the command, about to keep its act in the file, found a task that was pending and
+/// answered that `fail` does not fit. A history of what sessions were told did not explain the task's own.
+#[test]
+fn an_accepted_act_that_another_process_has_fetched_is_a_success() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    let mut fetched = false;
+    rig_remote(&mut a, move |at| match at {
+        At::AfterPush => Fate::Lost,
+        At::BeforeRefs => {
+            if !std::mem::replace(&mut fetched, true) {
+                sync_all(&mut yard.queue("a"));
+            }
+            Fate::Lost
+        }
+        _ => Fate::Pass,
+    });
+    let changed = holder::fail(&mut a, &id("T-1"), None, &broke()).unwrap();
+    let told = (changed.task.status(), changed.published, changed.repeated);
+    assert_eq!(told, (Status::Pending, true, false));
+    assert_eq!(count(&changed.task, |action| matches!(action, Action::Fail { .. })), 1);
+    assert!(q_is_quiet(&mut a), "nothing is kept, so nothing is said about it");
+}
+
+fn q_is_quiet(q: &mut Queue) -> bool {
+    q.notices().iter().all(|notice| !notice.contains("kept here"))
 }
 
 /// The push of a claim took longer than the lease that it asked for. It was reported as confirmed although
