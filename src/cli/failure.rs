@@ -49,6 +49,21 @@ pub fn notices(notices: &[String], style: Style) -> String {
     notices.iter().map(|notice| format!("{head} {}\n", text::lines(notice))).collect()
 }
 
+/// Adds what clap cannot know: a word that stands alone behind `add` was meant as the title.
+#[must_use]
+pub fn advised(mut error: clap::Error) -> clap::Error {
+    let add = matches!(error.get(ContextKind::Usage), Some(ContextValue::StyledStr(usage)) if usage.to_string().contains("orch add "));
+    if let (ErrorKind::UnknownArgument, true, Some(ContextValue::String(word))) =
+        (error.kind(), add, error.get(ContextKind::InvalidArg))
+        && !word.starts_with('-')
+    {
+        let quoted = word.replace('\'', r"'\''");
+        let tip = format!("the title stands behind --title: orch add --title '{quoted}'");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
 /// Shows what clap has to say: help and version on standard output with 0, a wrong command line with 2.
 pub fn show_clap(error: &clap::Error, json: bool) -> i32 {
     match error.kind() {
@@ -79,8 +94,13 @@ fn usage(error: &clap::Error) -> Error {
     Error::new(Kind::Usage, "usage", message).hint(hint)
 }
 
-/// The nearest name that clap found.
+/// The nearest name that clap found, or our own advice.
 fn suggestion(error: &clap::Error) -> Option<String> {
+    if let Some(ContextValue::StyledStrs(tips)) = error.get(ContextKind::Suggested)
+        && let Some(tip) = tips.first()
+    {
+        return Some(tip.to_string());
+    }
     let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
     let named = kinds.iter().find_map(|kind| error.get(*kind))?;
     match named {
@@ -126,7 +146,18 @@ mod tests {
 
     fn usage_of(args: &[&str]) -> Error {
         let args = std::iter::once("orch").chain(args.iter().copied());
-        usage(&command().try_get_matches_from(args).expect_err("the command line is wrong"))
+        usage(&advised(command().try_get_matches_from(args).expect_err("the command line is wrong")))
+    }
+
+    /// A newcomer wrote `orch add "fix the tests"` and was told about an unexpected argument.
+    #[test]
+    fn a_title_without_its_option_is_told_where_it_belongs() {
+        let error = usage_of(&["add", "it's late"]);
+        assert_eq!(
+            error.hint.as_deref(),
+            Some(r"the title stands behind --title: orch add --title 'it'\''s late'")
+        );
+        assert_eq!(usage_of(&["claim", "T-1", "T-2"]).hint, usage_of(&["list", "x"]).hint);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     let signals = AtOnce::install();
     match parse(&args) {
         Ok(cli) => run(cli, signals),
-        Err(error) => failure::show_clap(&error, failure::asks_for_json(&args)),
+        Err(error) => failure::show_clap(&failure::advised(error), failure::asks_for_json(&args)),
     }
 }
 

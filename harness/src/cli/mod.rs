@@ -48,6 +48,7 @@ enum Command {
 /// Exit codes: 0 everything held, 1 something did not, 2 usage, 3 the run is invalid.
 #[must_use]
 pub fn main() -> ExitCode {
+    end_quietly_without_readers();
     match Cli::parse().command {
         Command::Sim(sim) => sim.run(),
         Command::Bugs(bugs) => bugs.run(),
@@ -61,6 +62,20 @@ pub fn main() -> ExitCode {
         Command::Report(report) => report.run(),
         Command::Soak(soak) => soak.run(),
     }
+}
+
+/// Whoever reads the output may go, as `head` does; that is no reason for a panic. The signal that would end the process
+/// stays ignored, because servers and children of the harness must not end it.
+fn end_quietly_without_readers() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>();
+        if text.is_some_and(|text| text.starts_with("failed printing to std") && text.contains("os error 32"))
+        {
+            std::process::exit(141);
+        }
+        report(panic);
+    }));
 }
 
 /// Writes down for the gate what a layer has shown.

@@ -1,6 +1,7 @@
 //! `orch-harness sim`: runs plans, one after the other, until one breaks a promise or the budget is used up.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -14,7 +15,7 @@ use crate::drive::{self, Outcome};
 use crate::shrink::shrink;
 use crate::sim::faults::Broken as Guard;
 use crate::sim::kernel::Micros;
-use crate::sim::plan::{Plan, Profile};
+use crate::sim::plan::{Plan, Profile, Sizes};
 use crate::sim::probes::Probes;
 
 /// Simulate whole machines with virtual time and every fault that a seed draws
@@ -25,7 +26,9 @@ Examples:
   orch-harness sim --seeds 1000 --profile short     the seeds 0 to 999
   orch-harness sim --seed 4711                      one seed, with the end of its trace
   orch-harness sim --corpus harness/corpus          what was found before
-  orch-harness sim --seed 1 --profile long          three virtual days, eight machines, 32 agents")]
+  orch-harness sim --seed 1 --profile long          three virtual days, eight machines, 32 agents
+  orch-harness sim --profile workers                workers that run programs, too
+  orch-harness sim --machines 6 --hours 12          short runs with six machines and twelve hours of faults")]
 pub struct Sim {
     /// Run this seed only
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
@@ -42,6 +45,18 @@ pub struct Sim {
     /// short, long, calm, local or workers
     #[arg(long, value_name = "NAME", default_value = "short", value_parser = Profile::parse)]
     profile: Profile,
+    /// Machines, instead of as many as the seed draws
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    machines: Option<u16>,
+    /// Agents on each machine
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    agents: Option<u16>,
+    /// Tasks at the beginning
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    tasks: Option<u16>,
+    /// Virtual hours with faults
+    #[arg(long, value_name = "H", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    hours: Option<u16>,
     /// Replay the plans of this directory instead: what was mended stays mended, what is noticed stays noticed
     #[arg(long, value_name = "DIR", conflicts_with_all = ["seed", "seeds"])]
     corpus: Option<PathBuf>,
@@ -73,6 +88,10 @@ impl Sim {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let (started, begun) = (SystemTime::now(), Instant::now());
+        if self.profile == Profile::Local && self.machines.is_some_and(|machines| machines > 1) {
+            eprintln!("a queue without a remote has one machine: leave --machines or --profile local out");
+            return ExitCode::from(2);
+        }
         if let Some(dir) = &self.corpus {
             return replay(dir);
         }
@@ -85,10 +104,13 @@ impl Sim {
             (None, None) => (fresh(), None),
         };
         let (total, broken) = self.all(first, count, begun);
+        if count.is_none() && std::io::stderr().is_terminal() {
+            eprintln!();
+        }
         for (plan, outcome) in &broken {
             match outcome {
                 Some(outcome) => {
-                    report(plan, outcome);
+                    report(plan, outcome, &self.sizes());
                     self.keep(plan);
                 }
                 None => println!("seed {}: two runs of the same plan differ", plan.seed),
@@ -101,15 +123,50 @@ impl Sim {
             println!("never reached: {}", missing.join(", "));
         }
         let held = broken.is_empty() && !unreached;
-        if self.seeds.is_some() {
+        if self.seeds.is_some() && self.sizes() == Sizes::default() {
             let numbers = BTreeMap::from([
                 ("seeds".to_owned(), total.runs as f64),
                 ("failures".to_owned(), broken.len() as f64),
                 ("probes_missed".to_owned(), missing.len() as f64),
             ]);
-            super::keep_record("sim", started, held, numbers);
+            let layer = match self.profile {
+                Profile::Short => "sim".to_owned(),
+                other => format!("sim-{}", other.name()),
+            };
+            super::keep_record(&layer, started, held, numbers);
         }
         if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// How far it is: on a terminal one line that is written anew, elsewhere a line for every hundred seeds.
+    fn progress(&self, runs: u64, broken: usize, count: Option<u64>, gone: Duration) {
+        let terminal = std::io::stderr().is_terminal();
+        if self.seed.is_some() || !runs.is_multiple_of(if terminal { 5 } else { 100 }) {
+            return;
+        }
+        let gone = gone.as_secs_f64();
+        let left = match count {
+            Some(count) => gone / runs as f64 * count.saturating_sub(runs) as f64,
+            None => self.seconds as f64 - gone,
+        };
+        let of = count.map(|count| format!(" of {count}")).unwrap_or_default();
+        let line = format!("{runs}{of} seeds, {broken} broken, {gone:.0} s, {:.0} s left", left.max(0.0));
+        if terminal {
+            eprint!("\r{line}\x1b[K{}", if count == Some(runs) { "\n" } else { "" });
+        } else {
+            eprintln!("{line}");
+        }
+    }
+
+    /// The sizes that were asked for.
+    fn sizes(&self) -> Sizes {
+        let number = |asked: Option<u16>| asked.map(usize::from);
+        Sizes {
+            machines: number(self.machines),
+            agents: number(self.agents),
+            tasks: number(self.tasks),
+            hours: number(self.hours),
+        }
     }
 
     /// Runs the plan of a file, with all guards in place.
@@ -123,7 +180,7 @@ impl Sim {
         };
         let outcome = drive::run(&plan);
         show_tail(&outcome, self.tail);
-        report(&plan, &outcome);
+        report(&plan, &outcome, &Sizes::default());
         if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
@@ -155,7 +212,7 @@ impl Sim {
                 if over || broken {
                     return;
                 }
-                let plan = Plan::draw(first + number, self.profile, None);
+                let plan = Plan::draw_sized(first + number, self.profile, None, self.sizes());
                 let outcome = drive::run(&plan);
                 let differs = self.twice && drive::run(&plan).hash != outcome.hash;
                 if self.seed.is_some() {
@@ -168,9 +225,7 @@ impl Sim {
                 } else if !outcome.violations.is_empty() {
                     found.1.push((plan, Some(outcome)));
                 }
-                if found.0.runs % 100 == 0 {
-                    eprintln!("{} seeds, {:.0} s", found.0.runs, begun.elapsed().as_secs_f64());
-                }
+                self.progress(found.0.runs, found.1.len(), count, begun.elapsed());
             }
         };
         on_all_cores(count.unwrap_or(u64::MAX), work);
@@ -226,14 +281,16 @@ fn fresh() -> u64 {
 }
 
 /// What happened, and how to see it again.
-pub fn report(plan: &Plan, outcome: &Outcome) {
+fn report(plan: &Plan, outcome: &Outcome, sizes: &Sizes) {
     println!("seed {}: {} promises broken", plan.seed, outcome.violations.len());
     for violation in &outcome.violations {
         let at = violation.at as f64 / 1e6;
         println!("  promise {} at {at:.3} s: {}", violation.promise, violation.what);
     }
-    let profile = format!("{:?}", plan.profile).to_lowercase();
-    println!("again: cargo run --release -p orch-harness -- sim --seed {} --profile {profile}", plan.seed);
+    let profile = plan.profile.name();
+    let seed = plan.seed;
+    let sizes = sizes.options().map(|options| format!(" {options}")).unwrap_or_default();
+    println!("again: cargo run --release -p orch-harness -- sim --seed {seed} --profile {profile}{sizes}");
 }
 
 fn show_tail(outcome: &Outcome, lines: usize) {

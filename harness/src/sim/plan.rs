@@ -31,13 +31,20 @@ impl Profile {
     /// # Errors
     /// The names there are.
     pub fn parse(text: &str) -> Result<Profile, String> {
-        match text {
-            "short" => Ok(Profile::Short),
-            "long" => Ok(Profile::Long),
-            "calm" => Ok(Profile::Calm),
-            "local" => Ok(Profile::Local),
-            "workers" => Ok(Profile::Workers),
-            _ => Err("short, long, calm, local or workers".to_owned()),
+        let all = [Profile::Short, Profile::Long, Profile::Calm, Profile::Local, Profile::Workers];
+        let found = all.into_iter().find(|profile| profile.name() == text);
+        found.ok_or_else(|| "short, long, calm, local or workers".to_owned())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Short => "short",
+            Profile::Long => "long",
+            Profile::Calm => "calm",
+            Profile::Local => "local",
+            Profile::Workers => "workers",
         }
     }
 }
@@ -150,6 +157,34 @@ pub struct Plan {
     pub broken: Option<Broken>,
 }
 
+/// Sizes that somebody asked for, instead of those that the seed draws.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Machines.
+    pub machines: Option<usize>,
+    /// Agents on each.
+    pub agents: Option<usize>,
+    /// Tasks at the beginning.
+    pub tasks: Option<usize>,
+    /// Hours with faults.
+    pub hours: Option<usize>,
+}
+
+impl Sizes {
+    /// As the command line takes them; nothing where the seed decides everything.
+    #[must_use]
+    pub fn options(&self) -> Option<String> {
+        let all = [
+            ("machines", self.machines),
+            ("agents", self.agents),
+            ("tasks", self.tasks),
+            ("hours", self.hours),
+        ];
+        let asked = all.iter().filter_map(|(name, size)| Some(format!("--{name} {}", (*size)?)));
+        Some(asked.collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty())
+    }
+}
+
 /// Six decimals: what a file holds is read again as exactly the same number.
 pub(super) fn short(number: f64) -> f64 {
     (number * 1e6).round() / 1e6
@@ -159,6 +194,12 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn draw(seed: u64, profile: Profile, broken: Option<Broken>) -> Plan {
+        Plan::draw_sized(seed, profile, broken, Sizes::default())
+    }
+
+    /// The plan of a seed, as large as somebody asked.
+    #[must_use]
+    pub fn draw_sized(seed: u64, profile: Profile, broken: Option<Broken>, sizes: Sizes) -> Plan {
         let dice = &mut Dice::new(seed).fork("plan");
         let (machines, agents, hours) = match profile {
             Profile::Short => (dice.between(2, 4) as usize, dice.between(1, 3) as usize, 2.0),
@@ -167,6 +208,9 @@ impl Plan {
             Profile::Local => (1, dice.between(3, 6) as usize, 2.0),
             Profile::Workers => (dice.between(2, 3) as usize, 1, 2.0),
         };
+        let machines = sizes.machines.unwrap_or(machines);
+        let agents = sizes.agents.unwrap_or(agents);
+        let hours = sizes.hours.map_or(hours, |hours| hours as f64);
         let workers = if profile == Profile::Workers { dice.between(1, 2) as usize } else { 0 };
         let local = profile == Profile::Local;
         let calm = profile == Profile::Calm;
@@ -188,7 +232,10 @@ impl Plan {
             machines,
             agents,
             workers,
-            tasks: dice.between(3, 12) as usize * machines.max(2) / 2,
+            tasks: {
+                let drawn = dice.between(3, 12) as usize * machines.max(2) / 2;
+                sizes.tasks.unwrap_or(drawn)
+            },
             length: (hours * 3600.0) as Micros * SECOND,
             ttl,
             work: *dice.pick(&[MINUTE, 5 * MINUTE, 20 * MINUTE]),
