@@ -274,3 +274,59 @@ fn news_that_met_a_bad_edit_arrive_once_the_edit_is_taken_back() {
     assert_eq!(b.status("T-1"), "done");
     assert_eq!(a.task_files(), b.task_files());
 }
+
+/// A line typed into the history counted: a note that nobody had made was shown, committed and published, and a history with
+/// a claim and a finish, copied from elsewhere under a wrong seal, made the task done.
+#[test]
+fn operations_that_no_command_made_are_no_edit() {
+    let (_env, a) = queue();
+    let whole = a.read_task("T-1");
+    let typed = "  - {op: 01M8B857KG5N73ZFG5KMT1W2CX, at: 2020-01-01T00:00:00.000Z, by: boss, do: note, text: approved}";
+    a.edit_task("T-1", |text| text.replacen("\nseal:", &format!("\n{typed}\nseal:"), 1));
+    a.orch(["show", "T-1"]).exits(8).says("history").says("`note`");
+    quarantined(&a, "T-1.yaml:");
+    std::fs::write(a.task_path("T-1"), &whole).expect("the file is writable");
+    a.orch(["note", "T-1", "--text", "said"]).ok();
+    // Another id under the same words is another operation.
+    let noted = a.read_task("T-1");
+    a.edit_task("T-1", |text| {
+        let line = text.lines().find(|line| line.contains("text: said")).expect("the note").to_owned();
+        text.replacen(&line, &line.replacen("op: 01", "op: 02", 1), 1)
+    });
+    quarantined(&a, "T-1.yaml:");
+    std::fs::write(a.task_path("T-1"), &noted).expect("the file is writable");
+    a.verify();
+    assert_eq!(a.show("T-1")["history"].as_array().map(Vec::len), Some(2));
+}
+
+/// A line that was deleted came back without a word. It comes back, and that is said.
+#[test]
+fn operations_that_were_deleted_by_hand_come_back_with_a_notice() {
+    let (_env, a) = queue();
+    a.orch(["note", "T-1", "--text", "said"]).ok();
+    a.edit_task("T-1", |text| {
+        let kept: Vec<&str> = text.lines().filter(|line| !line.contains("text: said")).collect();
+        format!("{}\n", kept.join("\n"))
+    });
+    a.orch(["list"]).ok().says("T-1: 1 operation(s) that its file lacked were put back");
+    assert_eq!(a.show("T-1")["history"].as_array().map(Vec::len), Some(2));
+    a.verify();
+}
+
+/// What is not published yet stands in no version of git that is shared: it must not make an edit of the title invalid.
+#[test]
+fn a_file_with_operations_that_wait_can_be_edited() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let a = env.joined("a", &remote);
+    a.add("T-1");
+    remote.go_away();
+    a.orch(["note", "T-1", "--text", "kept"]).ok();
+    a.edit_task("T-1", |text| text.replacen("title: ", "title: Other than ", 1));
+    a.orch(["list"]).ok().prints("Other than");
+    a.edit_task("T-1", |text| text.replacen("title: ", "title: Quite ", 1));
+    remote.come_back();
+    a.orch(["sync"]).ok();
+    assert_eq!(a.show("T-1")["history"].as_array().map(Vec::len), Some(4));
+    a.verify();
+}

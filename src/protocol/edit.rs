@@ -23,6 +23,16 @@ pub enum ForbiddenEdit {
         /// Why it does not fit.
         why: Rejected,
     },
+    /// An operation that no command made.
+    #[error(
+        "the history was edited (operation {position}, `{verb}`, is not known here); commands make operations"
+    )]
+    Unknown {
+        /// Position, counted from 1.
+        position: usize,
+        /// What it says.
+        verb: &'static str,
+    },
     /// An operation differs from the one that is known under its id.
     #[error("the history was edited (operation {position} differs from what was recorded)")]
     Tampered {
@@ -37,7 +47,9 @@ impl ForbiddenEdit {
     pub fn key(&self) -> &'static str {
         match self {
             ForbiddenEdit::Field { field, .. } => field,
-            ForbiddenEdit::History { .. } | ForbiddenEdit::Tampered { .. } => "history",
+            ForbiddenEdit::History { .. }
+            | ForbiddenEdit::Unknown { .. }
+            | ForbiddenEdit::Tampered { .. } => "history",
         }
     }
 }
@@ -82,6 +94,16 @@ pub fn interpret(edited: &Task, known: Option<&Task>) -> Result<(Task, Option<Pa
     }
     let patch = Patch::between(&told.def, &edited.def);
     Ok((told, patch))
+}
+
+/// Whether every operation of an edited file is one that is known: only commands add to a history.
+///
+/// # Errors
+/// [`ForbiddenEdit::Unknown`] for the first one that is not.
+pub fn adds_nothing(edited: &Task, known: &Task) -> Result<(), ForbiddenEdit> {
+    let added = edited.history.iter().position(|op| !known.has_op(op));
+    let Some(at) = added else { return Ok(()) };
+    Err(ForbiddenEdit::Unknown { position: at + 1, verb: edited.history[at].action.verb() })
 }
 
 fn check_known(edited: &Task, known: Option<&Task>) -> Result<(), ForbiddenEdit> {

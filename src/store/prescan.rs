@@ -93,7 +93,7 @@ impl Scan {
     fn check_line_start(&mut self, line: &[u8], indent: usize) -> Result<(), YamlError> {
         let conflict = [&b"<<<<<<<"[..], b"=======", b">>>>>>>", b"|||||||"];
         if conflict.iter().any(|mark| line.starts_with(mark)) {
-            return Err(self.error(0, "a conflict marker of a merge was left here; these files are not merged as text: keep one side, or restore the file with `orch doctor --repair`"));
+            return Err(self.error(0, "a conflict marker of a merge was left here; these files are not merged as text: keep one side, or move the file out of the way: the next command brings back the version that git knows"));
         }
         let marker = |mark: &[u8]| line.starts_with(mark) && line.get(3).is_none_or(u8::is_ascii_whitespace);
         if (marker(b"---") && self.started) || marker(b"...") {

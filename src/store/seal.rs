@@ -31,7 +31,7 @@ pub struct Sealed<'a> {
 
 /// Appends the seal to a body that ends in a line feed.
 pub fn add(body: &mut String) {
-    let digest = hex(&Sha256::digest(body.as_bytes()));
+    let digest = digest(body.as_bytes());
     body.push_str(LABEL);
     body.push_str(&digest);
     body.push('\n');
@@ -49,8 +49,14 @@ pub fn split(text: &str) -> Option<Sealed<'_>> {
         return None;
     }
     let body = &text[..start];
-    let whole = &text[trimmed.len()..] == "\n" && hex(&Sha256::digest(body.as_bytes())) == digits;
+    let whole = &text[trimmed.len()..] == "\n" && digest(body.as_bytes()) == digits;
     Some(Sealed { body, seal: if whole { Seal::Valid } else { Seal::Broken } })
+}
+
+/// The digest of some bytes, in hexadecimal digits.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -19,7 +19,7 @@ use super::index::{self, Facts, Index, MemoryIndex, Row};
 use super::layout::Layout;
 use super::place::Place;
 use super::scan::{self, Scope, Seen};
-use super::seal::Seal;
+use super::seal::{self, Seal};
 use super::task_lock::{self, LockError, Named, NamedLock, TaskLock};
 use super::{json, wire};
 
@@ -410,6 +410,16 @@ impl Store {
         Ok(row.and_then(|row| from_doc(&row.facts?.doc)))
     }
 
+    /// Whether a task has the history that the index last saw in a valid file of it.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn has_known_history(&self, task: &Task) -> Result<bool> {
+        let row = self.with(|index| index.get(task.id()))?;
+        let known = row.and_then(|row| row.facts).map(|facts| facts.history);
+        Ok(known.is_some_and(|known| !known.is_empty() && known == to_doc(task).1))
+    }
+
     /// The highest epoch that this machine has seen of a task, also in versions that are gone.
     ///
     /// # Errors
@@ -516,17 +526,22 @@ pub(super) fn row(task: &Task, stat: Stat, oid: Oid, publish: Publish, known: Op
             None => None,
         },
     };
-    let (id, facts) = (task.id().clone(), Some(Facts::of(task, to_doc(task))));
+    let (doc, history) = to_doc(task);
+    let (id, facts) = (task.id().clone(), Some(Facts::of(task, doc, history)));
     Row { id, stat, oid, base, place: Place::Tasks, facts, problem: None }
 }
 
-/// The task without its history: what lists show, and what is left of a file when it is damaged.
-fn to_doc(task: &Task) -> String {
+/// The task without its history: what lists show, and what is left of a file when it is damaged. Then the digest of the
+/// history.
+fn to_doc(task: &Task) -> (String, String) {
     let mut value = wire::task_to_value(task, wire::Form::File);
-    if let Value::Map(entries) = &mut value {
-        entries.retain(|(key, _)| key != "history");
+    let mut digest = String::new();
+    if let Value::Map(entries) = &mut value
+        && let Some(at) = entries.iter().position(|(key, _)| key == "history")
+    {
+        digest = seal::digest(json::to_text(&entries.remove(at).1).as_bytes());
     }
-    json::to_text(&value)
+    (json::to_text(&value), digest)
 }
 
 pub(super) fn from_doc(doc: &str) -> Option<Task> {

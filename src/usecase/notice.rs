@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::protocol::edit::interpret;
+use crate::protocol::edit::{ForbiddenEdit, adds_nothing, interpret};
 use crate::protocol::id::TaskId;
 use crate::protocol::merge::{missing, overlay};
 use crate::protocol::op::Action;
@@ -203,6 +203,10 @@ pub(super) fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
         },
         FileState::Edited { task } => match edited(q, &task, known.as_ref()) {
             Ok(after) => {
+                let lacking = known.as_ref().map_or(0, |known| missing(&task, known).count());
+                if lacking > 0 {
+                    q.warn(format!("{id}: {lacking} operation(s) that its file lacked were put back; a history only grows"));
+                }
                 q.store.write_found(&q.world, &guard, &after, Publish::Waiting).map_err(store)?;
                 Ok(true)
             }
@@ -217,7 +221,15 @@ pub(super) fn adopt_one(q: &mut Queue, id: &TaskId) -> Result<bool> {
 
 /// A person's edit, as an operation on top of what was known.
 fn edited(q: &Queue, task: &Task, known: Option<&Task>) -> std::result::Result<Task, (&'static str, String)> {
-    let (told, patch) = interpret(task, known).map_err(|why| (why.key(), why.to_string()))?;
+    let forbidden = |why: ForbiddenEdit| (why.key(), why.to_string());
+    let (told, patch) = interpret(task, known).map_err(forbidden)?;
+    if let Some(known) = known {
+        // What waits to be committed or published stands in no version of git, but this machine has seen it whole.
+        let seen = q.store.has_known_history(task).map_err(|error| ("history", error.to_string()))?;
+        if !seen {
+            adds_nothing(task, known).map_err(forbidden)?;
+        }
+    }
     check_lease(q, task)?;
     let whole = with_known(q, told, known).map_err(|error| ("history", error.message))?;
     let Some(patch) = patch else { return Ok(whole) };

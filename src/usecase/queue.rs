@@ -380,8 +380,8 @@ impl Queue {
 /// The error for a task whose file is damaged or holds an edit that is not valid.
 pub(crate) fn quarantined(problem: String) -> Error {
     Error::new(Kind::Damaged, "damaged", problem).hint(
-        "mend the file in an editor; if it was damaged rather than edited, `orch doctor --repair` restores it \
-         from git",
+        "mend the file in an editor, or move it out of the way: the next command brings back the version that git \
+         knows",
     )
 }
 

@@ -14,7 +14,7 @@ use crate::store::task_lock::{Named, lock_named};
 use crate::world::Disk;
 
 /// Goes up with every change to [`SCHEMA`] or to what the columns mean.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// How often a statement tries again while other processes write; a transaction takes below a millisecond.
 const ROUNDS: i32 = 15_000;
 /// How long setting up a new file may take others.
@@ -47,7 +47,7 @@ CREATE TABLE task(key INTEGER PRIMARY KEY, id TEXT NOT NULL,
   session TEXT, machine TEXT, idem TEXT, title TEXT, tags TEXT, needs TEXT, parent TEXT COLLATE NOCASE,
   unmet INTEGER NOT NULL DEFAULT 0, doomed INTEGER NOT NULL DEFAULT 0,
   problem TEXT, line INTEGER, col INTEGER, archived INTEGER);
-CREATE TABLE doc(key INTEGER PRIMARY KEY, json TEXT NOT NULL);
+CREATE TABLE doc(key INTEGER PRIMARY KEY, json TEXT NOT NULL, history TEXT NOT NULL);
 CREATE TABLE need(need INTEGER, task INTEGER, PRIMARY KEY(need, task)) WITHOUT ROWID;
 CREATE INDEX by_status ON task(status, priority, due, created, id) WHERE problem IS NULL AND archived IS NULL;
 CREATE INDEX live ON task(key, id, size, mtime, ctime, inode) WHERE archived IS NULL;

@@ -126,7 +126,8 @@ fn put_over(c: &Connection, key: i64, row: &Row, before: &Before) -> rusqlite::R
         return put_quarantined(c, key, row);
     };
     put_whole(c, key, row, facts)?;
-    c.prepare_cached("REPLACE INTO doc(key, json) VALUES(?1, ?2)")?.execute(params![key, facts.doc])?;
+    let doc = "REPLACE INTO doc(key, json, history) VALUES(?1, ?2, ?3)";
+    c.prepare_cached(doc)?.execute(params![key, facts.doc, facts.history])?;
     // First those that depend on this task, by the edges that were counted so far; then its own counters
     // from nothing, which also settles a task that needs itself.
     let (was, is) = (Class::of(before.status), Class::of(Some(status_code(facts.status))));

@@ -64,6 +64,8 @@ pub struct Facts {
     pub parent: Option<TaskId>,
     /// The task without its history, as compact JSON with the keys of the file.
     pub doc: String,
+    /// Digest of its history, by which an edit by hand of the rest of the file is told from one of the history.
+    pub history: String,
 }
 
 /// A holder of a lease.
@@ -87,9 +89,9 @@ pub struct Problem {
 }
 
 impl Facts {
-    /// The facts of a task; `doc` is its JSON text without history.
+    /// The facts of a task; `doc` is its JSON text without history, `history` the digest of that.
     #[must_use]
-    pub fn of(task: &Task, doc: String) -> Self {
+    pub fn of(task: &Task, doc: String, history: String) -> Self {
         let def = task.def();
         let lease = task.lease();
         Facts {
@@ -110,6 +112,7 @@ impl Facts {
             needs: def.needs.clone(),
             parent: def.parent.clone(),
             doc,
+            history,
         }
     }
 }
@@ -122,7 +125,7 @@ const TAG_SEPARATOR: char = '\u{1f}';
 /// Columns of a row in the order of [`from_sql`], for `SELECT`; `t` is the task and `d` its document.
 pub(super) const COLUMNS: &str = "t.id, t.size, t.mtime, t.ctime, t.inode, t.oid, t.base, t.problem, t.line, t.col, \
      t.status, t.priority, t.onf, t.due, t.created, t.updated, t.start, t.epoch, t.beat, t.attempt, \
-     t.session, t.machine, t.idem, t.title, t.tags, t.needs, t.parent, d.json, t.archived";
+     t.session, t.machine, t.idem, t.title, t.tags, t.needs, t.parent, d.json, t.archived, d.history";
 
 /// Numbers of statuses in the file; their order is the order in which lists show them.
 pub(super) fn status_code(status: Status) -> i64 {
@@ -281,5 +284,6 @@ fn facts_at(row: &SqlRow<'_>) -> rusqlite::Result<Option<Facts>> {
         needs: split_ids(row.get_ref(25)?.as_str()?),
         parent: parent.and_then(|text| TaskId::parse(&text).ok()),
         doc: row.get::<_, Option<String>>(27)?.unwrap_or_default(),
+        history: row.get::<_, Option<String>>(29)?.unwrap_or_default(),
     }))
 }

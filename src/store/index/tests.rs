@@ -38,6 +38,7 @@ fn facts(name: &str) -> Facts {
         needs: Vec::new(),
         parent: None,
         doc: format!("{{\"id\":\"{name}\",\"description\":\"Text of {name}\"}}"),
+        history: format!("history of {name}"),
     }
 }
 
