@@ -5,6 +5,7 @@ use clap::{Command as ClapCommand, CommandFactory, Parser, Subcommand};
 use super::commands as c;
 use super::context::Context;
 use super::globals::Globals;
+use super::hyphens;
 use crate::usecase::error::Result;
 
 const EXIT_CODES: &str = "\
@@ -115,9 +116,10 @@ commands! {
 #[must_use]
 pub fn command() -> ClapCommand {
     // `add` has no positional argument before `--`, so a list option there may take several words.
-    Cli::command().mut_subcommand("add", |add| {
+    hyphens::allowed(Cli::command()).mut_subcommand("add", |add| {
         let lists = ["success_criteria", "needs", "tag"];
-        lists.into_iter().fold(add, |add, list| add.mut_arg(list, |arg| arg.num_args(1..)))
+        let several = |arg: clap::Arg| arg.num_args(1..).allow_hyphen_values(false);
+        lists.into_iter().fold(add, |add, list| add.mut_arg(list, several))
     })
 }
 

@@ -22,7 +22,7 @@ use crate::usecase::doctor::Report;
 use crate::usecase::error::{Error, Kind, Result};
 use crate::usecase::queue::{About, Queue};
 use crate::world::clock::RealClock;
-use crate::world::disk::RealDisk;
+use crate::world::disk::{RealDisk, open_named};
 use crate::world::{Clock, Disk, env};
 
 /// One run of the command line.
@@ -166,9 +166,13 @@ impl Context {
     /// As [`Context::read_input`].
     pub fn read_input_up_to(&self, path: &Path, limit: u64) -> Result<Vec<u8>> {
         let read = if path.as_os_str() == "-" {
-            read_stdin(limit)
+            read_all(std::io::stdin().lock(), limit)
         } else {
-            self.disk.read(&place::absolute(path)?, limit)
+            open_named(&place::absolute(path)?).and_then(|file| read_all(file, limit))
+        };
+        let shown = || match path.as_os_str() == "-" {
+            true => "standard input".to_owned(),
+            false => path.display().to_string(),
         };
         read.map_err(|error| {
             let (kind, code) = match error.kind() {
@@ -176,7 +180,7 @@ impl Context {
                 std::io::ErrorKind::InvalidData => (Kind::Refused, "invalid"),
                 _ => (Kind::Failure, "failure"),
             };
-            Error::new(kind, code, format!("{}: {error}", path.display()))
+            Error::new(kind, code, format!("{}: {error}", shown()))
         })
     }
 
@@ -289,10 +293,10 @@ impl Context {
     }
 }
 
-fn read_stdin(limit: u64) -> std::io::Result<Vec<u8>> {
+fn read_all(from: impl std::io::Read, limit: u64) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)?;
+    from.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         let text = format!("more than {limit} bytes");
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, text));

@@ -12,6 +12,7 @@ mod data;
 mod definition;
 mod failure;
 mod globals;
+mod hyphens;
 mod output;
 mod place;
 mod policy_files;

@@ -7,6 +7,7 @@ use clap::FromArgMatches;
 use super::app::{Cli, command};
 use super::context::Context;
 use super::failure;
+use super::hyphens;
 use super::render::style::ColorChoice;
 use super::signals::AtOnce;
 use crate::world::process::supervisor::supervisor_main;
@@ -29,6 +30,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
 
 fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let app = command().color(clap_colour(args));
+    hyphens::check(&app, args)?;
     app.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches))
 }
 

@@ -58,7 +58,10 @@ fn when_by(text: &str, parse: fn(&str) -> Result<Timestamp, String>) -> Result<W
     match text.strip_prefix('+') {
         _ if is_nothing(text) => Ok(When::Never),
         Some(ahead) => parse_span(ahead).map(When::In),
-        None => parse(text).map(When::At),
+        None => parse(text).map(When::At).map_err(|why| match parse_span(text) {
+            Ok(_) => format!("`{text}` is a span, no moment; +{text} is that far from now"),
+            Err(_) => format!("{why}, or +2h for two hours from now"),
+        }),
     }
 }
 
@@ -79,6 +82,7 @@ mod tests {
         assert_eq!(when("1970-01-01T00:00:05Z").map(|w| w.resolve(now)), Ok(Some(Timestamp(5_000))));
         assert_eq!(when("none").map(|w| w.resolve(now)), Ok(None));
         assert_eq!(when_kst("1970-01-01 09:00:05").map(|w| w.resolve(now)), Ok(Some(Timestamp(5_000))));
+        assert_eq!(when("2h"), Err("`2h` is a span, no moment; +2h is that far from now".to_owned()));
         assert!(when("tomorrow").is_err() && when("+soon").is_err());
     }
 }

@@ -148,7 +148,15 @@ fn offline(
     if actor != Actor::Holder {
         return Err(why);
     }
-    let (task, known) = in_file(q, id, decide, sent.as_ref())?;
+    let (task, known) = match in_file(q, id, decide, sent.as_ref()) {
+        // It is too late to send it, but it was sent before: nobody here knows whether that was accepted.
+        Err(error) if sent.is_some() && matches!(error.kind, Kind::Fenced | Kind::Conflict) => {
+            let message = format!("{}; what was sent before may have been accepted", why.message);
+            let hint = "try again: once the remote answers, the answer is that of the act itself";
+            return Err(Error { message, ..why }.hint(hint));
+        }
+        other => other?,
+    };
     // While this process waited for an answer, another one of this machine may have fetched what was accepted.
     let accepted = known && sent.is_some_and(|op| task.has_op(&op));
     if !accepted {

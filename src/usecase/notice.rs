@@ -102,6 +102,10 @@ fn scan(q: &mut Queue, scope: Scope<'_>) -> Result<()> {
         match (&suspect.id, &suspect.what) {
             (Some(id), What::Changed) => adopted |= adopt_one(q, id)?,
             (Some(id), What::Vanished) => restore(q, id)?,
+            // What stands in the place of a task's file hides the task: that is its problem, and not only a stray thing.
+            (Some(id), What::NotAFile) if q.store.taken(&q.world, id).is_ok_and(|known| known.is_some()) => {
+                adopted |= adopt_one(q, id)?;
+            }
             (_, What::Temporary) => sweep(q, &suspect),
             _ => stray(q, &suspect),
         }

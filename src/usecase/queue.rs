@@ -268,7 +268,13 @@ impl Queue {
     pub(crate) fn load(&self, id: &TaskId) -> Result<Task> {
         let why = match self.store.read(&self.world, id).map_err(|e| Error::from_store(&e))? {
             FileState::Task { task, .. } => return Ok(*task),
-            FileState::Absent => return Err(Error::no_task(id)),
+            FileState::Absent => {
+                let named = self.store.taken(&self.world, id).ok().flatten().filter(|known| known != id);
+                return Err(match named {
+                    Some(known) => Error::no_task(id).hint(format!("did you mean {known}?")),
+                    None => Error::no_task(id),
+                });
+            }
             FileState::Edited { .. } => "it was edited just now; run the command again".to_owned(),
             FileState::Problem(problem) => problem.text,
         };

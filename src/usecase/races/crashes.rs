@@ -161,6 +161,27 @@ fn an_accepted_act_that_another_process_has_fetched_is_a_success() {
     assert!(q_is_quiet(&mut a), "nothing is kept, so nothing is said about it");
 }
 
+/// A finish was accepted and its answer lost; the remote stayed away until the lease was over by its holder's clock. The
+/// holder was told that it is fenced, as if nothing had happened, and the finish stood.
+#[test]
+fn an_act_without_an_answer_is_not_called_fenced_because_time_has_passed() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    let clock = rig_clock(&mut a);
+    rig_remote(&mut a, move |at| match at {
+        At::AfterPush => {
+            clock.set(clock.get() + Duration::from_secs(24 * 3600));
+            Fate::Lost
+        }
+        At::BeforeRefs => Fate::Lost,
+        _ => Fate::Pass,
+    });
+    let error = done(&mut a, "T-1").unwrap_err();
+    assert_eq!(error.kind, Kind::Unreachable, "{error}");
+    assert!(error.message.contains("may have been accepted"), "{error}");
+    assert!(done(&mut yard.queue("a"), "T-1").unwrap().repeated, "it was");
+}
+
 fn q_is_quiet(q: &mut Queue) -> bool {
     q.notices().iter().all(|notice| !notice.contains("kept here"))
 }
