@@ -11,7 +11,9 @@ const KINDS: [&str; 7] = ["TEXT", "N", "SPAN", "TIME", "P", "PID", "SKEW"];
 
 fn may_begin_with_one(arg: &Arg) -> bool {
     let names = arg.get_value_names().unwrap_or_default();
-    arg.get_long().is_some() && names.len() == 1 && KINDS.contains(&names[0].as_str())
+    // Where a value may be left out, or several may follow, the next option would be taken for one.
+    let one = arg.get_num_args().is_none_or(|count| count.min_values() == 1 && count.max_values() == 1);
+    arg.get_long().is_some() && one && names.len() == 1 && KINDS.contains(&names[0].as_str())
 }
 
 /// The same commands, whose options take such values.
@@ -37,7 +39,9 @@ pub fn check(command: &Command, args: &[OsString]) -> Result<(), clap::Error> {
             && is_option(pair[1])
         {
             let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(command);
-            error.insert(ContextKind::InvalidArg, ContextValue::String(arg.to_string()));
+            let value = arg.get_value_names().and_then(<[_]>::first).map_or("VALUE", |name| name.as_str());
+            let named = format!("{} <{value}>", pair[0]);
+            error.insert(ContextKind::InvalidArg, ContextValue::String(named));
             error.insert(ContextKind::InvalidValue, ContextValue::String(String::new()));
             return Err(error);
         }

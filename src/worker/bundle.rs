@@ -8,10 +8,13 @@ use serde_json::{Value, json};
 
 use super::capture::sha256;
 use super::manifest::Manifest;
-use crate::world::{Disk, World};
+use crate::world::{Disk, FileKind, World};
 
 /// Most events in `events.jsonl`; the end of a command and of the attempt are always written.
 const MOST_EVENTS: usize = 20_000;
+/// Most files of commands of which a digest is taken, and how deep they may lie.
+const MOST_LEFT: usize = 100;
+const DEEPEST: usize = 4;
 /// How many names are tried for a directory.
 const MOST_NAMES: u32 = 100;
 
@@ -56,6 +59,28 @@ impl<'a> Bundle<'a> {
             self.files.push(path);
         }
         self.note(name, result);
+    }
+
+    /// Plain files that commands have left here, by their path below the directory, sorted; not those of the worker itself.
+    #[must_use]
+    pub fn left_by_commands(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![(self.dir.clone(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            for (name, kind) in self.world.disk.list(&folder).unwrap_or_default() {
+                let path = folder.join(name);
+                match kind {
+                    FileKind::Dir if depth < DEEPEST => folders.push((path, depth + 1)),
+                    FileKind::File if !self.files.contains(&path) && found.len() < MOST_LEFT => {
+                        let inside = path.strip_prefix(&self.dir).unwrap_or(&path);
+                        found.push(inside.to_string_lossy().into_owned());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found.sort();
+        found
     }
 
     fn note(&mut self, name: &str, result: io::Result<()>) {

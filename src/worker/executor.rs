@@ -212,7 +212,7 @@ fn finish(
         },
         not_run: not_run(steps, &outcome.records).map(|step| secrets.text(&step.name)).collect(),
         commands: outcome.records,
-        artifacts: attempt.artifacts.iter().map(|path| artifact(world, &attempt.workspace, path)).collect(),
+        artifacts: artifacts(&running),
         prompt_sha256,
         evidence_errors: Vec::new(),
         result: ResultRecord {
@@ -233,8 +233,20 @@ fn not_run<'a>(steps: &'a [Planned], records: &'a [CommandRecord]) -> impl Itera
     steps.iter().filter(|step| records.iter().all(|record| record.index != step.index))
 }
 
-fn artifact(world: &World, workspace: &Path, path: &str) -> Artifact {
-    let bytes = world.disk.read(&workspace.join(path), ARTIFACT_MAX).ok();
+/// The files that were named, relative to the workspace, and those that commands left in the bundle.
+fn artifacts(running: &Running<'_, '_>) -> Vec<Artifact> {
+    let (world, attempt, bundle) = (running.world, running.attempt, &running.bundle);
+    let named = attempt.artifacts.iter().map(|path| artifact(world, &attempt.workspace, path));
+    let left = bundle.left_by_commands();
+    let left = left.iter().map(|path| Artifact {
+        path: running.environment.secrets.text(&format!("$ORCH_BUNDLE/{path}")),
+        ..artifact(world, &bundle.dir, path)
+    });
+    named.chain(left).collect()
+}
+
+fn artifact(world: &World, folder: &Path, path: &str) -> Artifact {
+    let bytes = world.disk.read(&folder.join(path), ARTIFACT_MAX).ok();
     Artifact {
         path: path.to_owned(),
         bytes: bytes.as_ref().map(|bytes| bytes.len() as u64),

@@ -189,6 +189,22 @@ fn a_good_run_leaves_complete_evidence() {
     assert_eq!(kinds, ["started", "output", "ended", "started", "output", "ended", "finished"]);
 }
 
+/// A command left its results in the bundle, as `ORCH_BUNDLE` invites to, and no digest of them stood anywhere.
+#[test]
+fn what_commands_leave_in_the_bundle_is_listed_with_its_digest() {
+    let place = Place::new();
+    let script = "import os; b = os.environ['ORCH_BUNDLE']; os.mkdir(b + '/out'); open(b + '/out/r.txt', 'w').write('x'); \
+                  os.symlink('/etc/passwd', b + '/link')";
+    let (report, manifest) = go(&place.attempt(vec![step(&["python3", "-c", script])]));
+    assert_eq!(report.reason, Reason::Success);
+    let artifacts = manifest["artifacts"].as_array().expect("a list");
+    let left: Vec<_> =
+        artifacts.iter().filter(|a| a["path"].as_str().is_some_and(|p| p.contains("BUNDLE"))).collect();
+    assert_eq!(left.len(), 1, "{artifacts:?}");
+    let (path, digest) = (&left[0]["path"], &left[0]["sha256"]);
+    assert_eq!((path, digest), (&"$ORCH_BUNDLE/out/r.txt".into(), &sha256(b"x").into()));
+}
+
 #[test]
 fn all_commands_are_judged_before_the_first_one_runs() {
     let place = Place::new();
