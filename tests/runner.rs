@@ -59,6 +59,8 @@ mod test_offline;
 #[cfg(test)]
 mod test_prefix_bitflip;
 #[cfg(test)]
+mod test_queues;
+#[cfg(test)]
 mod test_rewound;
 #[cfg(test)]
 mod test_rig;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::store::layout::Layout;
 use crate::store::settings::LeaseRefs;
 use crate::store::{atomic, settings_edit};
-use crate::sync::{local, publish};
+use crate::sync::{local, names, publish};
 use crate::world::{Disk, Oid, PushOutcome, Random, RefUpdate, RemoteFailure};
 
 use super::error::{Error, Kind, Result};
@@ -96,9 +96,9 @@ pub fn probe(q: &Queue) -> Result<Connected> {
     })?;
     let mut found = Connected::default();
     let probe = probe_object(q)?;
-    let custom = try_ref(q, &format!("refs/orch/probe/{}", q.machine), probe)?;
+    let custom = try_ref(q, &names::probe(false, &q.machine), probe)?;
     if let Err(message) = custom {
-        let branch = try_ref(q, &format!("refs/heads/orch-leases/probe-{}", q.machine), probe)?;
+        let branch = try_ref(q, &names::probe(true, &q.machine), probe)?;
         if let Err(also) = branch {
             return Err(Error::new(
                 Kind::Refused,
@@ -106,7 +106,7 @@ pub fn probe(q: &Queue) -> Result<Connected> {
                 format!("{} takes neither custom refs ({message}) nor branches ({also})", remote.url()),
             )
             .hint(
-                "allow pushes to refs/orch/* and orch-state for this account (a ruleset may need a bypass), \
+                "allow pushes to refs/orch/* and the state branch for this account (a ruleset may need a bypass), \
                  or use a repository of its own for the queue with --remote URL",
             ));
         }
@@ -170,15 +170,14 @@ pub fn settle_place(q: &Queue, found: &mut Connected) -> Result<bool> {
     }
     if found.joined {
         let message =
-            format!("this queue has its leases at refs/orch/, which the remote refuses ({message})");
+            format!("this queue has its leases at {}, which the remote refuses ({message})", q.names.leases);
         return Err(Error::new(Kind::Refused, "declined", message).hint(
             "allow pushes to refs/orch/* for this account; or, on a machine that may push, while no task is in \
              progress: `orch config set sync.lease_refs branches`, then `orch sync` on every machine",
         ));
     }
-    found
-        .notes
-        .push(format!("the remote refuses refs/orch/* ({message}); leases go to refs/heads/orch-leases/"));
+    let place = &q.names.leases_elsewhere;
+    found.notes.push(format!("the remote refuses refs/orch/* ({message}); leases go to {place}"));
     Ok(true)
 }
 
