@@ -17,6 +17,7 @@ use crate::store::settings_edit;
 use crate::store::settings_load::{self, File, Loaded, Sources};
 use crate::store::tasks::Store;
 use crate::sync::git::{GitObjects, Outside};
+use crate::sync::names::INCOMING_BRANCH;
 use crate::usecase::error::{Error, Kind, Result};
 use crate::usecase::init;
 use crate::usecase::queue::{About, Opening, Queue};
@@ -281,14 +282,21 @@ pub fn init(request: &InitRequest) -> Result<Inited> {
         }
     };
     init::lay_out(&disk, &RealRandom, &layout)?;
+    let before = read(&disk, &layout.own_config())?;
     write_config(&disk, &layout, remote.as_deref(), request.branch.as_deref())?;
     if let Some(root) = &code_root {
         exclude(&disk, root, &layout)?;
     }
     let loaded = settings(&disk, &layout)?.settings;
     world(&layout, &loaded.branch, None, true)?;
-    let connected =
-        connect(request, &layout).map_err(|error| if finished { error } else { unfinished(error) })?;
+    let connected = match connect(request, &layout) {
+        Err(error) if error.code == Error::NOT_A_QUEUE => {
+            forget_choice(&layout, before.as_deref())?;
+            return Err(error);
+        }
+        Err(error) if !finished => return Err(unfinished(error)),
+        other => other?,
+    };
     Ok(Inited {
         state: request.state.clone(),
         remote: remote.as_deref().map(crate::world::remote::failure::without_secrets),
@@ -304,6 +312,22 @@ fn unfinished(error: Error) -> Error {
     let gap = if hint.is_empty() { "" } else { "; " };
     error
         .hint(format!("{hint}{gap}the state directory is not finished: `orch init` goes on where it stopped"))
+}
+
+/// Takes back the choice of a branch that cannot be had: the next `init` starts as if there had been none.
+fn forget_choice(layout: &Layout, before: Option<&[u8]>) -> Result<()> {
+    let path = layout.own_config();
+    let done = match before {
+        Some(bytes) => {
+            crate::store::atomic::write(&RealDisk, &path, bytes).map(drop).map_err(|e| e.to_string())
+        }
+        None => RealDisk.remove(&path).map_err(|e| format!("{}: {e}", path.display())),
+    };
+    done.map_err(Error::failure)?;
+    let world = world(layout, &settings(&RealDisk, layout)?.settings.branch, None, true)?;
+    let landed = world.objects.get_ref(INCOMING_BRANCH).ok().flatten();
+    // What stays of the fetch is removed in time by the maintenance of the repository.
+    world.objects.swap_ref(INCOMING_BRANCH, landed, None).map_err(|e| Error::from_sync(&e.into()))
 }
 
 /// Tests the remote and exchanges what is there; gives what a person should know.

@@ -323,7 +323,7 @@ impl Queue {
                 self.warn(text);
                 Ok(false)
             }
-            Err(error @ SyncError::Declined { .. }) => {
+            Err(error @ (SyncError::Declined { .. } | SyncError::NotAQueue { .. })) => {
                 self.warn(format!("kept here, not published: {error}"));
                 Ok(false)
             }
@@ -421,6 +421,10 @@ impl Error {
                  repository of its own for the queue, or, while no task is in progress, set \
                  `lease_refs: branches`",
             ),
+            SyncError::NotAQueue { .. } => Error::new(Kind::Refused, Error::NOT_A_QUEUE, text).hint(
+                "nothing was changed on that branch; name another one with `orch init --branch NAME`, or another \
+                 repository with `orch init --remote URL`",
+            ),
             SyncError::Rewound(_) => Error::new(Kind::Damaged, "rewound", text)
                 .hint("nothing is lost on this machine; look at the remote, then run `orch doctor --repair`"),
             SyncError::Elsewhere { .. } => Error::new(Kind::Conflict, "lease_elsewhere", text).hint(
@@ -435,6 +439,9 @@ impl Error {
             SyncError::Store(store) => Error::from_store(store),
         }
     }
+
+    /// Code of a refusal because the branch on the remote is somebody's code.
+    pub(crate) const NOT_A_QUEUE: &str = "not_a_queue";
 
     /// Code of a failure because nothing can be written: no space, no permission, a read-only file system.
     pub(crate) const UNWRITABLE: &str = "unwritable";
