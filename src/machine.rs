@@ -3,11 +3,14 @@
 //! The one place that knows the real implementations of the seams; the harness has another one.
 
 mod patient;
+pub mod vanished;
 
 pub use patient::doctor;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use vanished::Settled;
 
 use crate::store::error::StoreError;
 use crate::store::index::MemoryIndex;
@@ -54,6 +57,16 @@ pub struct Options {
 /// # Errors
 /// Not found (3) where no queue is, configuration (78) for wrong settings, failure (1) for the disk.
 pub fn open(options: &Options) -> Result<Queue> {
+    // Also while a worker runs: it must not go on with other settings because a file went.
+    let restored = vanished::restore(&Layout::new(&options.state))?;
+    let mut queue = open_as_it_is(options)?;
+    if let Some(told) = restored {
+        queue.warn(told);
+    }
+    Ok(queue)
+}
+
+fn open_as_it_is(options: &Options) -> Result<Queue> {
     let layout = Layout::new(&options.state);
     let loaded = settings(&RealDisk, &layout)?;
     open_with(options, layout, loaded, None)
@@ -67,6 +80,15 @@ pub fn open(options: &Options) -> Result<Queue> {
 /// As [`open`].
 pub fn open_to_read(options: &Options) -> Result<Queue> {
     let layout = Layout::new(&options.state);
+    let restored = vanished::restore(&layout)?;
+    let mut queue = open_for_a_look(options, layout)?;
+    if let Some(told) = restored {
+        queue.warn(told);
+    }
+    Ok(queue)
+}
+
+fn open_for_a_look(options: &Options, layout: Layout) -> Result<Queue> {
     match settings(&RealDisk, &layout) {
         Ok(loaded) => match open_with(options, layout.clone(), loaded.clone(), None) {
             Err(error) if error.code == Error::UNWRITABLE => glance(options, layout, loaded, &error),
@@ -269,6 +291,10 @@ pub struct Inited {
 pub fn init(request: &InitRequest) -> Result<Inited> {
     let layout = Layout::new(&request.state);
     let disk = RealDisk;
+    let restored = match vanished::settle(&layout)? {
+        Settled::Restored(told) => Some(told),
+        Settled::Fine | Settled::Unfinished => None,
+    };
     // The machine is named first and the shared settings are written last, so without those it was cut short.
     let there = |path: &Path| Ok(disk.stat(path).map_err(|e| Error::failure(e.to_string()))?.is_some());
     let finished = there(&layout.state().join("orch.yaml"))? && there(&layout.machine())?;
@@ -302,7 +328,7 @@ pub fn init(request: &InitRequest) -> Result<Inited> {
         remote: remote.as_deref().map(crate::world::remote::failure::without_secrets),
         branch: loaded.branch,
         created: !finished,
-        notes: connected,
+        notes: restored.into_iter().chain(connected).collect(),
     })
 }
 
@@ -338,7 +364,7 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
         no_sync: request.no_sync,
         about: About::Queue,
     };
-    let mut queue = open(&options)?;
+    let mut queue = open_as_it_is(&options)?;
     let mut notes = Vec::new();
     let ask = queue.settings().remote.is_some() && !request.no_sync;
     let mut branches = false;
@@ -346,7 +372,7 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
         git_version()?;
         let mut found = init::probe(&queue)?;
         init::take_over(&mut queue)?;
-        branches = init::settle_place(&open(&options)?, &mut found)?;
+        branches = init::settle_place(&open_as_it_is(&options)?, &mut found)?;
         notes.extend(found.notes);
     }
     init::default_files(&RealDisk, layout, crate::policy::DEFAULT)?;

@@ -70,6 +70,8 @@ mod test_sample;
 mod test_slow_link;
 mod test_two_machines;
 #[cfg(test)]
+mod test_vanished;
+#[cfg(test)]
 mod test_watchdog;
 #[cfg(test)]
 mod test_work;
