@@ -287,7 +287,8 @@ pub struct Inited {
 /// nothing but the remote, if another one is named.
 ///
 /// # Errors
-/// Configuration (78) when the remote does not exist, unreachable (75), refused (5) with the remedy.
+/// Configuration (78) when the remote does not exist, conflict (4) when the
+/// queue is on another branch, unreachable (75), refused (5) with the remedy.
 pub fn init(request: &InitRequest) -> Result<Inited> {
     let layout = Layout::new(&request.state);
     let disk = RealDisk;
@@ -299,11 +300,17 @@ pub fn init(request: &InitRequest) -> Result<Inited> {
     let there = |path: &Path| Ok(disk.stat(path).map_err(|e| Error::failure(e.to_string()))?.is_some());
     let finished = there(&layout.state().join("orch.yaml"))? && there(&layout.machine())?;
     let begun = finished || there(&layout.own_config())?;
+    // Wrong settings are told before anything is made that a person would have to clear away.
+    let known = settings(&disk, &layout)?.settings;
+    if let Some(wanted) = request.branch.as_deref().filter(|_| finished) {
+        let objects = world(&layout, &known.branch, None, false)?.objects;
+        init::keep_branch(&*objects, layout.state(), &known.branch, wanted)?;
+    }
     let code_root = enclosing_repository(&request.state);
     let remote = match &request.remote {
         Some(url) => Some(absolute(url)?),
         None => {
-            let known = if begun { settings(&disk, &layout)?.settings.remote } else { None };
+            let known = known.remote.filter(|_| begun);
             known.or_else(|| code_root.as_deref().filter(|_| !finished).and_then(origin))
         }
     };
@@ -347,6 +354,7 @@ fn forget_choice(layout: &Layout, before: Option<&[u8]>) -> Result<()> {
         Some(bytes) => {
             crate::store::atomic::write(&RealDisk, &path, bytes).map(drop).map_err(|e| e.to_string())
         }
+        None if !env::exists(&path) => Ok(()),
         None => RealDisk.remove(&path).map_err(|e| format!("{}: {e}", path.display())),
     };
     done.map_err(Error::failure)?;

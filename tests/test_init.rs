@@ -205,3 +205,40 @@ fn an_init_that_was_cut_short_still_takes_the_remote_of_the_code() {
     let made = a.json(["init"]);
     assert_eq!((&made["created"], &made["remote"]), (&true.into(), &remote.url().into()), "{made:#}");
 }
+
+/// `init --branch other` wrote the new name down: a queue of one machine changed its branch without a word, and a shared
+/// one said from then on that the branch had vanished, with an advice that split the queue.
+#[test]
+fn a_queue_stays_on_its_branch() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    for machine in [env.local("alone"), env.joined("shared", &remote)] {
+        machine.add("T-1");
+        let config = || std::fs::read_to_string(machine.state(".git/orch/config.yaml")).unwrap_or_default();
+        let refs = || machine.git(&["for-each-ref"]).ok().stdout.clone();
+        let before = (config(), refs());
+        for call in [&["init", "--branch", "other"][..], &["config", "set", "branch", "other"]] {
+            let refused = machine.try_json(call.iter().copied());
+            let refused = refused.exits(4).error();
+            assert_eq!(refused["code"], "other_branch", "{refused:#}");
+            assert!(refused["message"].to_string().contains("on the branch orch-state"), "{refused:#}");
+            assert!(refused["hint"].to_string().contains("--state DIR"), "{refused:#}");
+        }
+        assert_eq!((config(), refs()), before);
+        assert_eq!(machine.json(["init", "--branch", "orch-state"])["created"], false);
+        machine.orch(["claim", "T-1"]).ok();
+    }
+    // Nothing has gone anywhere yet, so this one may still choose.
+    let new = env.machine("new");
+    new.orch(["--no-sync", "init", "--remote", remote.url()]).ok();
+    new.orch(["init", "--branch", "other"]).ok();
+    new.add("T-2");
+    assert!(remote.refs().iter().any(|(name, _)| name == "refs/heads/other"));
+    // A name that somebody wrote into the file by hand is undone.
+    let config = new.state(".git/orch/config.yaml");
+    let text = std::fs::read_to_string(&config).expect("it is there");
+    std::fs::write(&config, text.replace("branch: other", "branch: elsewhere")).expect("ours");
+    new.orch(["sync"]).exits(8);
+    new.orch(["init", "--branch", "other"]).ok();
+    new.orch(["sync"]).ok();
+}

@@ -6,7 +6,7 @@ use crate::store::layout::Layout;
 use crate::store::settings::LeaseRefs;
 use crate::store::{atomic, settings_edit};
 use crate::sync::{local, names, publish};
-use crate::world::{Disk, Oid, PushOutcome, Random, RefUpdate, RemoteFailure};
+use crate::world::{Disk, Objects, Oid, PushOutcome, Random, RefUpdate, RemoteFailure};
 
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
@@ -65,6 +65,31 @@ fn write_new(disk: &dyn Disk, path: &Path, text: &str) -> Result<()> {
         atomic::write(disk, path, text.as_bytes()).map_err(|e| fail(&e))?;
     }
     Ok(())
+}
+
+/// Refuses another branch for a queue that has one: what is on this machine belongs to that one, and on another it would
+/// all be missing for the others.
+///
+/// A queue that has never been committed may still choose, and one whose settings name a branch that it never was on
+/// may go back.
+///
+/// # Errors
+/// Conflict (4) with the branch that it is on; the local repository cannot be read.
+pub fn keep_branch(objects: &dyn Objects, state: &Path, now: &str, wanted: &str) -> Result<()> {
+    let has = |name: &str| match objects.get_ref(name) {
+        Ok(found) => Ok(found.is_some()),
+        Err(error) => Err(Error::from_sync(&error.into())),
+    };
+    let (here, there) = (has(&format!("refs/heads/{now}"))?, has(&format!("refs/heads/{wanted}"))?);
+    let is_new = !here && !has(names::TRACKING_BRANCH)?;
+    if now == wanted || is_new || (!here && there) {
+        return Ok(());
+    }
+    let message = format!("{} is a queue on the branch {now} and stays on it", state.display());
+    Err(Error::new(Kind::Conflict, "other_branch", message).hint(format!(
+        "nothing was changed; for the queue on {wanted} use a state directory of its own: \
+         `orch --state DIR init --branch {wanted}`, with the same --remote"
+    )))
 }
 
 /// What connecting to a remote found out.

@@ -422,8 +422,8 @@ impl Error {
                  `lease_refs: branches`",
             ),
             SyncError::NotAQueue { .. } => Error::new(Kind::Refused, Error::NOT_A_QUEUE, text).hint(
-                "nothing was changed on that branch; name another one with `orch init --branch NAME`, or another \
-                 repository with `orch init --remote URL`",
+                "nothing was changed on that branch; give the queue another repository with `orch init --remote URL`, or, \
+                 as long as it is new, another branch with `orch init --branch NAME`",
             ),
             SyncError::Rewound(_) => Error::new(Kind::Damaged, "rewound", text)
                 .hint("nothing is lost on this machine; look at the remote, then run `orch doctor --repair`"),

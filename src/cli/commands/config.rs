@@ -83,7 +83,7 @@ fn show(context: &Context, layout: &Layout, origin: bool) -> Result<i32> {
 }
 
 fn set(context: &mut Context, layout: &Layout, scope: Scope, key: &str, value: &str) -> Result<i32> {
-    if scope == Scope::Usual && key == config::PLACE {
+    if config::BOUND.contains(&key) && (scope == Scope::Usual || key != config::PLACE) {
         context.queue(|queue| config::may_change(queue, key, value))?;
     }
     let done = config::set(context.disk(), layout, scope, key, value)?;
