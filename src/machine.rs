@@ -287,9 +287,10 @@ pub struct Inited {
 /// nothing but the remote, if another one is named.
 ///
 /// # Errors
-/// Configuration (78) when the remote does not exist, conflict (4) when the
+/// Usage (2) for a name that cannot be used, configuration (78) when the remote does not exist, conflict (4) when the
 /// queue is on another branch, unreachable (75), refused (5) with the remedy.
 pub fn init(request: &InitRequest) -> Result<Inited> {
+    check_words(request)?;
     let layout = Layout::new(&request.state);
     let disk = RealDisk;
     let restored = match vanished::settle(&layout)? {
@@ -337,6 +338,21 @@ pub fn init(request: &InitRequest) -> Result<Inited> {
         created: !finished,
         notes: restored.into_iter().chain(connected).collect(),
     })
+}
+
+/// Looks at what was typed before anything is made of it.
+fn check_words(request: &InitRequest) -> Result<()> {
+    let words = [("--remote", "remote", &request.remote), ("--branch", "branch", &request.branch)];
+    for (option, key, value) in words {
+        if let Some(value) = value
+            && let Err(why) = settings_load::check_text(key, value)
+        {
+            let shown = crate::world::remote::failure::without_secrets(value);
+            return Err(Error::new(Kind::Usage, "usage", format!("{option} '{shown}': {why}"))
+                .hint("nothing was made; give it another name, or leave the option out for the usual one"));
+        }
+    }
+    Ok(())
 }
 
 /// A new state directory that could not be connected is no queue yet.

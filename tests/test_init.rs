@@ -242,3 +242,29 @@ fn a_queue_stays_on_its_branch() {
     new.orch(["init", "--branch", "other"]).ok();
     new.orch(["sync"]).ok();
 }
+
+/// A name that no branch can have was found wrong only after a part of the state directory had been made, in a file that
+/// the user had never seen.
+#[test]
+fn a_name_that_cannot_be_is_refused_before_anything_is_made() {
+    let env = TestEnv::new();
+    let a = env.machine("a");
+    for call in [
+        &["init", "--branch", "bad name"][..],
+        &["init", "--branch", ""],
+        &["init", "--branch", "orch-leases/x"],
+        &["init", "--branch=-x"],
+        &["init", "--remote=-x"],
+        &["init", "--remote", ""],
+    ] {
+        let run = a.try_json(call.iter().copied());
+        let refused = run.exits(2).error();
+        let message = refused["message"].to_string();
+        assert!(message.contains(call[1].split('=').next().expect("an option")), "{refused:#}");
+        assert!(!message.contains("config.yaml"), "{refused:#}");
+        assert!(!a.state("").exists(), "{call:?}");
+    }
+    // Nor by a variable of the environment.
+    a.with("ORCH_BRANCH", "bad name").orch(["init"]).exits(78).says("ORCH_BRANCH");
+    assert!(!a.state("").exists());
+}

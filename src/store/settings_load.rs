@@ -172,6 +172,15 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, SettingsError> {
     Ok(loaded)
 }
 
+/// Whether a text can be the value of a setting; the reason without its key.
+///
+/// # Errors
+/// What was expected.
+pub fn check_text(name: &str, text: &str) -> Result<(), String> {
+    let key = key(name).ok_or_else(|| unknown(name))?;
+    from_text(key, text).and_then(|value| (key.read)(&mut Settings::default(), &value))
+}
+
 /// Why a file of a newer version cannot be used, wherever in it the number stands.
 #[must_use]
 pub fn newer(file: &File<'_>) -> Option<SettingsError> {
