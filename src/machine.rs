@@ -216,17 +216,36 @@ pub fn settings(disk: &dyn Disk, layout: &Layout) -> Result<Loaded> {
 /// The same with this as `orch.yaml`.
 fn settings_of(disk: &dyn Disk, layout: &Layout, shared: Option<File<'_>>) -> Result<Loaded> {
     let own = read(disk, &layout.own_config())?;
-    let own_name = layout.own_config().display().to_string();
-    let sources = Sources {
-        shared,
-        machine: own.as_deref().map(|bytes| File { name: &own_name, bytes }),
-        env: &env::orch_pairs(),
-        options: &[],
-    };
-    settings_load::load(&sources).map_err(|e| {
+    from_files(layout, shared, own.as_deref(), settings_load::load).map_err(|e| {
         Error::new(Kind::Config, "config", e.to_string())
             .hint("`orch config show --origin` lists every setting and where it comes from")
     })
+}
+
+/// The settings as far as they can be read, and what is wrong with the rest. For whoever looks for the mistake.
+#[must_use]
+pub fn settings_as_found(disk: &dyn Disk, layout: &Layout) -> (Loaded, Vec<Error>) {
+    let mut problems = Vec::new();
+    let mut bytes = |path: &Path| read(disk, path).map_err(|error| problems.push(error)).ok().flatten();
+    let (shared, own) = (bytes(&layout.state().join("orch.yaml")), bytes(&layout.own_config()));
+    let shared = shared.as_deref().map(|bytes| File { name: "orch.yaml", bytes });
+    let (loaded, wrong) = from_files(layout, shared, own.as_deref(), settings_load::load_some);
+    problems.extend(wrong.iter().map(|e| {
+        Error::new(Kind::Config, "config", e.to_string())
+            .hint("correct it there; the settings that are listed are those that could be read")
+    }));
+    (loaded, problems)
+}
+
+fn from_files<T>(
+    layout: &Layout,
+    shared: Option<File<'_>>,
+    own: Option<&[u8]>,
+    load: impl FnOnce(&Sources<'_>) -> T,
+) -> T {
+    let name = layout.own_config().display().to_string();
+    let machine = own.map(|bytes| File { name: &name, bytes });
+    load(&Sources { shared, machine, env: &env::orch_pairs(), options: &[] })
 }
 
 fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>> {

@@ -15,6 +15,8 @@ mod test_both_gits;
 #[cfg(test)]
 mod test_claim;
 #[cfg(test)]
+mod test_config;
+#[cfg(test)]
 mod test_contract;
 #[cfg(test)]
 mod test_crash;
