@@ -268,3 +268,26 @@ fn a_name_that_cannot_be_is_refused_before_anything_is_made() {
     a.with("ORCH_BRANCH", "bad name").orch(["init"]).exits(78).says("ORCH_BRANCH");
     assert!(!a.state("").exists());
 }
+
+/// Called in a folder further down, `init` made a second clone of the queue there, and nobody was told that commands from
+/// that folder were another machine from then on.
+#[test]
+fn a_second_queue_below_another_is_told() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let a = env.joined("a", &remote);
+    let deep = a.dir().join("deep");
+    std::fs::create_dir(&deep).expect("a new folder");
+    let init = || {
+        let mut command = a.command(["init", "--remote", remote.url()]);
+        crate::rig::Run::of(command.current_dir(&deep))
+    };
+    let (outer, inner) = (a.state("").display().to_string(), deep.join("state").display().to_string());
+    let run = init();
+    run.ok().says(outer.trim_end_matches('/')).says(&inner).says("is a queue already").says("--state");
+    init().ok().never_says("is a queue already");
+    // Who names a place has thought of it; and the first one is told nothing.
+    let named = env.path("named/state").display().to_string();
+    a.orch(["init", "--state", &named]).ok().never_says("is a queue already");
+    a.orch(["init"]).ok().never_says("is a queue already");
+}
