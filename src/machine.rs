@@ -3,11 +3,14 @@
 //! The one place that knows the real implementations of the seams; the harness has another one.
 
 mod patient;
+pub mod vanished;
 
 pub use patient::doctor;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use vanished::Settled;
 
 use crate::store::error::StoreError;
 use crate::store::index::MemoryIndex;
@@ -17,6 +20,7 @@ use crate::store::settings_edit;
 use crate::store::settings_load::{self, File, Loaded, Sources};
 use crate::store::tasks::Store;
 use crate::sync::git::{GitObjects, Outside};
+use crate::sync::names::INCOMING_BRANCH;
 use crate::usecase::error::{Error, Kind, Result};
 use crate::usecase::init;
 use crate::usecase::queue::{About, Opening, Queue};
@@ -53,6 +57,16 @@ pub struct Options {
 /// # Errors
 /// Not found (3) where no queue is, configuration (78) for wrong settings, failure (1) for the disk.
 pub fn open(options: &Options) -> Result<Queue> {
+    // Also while a worker runs: it must not go on with other settings because a file went.
+    let restored = vanished::restore(&Layout::new(&options.state))?;
+    let mut queue = open_as_it_is(options)?;
+    if let Some(told) = restored {
+        queue.warn(told);
+    }
+    Ok(queue)
+}
+
+fn open_as_it_is(options: &Options) -> Result<Queue> {
     let layout = Layout::new(&options.state);
     let loaded = settings(&RealDisk, &layout)?;
     open_with(options, layout, loaded, None)
@@ -66,6 +80,15 @@ pub fn open(options: &Options) -> Result<Queue> {
 /// As [`open`].
 pub fn open_to_read(options: &Options) -> Result<Queue> {
     let layout = Layout::new(&options.state);
+    let restored = vanished::restore(&layout)?;
+    let mut queue = open_for_a_look(options, layout)?;
+    if let Some(told) = restored {
+        queue.warn(told);
+    }
+    Ok(queue)
+}
+
+fn open_for_a_look(options: &Options, layout: Layout) -> Result<Queue> {
     match settings(&RealDisk, &layout) {
         Ok(loaded) => match open_with(options, layout.clone(), loaded.clone(), None) {
             Err(error) if error.code == Error::UNWRITABLE => glance(options, layout, loaded, &error),
@@ -193,17 +216,36 @@ pub fn settings(disk: &dyn Disk, layout: &Layout) -> Result<Loaded> {
 /// The same with this as `orch.yaml`.
 fn settings_of(disk: &dyn Disk, layout: &Layout, shared: Option<File<'_>>) -> Result<Loaded> {
     let own = read(disk, &layout.own_config())?;
-    let own_name = layout.own_config().display().to_string();
-    let sources = Sources {
-        shared,
-        machine: own.as_deref().map(|bytes| File { name: &own_name, bytes }),
-        env: &env::orch_pairs(),
-        options: &[],
-    };
-    settings_load::load(&sources).map_err(|e| {
+    from_files(layout, shared, own.as_deref(), settings_load::load).map_err(|e| {
         Error::new(Kind::Config, "config", e.to_string())
             .hint("`orch config show --origin` lists every setting and where it comes from")
     })
+}
+
+/// The settings as far as they can be read, and what is wrong with the rest. For whoever looks for the mistake.
+#[must_use]
+pub fn settings_as_found(disk: &dyn Disk, layout: &Layout) -> (Loaded, Vec<Error>) {
+    let mut problems = Vec::new();
+    let mut bytes = |path: &Path| read(disk, path).map_err(|error| problems.push(error)).ok().flatten();
+    let (shared, own) = (bytes(&layout.state().join("orch.yaml")), bytes(&layout.own_config()));
+    let shared = shared.as_deref().map(|bytes| File { name: "orch.yaml", bytes });
+    let (loaded, wrong) = from_files(layout, shared, own.as_deref(), settings_load::load_some);
+    problems.extend(wrong.iter().map(|e| {
+        Error::new(Kind::Config, "config", e.to_string())
+            .hint("correct it there; the settings that are listed are those that could be read")
+    }));
+    (loaded, problems)
+}
+
+fn from_files<T>(
+    layout: &Layout,
+    shared: Option<File<'_>>,
+    own: Option<&[u8]>,
+    load: impl FnOnce(&Sources<'_>) -> T,
+) -> T {
+    let name = layout.own_config().display().to_string();
+    let machine = own.map(|bytes| File { name: &name, bytes });
+    load(&Sources { shared, machine, env: &env::orch_pairs(), options: &[] })
 }
 
 fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>> {
@@ -264,38 +306,72 @@ pub struct Inited {
 /// nothing but the remote, if another one is named.
 ///
 /// # Errors
-/// Configuration (78) when the remote does not exist, unreachable (75), refused (5) with the remedy.
+/// Usage (2) for a name that cannot be used, configuration (78) when the remote does not exist, conflict (4) when the
+/// queue is on another branch, unreachable (75), refused (5) with the remedy.
 pub fn init(request: &InitRequest) -> Result<Inited> {
+    check_words(request)?;
     let layout = Layout::new(&request.state);
     let disk = RealDisk;
+    let restored = match vanished::settle(&layout)? {
+        Settled::Restored(told) => Some(told),
+        Settled::Fine | Settled::Unfinished => None,
+    };
     // The machine is named first and the shared settings are written last, so without those it was cut short.
     let there = |path: &Path| Ok(disk.stat(path).map_err(|e| Error::failure(e.to_string()))?.is_some());
     let finished = there(&layout.state().join("orch.yaml"))? && there(&layout.machine())?;
     let begun = finished || there(&layout.own_config())?;
+    // Wrong settings are told before anything is made that a person would have to clear away.
+    let known = settings(&disk, &layout)?.settings;
+    if let Some(wanted) = request.branch.as_deref().filter(|_| finished) {
+        let objects = world(&layout, &known.branch, None, false)?.objects;
+        init::keep_branch(&*objects, layout.state(), &known.branch, wanted)?;
+    }
     let code_root = enclosing_repository(&request.state);
     let remote = match &request.remote {
         Some(url) => Some(absolute(url)?),
         None => {
-            let known = if begun { settings(&disk, &layout)?.settings.remote } else { None };
+            let known = known.remote.filter(|_| begun);
             known.or_else(|| code_root.as_deref().filter(|_| !finished).and_then(origin))
         }
     };
     init::lay_out(&disk, &RealRandom, &layout)?;
+    let before = read(&disk, &layout.own_config())?;
     write_config(&disk, &layout, remote.as_deref(), request.branch.as_deref())?;
     if let Some(root) = &code_root {
         exclude(&disk, root, &layout)?;
     }
     let loaded = settings(&disk, &layout)?.settings;
     world(&layout, &loaded.branch, None, true)?;
-    let connected =
-        connect(request, &layout).map_err(|error| if finished { error } else { unfinished(error) })?;
+    let connected = match connect(request, &layout) {
+        Err(error) if error.code == Error::NOT_A_QUEUE => {
+            forget_choice(&layout, before.as_deref())?;
+            return Err(error);
+        }
+        Err(error) if !finished => return Err(unfinished(error)),
+        other => other?,
+    };
     Ok(Inited {
         state: request.state.clone(),
         remote: remote.as_deref().map(crate::world::remote::failure::without_secrets),
         branch: loaded.branch,
         created: !finished,
-        notes: connected,
+        notes: restored.into_iter().chain(connected).collect(),
     })
+}
+
+/// Looks at what was typed before anything is made of it.
+fn check_words(request: &InitRequest) -> Result<()> {
+    let words = [("--remote", "remote", &request.remote), ("--branch", "branch", &request.branch)];
+    for (option, key, value) in words {
+        if let Some(value) = value
+            && let Err(why) = settings_load::check_text(key, value)
+        {
+            let shown = crate::world::remote::failure::without_secrets(value);
+            return Err(Error::new(Kind::Usage, "usage", format!("{option} '{shown}': {why}"))
+                .hint("nothing was made; give it another name, or leave the option out for the usual one"));
+        }
+    }
+    Ok(())
 }
 
 /// A new state directory that could not be connected is no queue yet.
@@ -306,6 +382,23 @@ fn unfinished(error: Error) -> Error {
         .hint(format!("{hint}{gap}the state directory is not finished: `orch init` goes on where it stopped"))
 }
 
+/// Takes back the choice of a branch that cannot be had: the next `init` starts as if there had been none.
+fn forget_choice(layout: &Layout, before: Option<&[u8]>) -> Result<()> {
+    let path = layout.own_config();
+    let done = match before {
+        Some(bytes) => {
+            crate::store::atomic::write(&RealDisk, &path, bytes).map(drop).map_err(|e| e.to_string())
+        }
+        None if !env::exists(&path) => Ok(()),
+        None => RealDisk.remove(&path).map_err(|e| format!("{}: {e}", path.display())),
+    };
+    done.map_err(Error::failure)?;
+    let world = world(layout, &settings(&RealDisk, layout)?.settings.branch, None, true)?;
+    let landed = world.objects.get_ref(INCOMING_BRANCH).ok().flatten();
+    // What stays of the fetch is removed in time by the maintenance of the repository.
+    world.objects.swap_ref(INCOMING_BRANCH, landed, None).map_err(|e| Error::from_sync(&e.into()))
+}
+
 /// Tests the remote and exchanges what is there; gives what a person should know.
 fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
     let options = Options {
@@ -314,7 +407,7 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
         no_sync: request.no_sync,
         about: About::Queue,
     };
-    let mut queue = open(&options)?;
+    let mut queue = open_as_it_is(&options)?;
     let mut notes = Vec::new();
     let ask = queue.settings().remote.is_some() && !request.no_sync;
     let mut branches = false;
@@ -322,7 +415,7 @@ fn connect(request: &InitRequest, layout: &Layout) -> Result<Vec<String>> {
         git_version()?;
         let mut found = init::probe(&queue)?;
         init::take_over(&mut queue)?;
-        branches = init::settle_place(&open(&options)?, &mut found)?;
+        branches = init::settle_place(&open_as_it_is(&options)?, &mut found)?;
         notes.extend(found.notes);
     }
     init::default_files(&RealDisk, layout, crate::policy::DEFAULT)?;

@@ -15,6 +15,8 @@ mod test_both_gits;
 #[cfg(test)]
 mod test_claim;
 #[cfg(test)]
+mod test_config;
+#[cfg(test)]
 mod test_contract;
 #[cfg(test)]
 mod test_crash;
@@ -59,6 +61,8 @@ mod test_offline;
 #[cfg(test)]
 mod test_prefix_bitflip;
 #[cfg(test)]
+mod test_queues;
+#[cfg(test)]
 mod test_rewound;
 #[cfg(test)]
 mod test_rig;
@@ -67,6 +71,8 @@ mod test_sample;
 #[cfg(test)]
 mod test_slow_link;
 mod test_two_machines;
+#[cfg(test)]
+mod test_vanished;
 #[cfg(test)]
 mod test_watchdog;
 #[cfg(test)]

@@ -205,3 +205,89 @@ fn an_init_that_was_cut_short_still_takes_the_remote_of_the_code() {
     let made = a.json(["init"]);
     assert_eq!((&made["created"], &made["remote"]), (&true.into(), &remote.url().into()), "{made:#}");
 }
+
+/// `init --branch other` wrote the new name down: a queue of one machine changed its branch without a word, and a shared
+/// one said from then on that the branch had vanished, with an advice that split the queue.
+#[test]
+fn a_queue_stays_on_its_branch() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    for machine in [env.local("alone"), env.joined("shared", &remote)] {
+        machine.add("T-1");
+        let config = || std::fs::read_to_string(machine.state(".git/orch/config.yaml")).unwrap_or_default();
+        let refs = || machine.git(&["for-each-ref"]).ok().stdout.clone();
+        let before = (config(), refs());
+        for call in [&["init", "--branch", "other"][..], &["config", "set", "branch", "other"]] {
+            let refused = machine.try_json(call.iter().copied());
+            let refused = refused.exits(4).error();
+            assert_eq!(refused["code"], "other_branch", "{refused:#}");
+            assert!(refused["message"].to_string().contains("on the branch orch-state"), "{refused:#}");
+            assert!(refused["hint"].to_string().contains("--state DIR"), "{refused:#}");
+        }
+        assert_eq!((config(), refs()), before);
+        assert_eq!(machine.json(["init", "--branch", "orch-state"])["created"], false);
+        machine.orch(["claim", "T-1"]).ok();
+    }
+    // Nothing has gone anywhere yet, so this one may still choose.
+    let new = env.machine("new");
+    new.orch(["--no-sync", "init", "--remote", remote.url()]).ok();
+    new.orch(["init", "--branch", "other"]).ok();
+    new.add("T-2");
+    assert!(remote.refs().iter().any(|(name, _)| name == "refs/heads/other"));
+    // A name that somebody wrote into the file by hand is undone.
+    let config = new.state(".git/orch/config.yaml");
+    let text = std::fs::read_to_string(&config).expect("it is there");
+    std::fs::write(&config, text.replace("branch: other", "branch: elsewhere")).expect("ours");
+    new.orch(["sync"]).exits(8);
+    new.orch(["init", "--branch", "other"]).ok();
+    new.orch(["sync"]).ok();
+}
+
+/// A name that no branch can have was found wrong only after a part of the state directory had been made, in a file that
+/// the user had never seen.
+#[test]
+fn a_name_that_cannot_be_is_refused_before_anything_is_made() {
+    let env = TestEnv::new();
+    let a = env.machine("a");
+    for call in [
+        &["init", "--branch", "bad name"][..],
+        &["init", "--branch", ""],
+        &["init", "--branch", "orch-leases/x"],
+        &["init", "--branch=-x"],
+        &["init", "--remote=-x"],
+        &["init", "--remote", ""],
+    ] {
+        let run = a.try_json(call.iter().copied());
+        let refused = run.exits(2).error();
+        let message = refused["message"].to_string();
+        assert!(message.contains(call[1].split('=').next().expect("an option")), "{refused:#}");
+        assert!(!message.contains("config.yaml"), "{refused:#}");
+        assert!(!a.state("").exists(), "{call:?}");
+    }
+    // Nor by a variable of the environment.
+    a.with("ORCH_BRANCH", "bad name").orch(["init"]).exits(78).says("ORCH_BRANCH");
+    assert!(!a.state("").exists());
+}
+
+/// Called in a folder further down, `init` made a second clone of the queue there, and nobody was told that commands from
+/// that folder were another machine from then on.
+#[test]
+fn a_second_queue_below_another_is_told() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let a = env.joined("a", &remote);
+    let deep = a.dir().join("deep");
+    std::fs::create_dir(&deep).expect("a new folder");
+    let init = || {
+        let mut command = a.command(["init", "--remote", remote.url()]);
+        crate::rig::Run::of(command.current_dir(&deep))
+    };
+    let (outer, inner) = (a.state("").display().to_string(), deep.join("state").display().to_string());
+    let run = init();
+    run.ok().says(outer.trim_end_matches('/')).says(&inner).says("is a queue already").says("--state");
+    init().ok().never_says("is a queue already");
+    // Who names a place has thought of it; and the first one is told nothing.
+    let named = env.path("named/state").display().to_string();
+    a.orch(["init", "--state", &named]).ok().never_says("is a queue already");
+    a.orch(["init"]).ok().never_says("is a queue already");
+}

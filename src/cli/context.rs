@@ -17,6 +17,7 @@ use crate::protocol::id::TaskId;
 use crate::protocol::time::Timestamp;
 use crate::protocol::transition::status_word;
 use crate::store::codec::FILE_MAX;
+use crate::store::layout::Layout;
 use crate::usecase::change::Changed;
 use crate::usecase::doctor::Report;
 use crate::usecase::error::{Error, Kind, Result};
@@ -84,19 +85,21 @@ impl Context {
         place::absolute(path)
     }
 
-    /// The state directory: named, or the nearest one upwards.
+    /// The state directory: named, or the nearest one upwards. Settings that vanished there are put back.
     ///
     /// # Errors
     /// Not found, with the way to create one.
-    pub fn state(&self) -> Result<PathBuf> {
-        place::find(self.disk(), self.globals.named_state().as_deref())
+    pub fn state(&mut self) -> Result<PathBuf> {
+        let state = place::find(self.disk(), self.globals.named_state().as_deref())?;
+        self.notices.extend(machine::vanished::restore(&Layout::new(&state))?);
+        Ok(state)
     }
 
     /// How this run opens the queue, for commands with several threads.
     ///
     /// # Errors
     /// Not found, with the way to create one.
-    pub fn options(&self) -> Result<Options> {
+    pub fn options(&mut self) -> Result<Options> {
         let (session, no_sync) = (self.globals.named_session(), self.globals.no_sync);
         Ok(Options { state: self.state()?, session, no_sync, about: About::Queue })
     }
@@ -148,8 +151,16 @@ impl Context {
     ///
     /// # Errors
     /// Not found where no queue is.
-    pub fn doctor(&self, repair: bool) -> Result<Report> {
-        machine::doctor(&self.options()?, repair)
+    pub fn doctor(&mut self, repair: bool) -> Result<Report> {
+        let state = place::find(self.disk(), self.globals.named_state().as_deref())?;
+        match machine::vanished::restore(&Layout::new(&state)) {
+            Ok(told) => self.notices.extend(told),
+            Err(error) if error.kind == Kind::NotFound => return Err(error),
+            // The repository that has them may be what is to be mended first.
+            Err(error) => self.warn(error.message),
+        }
+        let (session, no_sync) = (self.globals.named_session(), self.globals.no_sync);
+        machine::doctor(&Options { state, session, no_sync, about: About::Queue }, repair)
     }
 
     /// Reads a file that a person named, or standard input for `-`: at most the size of a task file.

@@ -9,6 +9,8 @@ use crate::world::{Disk, FileKind, env};
 const STATE: &str = "state";
 /// The file that makes a directory a state directory.
 const SETTINGS: &str = "orch.yaml";
+/// What a machine has for itself in there. It tells as well, because the settings may have vanished.
+const OWN: &str = ".git/orch";
 
 /// A path made absolute, without `.` and `..`.
 ///
@@ -32,7 +34,7 @@ pub fn find(disk: &dyn Disk, named: Option<&Path>) -> Result<PathBuf> {
         Some(path) => {
             let path = absolute(path)?;
             let candidates = [path.clone(), path.join(STATE)];
-            let found = candidates.into_iter().find(|dir| has(disk, dir, SETTINGS, FileKind::File));
+            let found = candidates.into_iter().find(|dir| is_queue(disk, dir));
             found.map_or_else(|| missing(format!("{}: no state directory is there", path.display())), Ok)
         }
         None => {
@@ -59,18 +61,19 @@ pub fn for_init(disk: &dyn Disk, named: Option<&Path>) -> Result<PathBuf> {
 fn upwards(disk: &dyn Disk, from: &Path) -> Option<PathBuf> {
     from.ancestors().find_map(|dir| {
         let inside = dir.join(STATE);
-        if has(disk, &inside, SETTINGS, FileKind::File) {
-            Some(inside)
-        } else {
-            is_state(disk, dir).then(|| dir.to_owned())
-        }
+        if is_queue(disk, &inside) { Some(inside) } else { is_state(disk, dir).then(|| dir.to_owned()) }
     })
 }
 
-/// Whether a directory is a state directory itself: settings alone could be another program's.
+/// Whether a directory that is named, or called as one, is a state directory.
+fn is_queue(disk: &dyn Disk, dir: &Path) -> bool {
+    has(disk, dir, SETTINGS, FileKind::File) || has(disk, dir, OWN, FileKind::Dir)
+}
+
+/// Whether any directory is a state directory itself: settings alone could be another program's.
 fn is_state(disk: &dyn Disk, dir: &Path) -> bool {
-    has(disk, dir, SETTINGS, FileKind::File)
-        && (has(disk, dir, "tasks", FileKind::Dir) || has(disk, dir, ".git/orch", FileKind::Dir))
+    has(disk, dir, OWN, FileKind::Dir)
+        || (has(disk, dir, SETTINGS, FileKind::File) && has(disk, dir, "tasks", FileKind::Dir))
 }
 
 fn has(disk: &dyn Disk, dir: &Path, name: &str, kind: FileKind) -> bool {

@@ -270,6 +270,9 @@ fn remote(url: &str) -> Result<String, String> {
     Ok(url.to_owned())
 }
 
+/// First parts of branch names below which leases and test refs stand.
+const RESERVED_BRANCHES: [&str; 3] = ["orch-leases", "orch-queues", "orch-probe"];
+
 /// A branch name within what git accepts everywhere.
 fn branch(name: &str) -> Result<String, String> {
     let good = |part: &str| {
@@ -281,6 +284,10 @@ fn branch(name: &str) -> Result<String, String> {
     };
     if name.len() > 200 || name == "HEAD" || !name.split('/').all(good) {
         return Err("expected the name of a branch, like orch-state".to_owned());
+    }
+    // A remote that only takes branches has leases and test refs there, and no ref can lie below another one.
+    if name.split('/').next().is_some_and(|first| RESERVED_BRANCHES.contains(&first)) {
+        return Err(format!("{name} is where orch keeps leases; expected another name, like orch-state"));
     }
     Ok(name.to_owned())
 }

@@ -145,31 +145,65 @@ impl Loaded {
 /// # Errors
 /// The first setting that is unknown or out of bounds, with its place.
 pub fn load(sources: &Sources<'_>) -> Result<Loaded, SettingsError> {
+    let (loaded, problems) = load_some(sources);
+    problems.into_iter().next().map_or(Ok(loaded), Err)
+}
+
+/// The same as far as it goes: what is wrong is left out and told, and the rest is there. For whoever looks for the
+/// mistake; nobody may work with such settings.
+#[must_use]
+pub fn load_some(sources: &Sources<'_>) -> (Loaded, Vec<SettingsError>) {
     let places = vec![Place::Known(Origin::Default); KEYS.len()];
     let mut loaded = Loaded { settings: Settings::default(), places, files: Vec::new() };
+    let mut problems = Vec::new();
     for file in [sources.shared, sources.machine].into_iter().flatten() {
-        read_file(&mut loaded, &file)?;
-    }
-    for (name, text) in sources.env {
-        if let Some(key) = KEYS.iter().find(|k| env_name(k) == *name && k.name != "format") {
-            let origin = Origin::Env(name.clone());
-            let value =
-                from_text(key, text).map_err(|message| SettingsError { origin: origin.clone(), message })?;
-            loaded.set(key, &value, Place::Known(origin))?;
-        } else if let Some(meant) = mistyped(name) {
-            let message = format!("it is no setting; did you mean `{meant}`?");
-            return Err(SettingsError { origin: Origin::Env(name.clone()), message });
+        if let Err(problem) = read_file(&mut loaded, &file, &mut problems) {
+            problems.push(problem);
         }
     }
-    for (name, text) in sources.options {
-        let origin = Origin::Option(name.clone());
-        let wrong = |message| SettingsError { origin: origin.clone(), message };
-        let key = key(name).ok_or_else(|| wrong(unknown(name)))?;
-        let value = from_text(key, text).map_err(wrong)?;
-        loaded.set(key, &value, Place::Known(origin.clone()))?;
+    for (name, text) in sources.env {
+        problems.extend(read_variable(&mut loaded, name, text).err());
     }
-    check(&loaded)?;
-    Ok(loaded)
+    for (name, text) in sources.options {
+        problems.extend(read_option(&mut loaded, name, text).err());
+    }
+    if problems.is_empty() {
+        problems.extend(check(&loaded).err());
+    }
+    (loaded, problems)
+}
+
+fn read_variable(loaded: &mut Loaded, name: &str, text: &str) -> Result<(), SettingsError> {
+    let origin = Origin::Env(name.to_owned());
+    if let Some(key) = KEYS.iter().find(|k| env_name(k) == name && k.name != "format") {
+        let value =
+            from_text(key, text).map_err(|message| SettingsError { origin: origin.clone(), message })?;
+        return loaded.set(key, &value, Place::Known(origin));
+    }
+    match mistyped(name) {
+        None => Ok(()),
+        Some(meant) => {
+            let message = format!("it is no setting; did you mean `{meant}`?");
+            Err(SettingsError { origin, message })
+        }
+    }
+}
+
+fn read_option(loaded: &mut Loaded, name: &str, text: &str) -> Result<(), SettingsError> {
+    let origin = Origin::Option(name.to_owned());
+    let wrong = |message| SettingsError { origin: origin.clone(), message };
+    let key = key(name).ok_or_else(|| wrong(unknown(name)))?;
+    let value = from_text(key, text).map_err(wrong)?;
+    loaded.set(key, &value, Place::Known(origin.clone()))
+}
+
+/// Whether a text can be the value of a setting; the reason without its key.
+///
+/// # Errors
+/// What was expected.
+pub fn check_text(name: &str, text: &str) -> Result<(), String> {
+    let key = key(name).ok_or_else(|| unknown(name))?;
+    from_text(key, text).and_then(|value| (key.read)(&mut Settings::default(), &value))
 }
 
 /// Why a file of a newer version cannot be used, wherever in it the number stands.
@@ -219,7 +253,12 @@ fn check(loaded: &Loaded) -> Result<(), SettingsError> {
     })
 }
 
-fn read_file(loaded: &mut Loaded, file: &File<'_>) -> Result<(), SettingsError> {
+/// Reads a file; what is wrong with single settings goes to the problems, and the others count.
+fn read_file(
+    loaded: &mut Loaded,
+    file: &File<'_>,
+    problems: &mut Vec<SettingsError>,
+) -> Result<(), SettingsError> {
     let at = |line, column| Origin::File { name: file.name.to_owned(), line, column };
     let wrong = |e: YamlError| SettingsError { origin: at(e.line, e.column), message: e.message };
     let text = parse::text(file.bytes).map_err(wrong)?;
@@ -237,7 +276,9 @@ fn read_file(loaded: &mut Loaded, file: &File<'_>) -> Result<(), SettingsError> 
         });
     };
     for (name, value) in entries {
-        read_section(loaded, name, value, &here)?;
+        if let Err(problem) = read_section(loaded, name, value, &here, problems) {
+            problems.push(problem);
+        }
     }
     Ok(())
 }
@@ -252,6 +293,7 @@ fn read_section(
     name: &str,
     value: &Value,
     here: &dyn Fn(&[Step]) -> Place,
+    problems: &mut Vec<SettingsError>,
 ) -> Result<(), SettingsError> {
     let outer = Step::Key(name.to_owned());
     if let Some(key) = key(name) {
@@ -275,9 +317,10 @@ fn read_section(
         let full = format!("{prefix}{inner}");
         let Some(key) = key(&full) else {
             let path = [outer.clone(), Step::Name(inner.clone())];
-            return Err(SettingsError { origin: loaded.origin(&here(&path)), message: unknown(&full) });
+            problems.push(SettingsError { origin: loaded.origin(&here(&path)), message: unknown(&full) });
+            continue;
         };
-        loaded.set(key, value, here(&[outer.clone(), Step::Key(inner.clone())]))?;
+        problems.extend(loaded.set(key, value, here(&[outer.clone(), Step::Key(inner.clone())])).err());
     }
     Ok(())
 }

@@ -96,6 +96,16 @@ pub enum SyncError {
     /// The state branch on the remote no longer contains what this machine has seen of it.
     #[error("{0}")]
     Rewound(String),
+    /// The branch on the remote is somebody's, and no queue's.
+    #[error("{name} on {url} is no queue: it holds {holds}")]
+    NotAQueue {
+        /// The branch.
+        name: String,
+        /// The remote.
+        url: String,
+        /// What is on it.
+        holds: String,
+    },
     /// The task is in flight on machines that have the other setting of `sync.lease_refs`.
     #[error("{id}: its lease is at {name}, where this machine's `sync.lease_refs` does not look")]
     Elsewhere {

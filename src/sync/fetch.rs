@@ -11,6 +11,7 @@ use crate::world::{ObjectsError, Oid};
 use super::absorb;
 use super::alarm;
 use super::context::{Cx, SyncError};
+use super::foreign;
 use super::names::{INCOMING, INCOMING_BRANCH, INCOMING_LEASES, TRACKING_BRANCH, tracking_lease};
 use super::shared::known_leases;
 
@@ -40,7 +41,7 @@ impl Fetched {
 /// Lists and fetches until this machine holds what the remote held at one moment.
 ///
 /// # Errors
-/// The remote cannot be reached, or [`SyncError::Rewound`].
+/// The remote cannot be reached, [`SyncError::Rewound`], or [`SyncError::NotAQueue`].
 pub fn fetch(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     cx.again(|| fetch_once(cx))
 }
@@ -54,6 +55,9 @@ fn fetch_once(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     let find = |name: &str| refs.iter().find(|(found, _)| found == name).map(|(_, oid)| *oid);
     let branch = find(&cx.names.branch);
     check_forward(cx, known, branch)?;
+    if let (None, Some(first)) = (known, branch) {
+        foreign::refuse(cx, first)?;
+    }
     let mut fetched = Fetched::default();
     // The branch first: after a death in between a lease ref that was folded is void. The other way round it would
     // seem to have vanished, and its holder would set it up again and finish a task that had moved on.

@@ -103,6 +103,10 @@ impl GitObjects {
             config.set_i32("gc.auto", 0)?;
             config.set_bool("maintenance.auto", false)?;
             config.set_bool(PRECIOUS, true)?;
+            // One that was begun for another branch keeps its `HEAD`; people look at the queue with `git log`.
+            if repository.find_reference("HEAD")?.symbolic_target()? != Some(branch) {
+                repository.set_head(branch)?;
+            }
             Ok(repository)
         };
         let made = match create() {

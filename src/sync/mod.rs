@@ -9,6 +9,7 @@ pub mod chain;
 pub mod context;
 pub mod fetch;
 pub mod files;
+pub mod foreign;
 pub mod git;
 pub mod group_push;
 pub mod history;

@@ -41,11 +41,18 @@ pub struct Changed {
     pub changed: bool,
 }
 
-/// Refuses a change that must wait: where leases stand changes only while there are none.
+/// Settings that depend on more than their own value: [`may_change`] has to be asked.
+pub const BOUND: [&str; 2] = [PLACE, "branch"];
+
+/// Refuses a change that must wait: where leases stand changes only while there are none. The branch of a queue that
+/// has one never does.
 ///
 /// # Errors
-/// Conflict (4) with the tasks in flight; unreachable (75).
+/// Conflict (4) with the tasks in flight, or the branch; unreachable (75).
 pub fn may_change(q: &mut Queue, key: &str, value: &str) -> Result<()> {
+    if key == "branch" {
+        return super::init::keep_branch(&*q.world.objects, q.root(), &q.settings.branch, value);
+    }
     let now = if q.settings.sync.lease_refs == LeaseRefs::Branches { "branches" } else { "custom" };
     if key != PLACE || !q.is_shared() || now == value {
         return Ok(());

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::store::layout::Layout;
 use crate::store::settings::LeaseRefs;
 use crate::store::{atomic, settings_edit};
-use crate::sync::{local, publish};
-use crate::world::{Disk, Oid, PushOutcome, Random, RefUpdate, RemoteFailure};
+use crate::sync::{local, names, publish};
+use crate::world::{Disk, Objects, Oid, PushOutcome, Random, RefUpdate, RemoteFailure};
 
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
@@ -67,6 +67,31 @@ fn write_new(disk: &dyn Disk, path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Refuses another branch for a queue that has one: what is on this machine belongs to that one, and on another it would
+/// all be missing for the others.
+///
+/// A queue that has never been committed may still choose, and one whose settings name a branch that it never was on
+/// may go back.
+///
+/// # Errors
+/// Conflict (4) with the branch that it is on; the local repository cannot be read.
+pub fn keep_branch(objects: &dyn Objects, state: &Path, now: &str, wanted: &str) -> Result<()> {
+    let has = |name: &str| match objects.get_ref(name) {
+        Ok(found) => Ok(found.is_some()),
+        Err(error) => Err(Error::from_sync(&error.into())),
+    };
+    let (here, there) = (has(&format!("refs/heads/{now}"))?, has(&format!("refs/heads/{wanted}"))?);
+    let is_new = !here && !has(names::TRACKING_BRANCH)?;
+    if now == wanted || is_new || (!here && there) {
+        return Ok(());
+    }
+    let message = format!("{} is a queue on the branch {now} and stays on it", state.display());
+    Err(Error::new(Kind::Conflict, "other_branch", message).hint(format!(
+        "nothing was changed; for the queue on {wanted} use a state directory of its own: \
+         `orch --state DIR init --branch {wanted}`, with the same --remote"
+    )))
+}
+
 /// What connecting to a remote found out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connected {
@@ -96,9 +121,9 @@ pub fn probe(q: &Queue) -> Result<Connected> {
     })?;
     let mut found = Connected::default();
     let probe = probe_object(q)?;
-    let custom = try_ref(q, &format!("refs/orch/probe/{}", q.machine), probe)?;
+    let custom = try_ref(q, &names::probe(false, &q.machine), probe)?;
     if let Err(message) = custom {
-        let branch = try_ref(q, &format!("refs/heads/orch-leases/probe-{}", q.machine), probe)?;
+        let branch = try_ref(q, &names::probe(true, &q.machine), probe)?;
         if let Err(also) = branch {
             return Err(Error::new(
                 Kind::Refused,
@@ -106,7 +131,7 @@ pub fn probe(q: &Queue) -> Result<Connected> {
                 format!("{} takes neither custom refs ({message}) nor branches ({also})", remote.url()),
             )
             .hint(
-                "allow pushes to refs/orch/* and orch-state for this account (a ruleset may need a bypass), \
+                "allow pushes to refs/orch/* and the state branch for this account (a ruleset may need a bypass), \
                  or use a repository of its own for the queue with --remote URL",
             ));
         }
@@ -170,15 +195,14 @@ pub fn settle_place(q: &Queue, found: &mut Connected) -> Result<bool> {
     }
     if found.joined {
         let message =
-            format!("this queue has its leases at refs/orch/, which the remote refuses ({message})");
+            format!("this queue has its leases at {}, which the remote refuses ({message})", q.names.leases);
         return Err(Error::new(Kind::Refused, "declined", message).hint(
             "allow pushes to refs/orch/* for this account; or, on a machine that may push, while no task is in \
              progress: `orch config set sync.lease_refs branches`, then `orch sync` on every machine",
         ));
     }
-    found
-        .notes
-        .push(format!("the remote refuses refs/orch/* ({message}); leases go to refs/heads/orch-leases/"));
+    let place = &q.names.leases_elsewhere;
+    found.notes.push(format!("the remote refuses refs/orch/* ({message}); leases go to {place}"));
     Ok(true)
 }
 

@@ -329,7 +329,7 @@ impl Queue {
                 self.warn(text);
                 Ok(false)
             }
-            Err(error @ SyncError::Declined { .. }) => {
+            Err(error @ (SyncError::Declined { .. } | SyncError::NotAQueue { .. })) => {
                 self.warn(format!("kept here, not published: {error}"));
                 Ok(false)
             }
@@ -427,6 +427,10 @@ impl Error {
                  repository of its own for the queue, or, while no task is in progress, set \
                  `lease_refs: branches`",
             ),
+            SyncError::NotAQueue { .. } => Error::new(Kind::Refused, Error::NOT_A_QUEUE, text).hint(
+                "nothing was changed on that branch; give the queue another repository with `orch init --remote URL`, or, \
+                 as long as it is new, another branch with `orch init --branch NAME`",
+            ),
             SyncError::Rewound(_) => Error::new(Kind::Damaged, "rewound", text)
                 .hint("nothing is lost on this machine; look at the remote, then run `orch doctor --repair`"),
             SyncError::Elsewhere { .. } => Error::new(Kind::Conflict, "lease_elsewhere", text).hint(
@@ -441,6 +445,9 @@ impl Error {
             SyncError::Store(store) => Error::from_store(store),
         }
     }
+
+    /// Code of a refusal because the branch on the remote is somebody's code.
+    pub(crate) const NOT_A_QUEUE: &str = "not_a_queue";
 
     /// Code of a failure because nothing can be written: no space, no permission, a read-only file system.
     pub(crate) const UNWRITABLE: &str = "unwritable";

@@ -151,7 +151,8 @@ impl Remote {
     /// Names of the lease refs.
     pub fn lease_refs(&self) -> Vec<String> {
         let names = self.refs().into_iter().map(|(name, _)| name);
-        names.filter(|name| name.contains("/orch/leases/") || name.contains("/orch-leases/")).collect()
+        let places = ["/orch/leases/", "/orch-leases/", "/orch/queues/", "/orch-queues/"];
+        names.filter(|name| places.iter().any(|place| name.contains(place))).collect()
     }
 
     /// Makes it unreachable by taking the folder away; [`Remote::come_back`] undoes it.

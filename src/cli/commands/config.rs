@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;
+use crate::cli::failure;
 use crate::cli::render::style::{Style, Tone};
 use crate::cli::render::text;
 use crate::machine;
@@ -70,20 +71,30 @@ impl Config {
     }
 }
 
-fn show(context: &Context, layout: &Layout, origin: bool) -> Result<i32> {
-    let mut all = machine::settings(context.disk(), layout)?.show();
+/// Shows what can be read. What cannot is an error all the same: nobody may take a part for the whole.
+fn show(context: &mut Context, layout: &Layout, origin: bool) -> Result<i32> {
+    let (loaded, problems) = machine::settings_as_found(context.disk(), layout);
+    let mut all = loaded.show();
     for one in &mut all {
         // A remote may be written with a password; nothing that is printed shows one.
         one.value = without_secrets(&one.value);
     }
+    let mut problems = problems.into_iter();
+    let first = problems.next();
+    problems.for_each(|problem| context.warn(problem.message));
+    if let (Some(problem), true) = (&first, context.globals.json) {
+        // One document: the data or the error.
+        return Err(problem.clone().hint("correct it there; without --json what can be read is listed"));
+    }
     context.print(
         || all.iter().map(|one| to_json(one, origin)).collect::<Vec<_>>().into(),
         |style| all.iter().map(|one| to_text(one, origin, style)).collect(),
-    )
+    )?;
+    first.map_or(Ok(failure::OK), Err)
 }
 
 fn set(context: &mut Context, layout: &Layout, scope: Scope, key: &str, value: &str) -> Result<i32> {
-    if scope == Scope::Usual && key == config::PLACE {
+    if config::BOUND.contains(&key) && (scope == Scope::Usual || key != config::PLACE) {
         context.queue(|queue| config::may_change(queue, key, value))?;
     }
     let done = config::set(context.disk(), layout, scope, key, value)?;

@@ -32,7 +32,10 @@ pub struct Init {
 impl Init {
     /// Creates it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let state = place::for_init(context.disk(), context.globals.named_state().as_deref())?;
+        let named = context.globals.named_state();
+        let state = place::for_init(context.disk(), named.as_deref())?;
+        // Looked for before there is a nearer one.
+        let outer = if named.is_none() { place::find(context.disk(), None).ok() } else { None };
         let request = InitRequest {
             state,
             remote: self.remote,
@@ -42,6 +45,14 @@ impl Init {
         };
         let inited = machine::init(&request)?;
         inited.notes.iter().for_each(|note| context.warn(note.clone()));
+        if let Some(outer) = outer.filter(|outer| inited.created && *outer != inited.state) {
+            context.warn(format!(
+                "{} is a queue already, and commands from here on down now use {} instead, as a machine of its own; to \
+                 use the former from here, say --state or ORCH_STATE",
+                outer.display(),
+                inited.state.display()
+            ));
+        }
         let state = inited.state.display().to_string();
         context.print(
             || json!({ "state": state, "remote": inited.remote, "branch": inited.branch, "created": inited.created }),

@@ -88,7 +88,7 @@ pub fn run(context: &mut Context, args: WorkerArgs, plan: &Plan) -> Result<i32> 
 }
 
 /// A worker's session is named after its own process, not after the shell that started it.
-fn worker_options(context: &Context) -> Result<Options> {
+fn worker_options(context: &mut Context) -> Result<Options> {
     let mut options = context.options()?;
     if options.session.is_none() {
         options.session = Some(format!("{}@{}:{}", env::user_name(), env::host_name(), env::own_pid()));

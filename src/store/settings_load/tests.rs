@@ -86,6 +86,10 @@ fn a_refusal_names_the_place_and_the_nearest_key() {
             "orch.yaml:1:21: sync.push_budget: `often` is no push budget; write it like 6/min",
         ),
         ("branch: ../x\n", "orch.yaml:1:9: branch: expected the name of a branch, like orch-state"),
+        (
+            "branch: orch-leases/x\n",
+            "orch.yaml:1:9: branch: orch-leases/x is where orch keeps leases; expected another name, like orch-state",
+        ),
         ("remote: --upload-pack=x\n", "orch.yaml:1:9: remote: expected a URL or path of a git repository"),
         (
             "format: 2\n",

@@ -2,6 +2,7 @@
 
 use crate::protocol::time::{Timestamp, format_span};
 use crate::store::settings::{LeaseRefs, Settings};
+use crate::sync::names;
 use crate::usecase::error::{Error, Result};
 use crate::usecase::queue::Queue;
 use crate::world::remote::passing;
@@ -129,11 +130,8 @@ fn ask(q: &Queue) -> Result<Answer> {
 
 /// Two names of this machine's own, where leases stand.
 fn probes(q: &Queue) -> [String; 2] {
-    let place = match q.settings.sync.lease_refs {
-        LeaseRefs::Custom => "refs/orch/probe/",
-        LeaseRefs::Branches => "refs/heads/orch-probe/",
-    };
-    ["a", "b"].map(|end| format!("{place}{}-{end}", q.machine))
+    let branches = q.settings.sync.lease_refs == LeaseRefs::Branches;
+    ["a", "b"].map(|end| names::probe(branches, &format!("{}-{end}", q.machine)))
 }
 
 fn refusal(q: &Queue, url: &str, outcome: &PushOutcome) -> Answer {
