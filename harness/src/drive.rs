@@ -351,9 +351,13 @@ impl Run {
             .collect();
         let gone: Vec<bool> = self.yard.plan.core.iter().map(|core| !core).collect();
         oracle.nothing_acknowledged_is_lost(now, &rejected, &gone);
-        if !oracle.violations.is_empty() {
-            return;
+        if oracle.violations.is_empty() {
+            self.explain(&mut oracle, now);
         }
+    }
+
+    /// The order of operations explains what everybody was told.
+    fn explain(&self, oracle: &mut Oracle, now: Micros) {
         let calls = self.yard.calls.borrow();
         let unexplained: Vec<String> =
             oracle.tasks().values().flat_map(|task| calls.judge(task.id(), &chain(task))).collect();
