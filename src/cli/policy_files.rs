@@ -23,6 +23,16 @@ pub fn load(disk: &dyn Disk, state: &Path) -> Result<Policy> {
     })
 }
 
+/// Whether the shared policy has its file.
+///
+/// # Errors
+/// The disk does not say.
+pub fn is_there(disk: &dyn Disk, state: &Path) -> Result<bool> {
+    let path = Layout::new(state).shared(SharedFile::Policy);
+    let stat = disk.stat(&path).map_err(|e| Error::failure(format!("{}: {e}", path.display())))?;
+    Ok(stat.is_some())
+}
+
 fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Policy>> {
     let wrong = |why: String| {
         Error::new(Kind::Config, "policy", format!("{}{why}", path.display()))

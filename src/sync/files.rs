@@ -6,10 +6,12 @@
 use std::collections::BTreeSet;
 
 use crate::protocol::id::TaskId;
+use crate::store::error::StoreError;
 use crate::store::layout;
 use crate::world::{Oid, TreeEntry};
 
 use super::context::{Cx, SyncError};
+use super::names::TRACKING_BRANCH;
 
 /// Shared files by name; everything below `prompts/` belongs to them too.
 pub const SHARED: [&str; 5] = [".gitattributes", "agents.yaml", "orch.yaml", "policy.yaml", "workflow.yaml"];
@@ -84,6 +86,58 @@ fn keep_mine(cx: &Cx<'_>, path: &str, mine: &[u8]) -> Result<String, SyncError> 
         "{path} was changed here and on another machine; theirs is in place, yours is kept as {}",
         copy.display()
     ))
+}
+
+/// Shared files that this machine puts back when they vanish. Without `orch.yaml` there is no queue to do so.
+const RESTORED: [&str; 4] = [".gitattributes", "agents.yaml", "policy.yaml", "workflow.yaml"];
+
+/// Shared files that are not here although the branch, as this machine knows it, has them.
+///
+/// # Errors
+/// Local files or the repository failed.
+pub fn vanished(cx: &Cx<'_>) -> Result<Vec<String>, SyncError> {
+    let state = cx.store.layout.state();
+    let stats = cx.world.disk.stat_many(state, &RESTORED);
+    let stats = stats.map_err(|source| StoreError::Io { step: "stat", path: state.to_owned(), source })?;
+    let absent = RESTORED.into_iter().zip(stats).filter(|(_, stat)| stat.is_none());
+    let mut found = Vec::new();
+    for (path, _) in absent {
+        found.extend(on_branch(cx, path)?.map(|_| path.to_owned()));
+    }
+    Ok(found)
+}
+
+/// Puts a shared file back if it is not here and the branch has it; says whether. Whoever calls holds the lock of
+/// fetches, which put newer versions in place.
+///
+/// # Errors
+/// Local files or the repository failed.
+pub fn restore(cx: &Cx<'_>, path: &str) -> Result<bool, SyncError> {
+    let full = cx.store.layout.state().join(path);
+    let stat = cx.world.disk.stat(&full);
+    let stat = stat.map_err(|source| StoreError::Io { step: "stat", path: full.clone(), source })?;
+    let (None, Some(oid)) = (stat, on_branch(cx, path)?) else { return Ok(false) };
+    cx.store.write_durable(cx.world, &full, &cx.world.objects.blob(oid)?)?;
+    Ok(true)
+}
+
+/// The file on the branch as this machine knows it.
+fn on_branch(cx: &Cx<'_>, path: &str) -> Result<Option<Oid>, SyncError> {
+    let Some(head) = known_head(cx)? else { return Ok(None) };
+    let entry = cx.world.objects.entry(head, path)?;
+    Ok(entry.filter(|entry| entry.is_file).map(|entry| entry.oid))
+}
+
+/// The branch as this machine knows it.
+fn known_head(cx: &Cx<'_>) -> Result<Option<Oid>, SyncError> {
+    let shared = match &cx.world.remote {
+        Some(_) => cx.world.objects.get_ref(TRACKING_BRANCH)?,
+        None => None,
+    };
+    Ok(match shared {
+        Some(head) => Some(head),
+        None => cx.world.objects.get_ref(&cx.names.branch)?,
+    })
 }
 
 /// Shared files that differ from the branch at `head` and are to be published: those that this machine

@@ -79,12 +79,17 @@ pub fn policies(q: &Queue) -> Result<[(String, Option<Value>); 2]> {
 ///
 /// # Errors
 /// Configuration (78) when it cannot be read.
-pub fn template(q: &Queue, name: &str) -> Result<Option<(String, String)>> {
+pub fn template(q: &mut Queue, name: &str) -> Result<Option<(String, String)>> {
     if !agents::is_stem(name) {
         return Ok(None);
     }
     let path = q.store.layout.prompts().join(format!("{name}.md"));
-    let Some(bytes) = read(q, &path, TEMPLATE_MAX)? else { return Ok(None) };
+    let mut found = read(q, &path, TEMPLATE_MAX)?;
+    if found.is_none() {
+        super::shared_files::restore_prompt(q, &format!("prompts/{name}.md"))?;
+        found = read(q, &path, TEMPLATE_MAX)?;
+    }
+    let Some(bytes) = found else { return Ok(None) };
     let text = String::from_utf8(bytes)
         .map_err(|_| wrong("prompt", format!("{}: the file is not valid UTF-8 text", path.display())))?;
     Ok(Some((path.display().to_string(), text)))

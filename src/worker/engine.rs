@@ -175,7 +175,10 @@ impl Engine {
     /// # Errors
     /// The queue cannot be opened, or its settings cannot be read.
     pub fn run(self, signals: Signals<'_>, tell: &mut dyn FnMut(Told)) -> Result<Ended> {
-        let desk = self.shared.open(&self.setup.session)?;
+        let mut desk = self.shared.open(&self.setup.session)?;
+        for notice in desk.notices() {
+            tell(Told::Notice(notice));
+        }
         Kit::load(&desk, &self.setup.environment)?;
         let mut asked = DrainFile::new(&desk);
         let now = || desk.world().clock.monotonic();

@@ -217,6 +217,7 @@ impl Visit {
             }
         };
         queue.no_sync |= self.request.no_sync;
+        self.report.repaired.extend(std::mem::take(&mut queue.restored));
         work::check(patient, &queue, self);
         self.step(&mut queue, index::check);
         self.step(&mut queue, |q, visit| remote::check(patient, settings, q, visit));
