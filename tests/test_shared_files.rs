@@ -73,3 +73,103 @@ fn on_a_shared_queue_they_come_back_without_the_remote() {
     }
     b.orch(["check", "--", "touch", "out"]).exits(5);
 }
+
+/// `config set` on a machine that had not fetched said that the setting was changed and exited with 0, while the value was
+/// thrown away: the file had been changed elsewhere meanwhile, and the whole of it was put aside. A pause for an
+/// emergency was lost this way.
+#[test]
+fn a_setting_is_changed_on_the_newest_version_of_the_file() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    a.orch(["config", "set", "lease.ttl", "7m"]).ok();
+    let set = b.try_json(["config", "set", "queue.paused", "true"]);
+    let done = set.ok().quiet().data();
+    assert_eq!((&done["changed"], &done["published"]), (&true.into(), &true.into()));
+    for machine in [&a, &b] {
+        assert_eq!(machine.json(["sync"])["rejected"], serde_json::json!([]));
+        let text = read(machine, "orch.yaml");
+        assert!(text.contains("ttl: 7m") && text.contains("paused: true"), "{text}");
+    }
+    assert_eq!(b.json(["config", "set", "queue.paused", "true"])["changed"], false);
+}
+
+/// A hook that puts a commit of somebody else in front of every push, as long as there are names in the file `rivals`.
+const RIVAL: &str = "unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
+name=$(head -n 1 rivals) && [ -n \"$name\" ] || exit 0
+sed -i 1d rivals
+tip=$(git rev-parse refs/heads/orch-state)
+blob=$({ git cat-file blob $tip:orch.yaml; echo \"# $name\"; } | git hash-object -w --stdin)
+tree=$(git ls-tree $tip | sed \"s/blob [0-9a-f]*\\torch.yaml/blob $blob\\torch.yaml/\" | git mktree)
+git update-ref refs/heads/orch-state $(git commit-tree -p $tip -m rival $tree) $tip";
+
+/// The machine had fetched, and another one was faster with its push all the same.
+#[test]
+fn a_setting_that_lost_a_race_is_set_again_or_the_command_fails() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let a = env.joined("a", &remote);
+    remote.hook("pre-receive", RIVAL);
+    let rivals = |names: &str| fs::write(remote.path().join("rivals"), names).expect("ours");
+    rivals("one\ntwo\n");
+    let set = a.try_json(["config", "set", "queue.paused", "true"]);
+    assert_eq!(set.ok().quiet().data()["published"], true);
+    let text = read(&a, "orch.yaml");
+    assert!(text.contains("paused: true") && text.contains("# one\n# two\n"), "{text}");
+    assert_eq!(
+        a.json(["sync"])["rejected"],
+        serde_json::json!([]),
+        "nothing was lost, so nothing is reported"
+    );
+    assert_eq!(a.json(["status"])["rejected"], 0);
+
+    rivals(&"again\n".repeat(100));
+    let set = a.try_json(["config", "set", "queue.paused", "false"]);
+    assert_eq!(set.exits(4).error()["code"], "overtaken");
+    assert!(read(&a, "orch.yaml").contains("paused: true"));
+    rivals("");
+    assert_eq!(a.json(["sync"])["rejected"], serde_json::json!([]), "the command has said that it failed");
+}
+
+/// Without the remote the setting is kept, as additions and edits of tasks are, and says so.
+#[test]
+fn a_setting_that_cannot_be_published_now_says_so() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    remote.go_away();
+    let set = a.try_json(["config", "set", "queue.paused", "true"]);
+    assert_eq!(set.ok().says("not published yet").data()["published"], false);
+    a.orch(["config", "set", "lease.tll", "1m"]).exits(78);
+    remote.come_back();
+    assert_eq!(a.json(["--no-sync", "config", "set", "lease.ttl", "5m"])["published"], false);
+    a.orch(["sync"]).ok();
+    b.orch(["sync"]).ok();
+    let text = read(&b, "orch.yaml");
+    assert!(text.contains("paused: true") && text.contains("ttl: 5m"), "{text}");
+}
+
+/// Two people had edited the same file on two machines: one text was put aside, and `sync --json`, `status` and `log`
+/// said nothing of it.
+#[test]
+fn a_file_that_was_changed_at_two_places_is_reported_and_kept() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    write(&a, "policy.yaml", FORBID_TOUCH);
+    a.orch(["sync"]).ok();
+    let mine = FORBID_TOUCH.replace("touch", "rm");
+    write(&b, "policy.yaml", &mine);
+    let rejected = b.json(["sync"])["rejected"].clone();
+    assert_eq!(rejected.as_array().map(Vec::len), Some(1), "{rejected}");
+    let one = &rejected[0];
+    assert_eq!((&one["file"], &one["task"]), (&"policy.yaml".into(), &serde_json::Value::Null));
+    let reason = one["reason"].as_str().expect("a sentence");
+    let copy = reason.rsplit(' ').next().expect("it ends with the copy");
+    assert_eq!(fs::read_to_string(copy).expect("it is kept"), mine);
+    assert_eq!(read(&b, "policy.yaml"), FORBID_TOUCH);
+    assert_eq!(b.json(["status"])["rejected"], 1);
+    b.orch(["log"]).ok().says("policy.yaml");
+    b.orch(["doctor"]).ok().prints("edit of policy.yaml");
+    assert_eq!(b.json(["sync"])["rejected"], serde_json::json!([]), "each is reported once");
+}

@@ -1,7 +1,7 @@
 //! Files of the state branch that are no tasks: settings, policy, prompts.
 //!
 //! They have no operations, so they are compared as wholes: a side that did not change takes the other's
-//! version; when both changed, the local one stays in place, is not published, and is reported.
+//! version; when both changed, the branch's takes its place, the local one is kept apart and reported.
 
 use std::collections::BTreeSet;
 
@@ -12,6 +12,7 @@ use crate::world::{Oid, TreeEntry};
 
 use super::context::{Cx, SyncError};
 use super::names::TRACKING_BRANCH;
+use super::rejected;
 
 /// Shared files by name; everything below `prompts/` belongs to them too.
 pub const SHARED: [&str; 5] = [".gitattributes", "agents.yaml", "orch.yaml", "policy.yaml", "workflow.yaml"];
@@ -69,23 +70,13 @@ fn take_over(
     }
     let theirs = cx.world.objects.blob(new.oid)?;
     let changed_here = local_oid != old.map(|entry| entry.oid);
+    // Both sides changed it: the branch's version counts, the one from here is kept and reported.
     let kept = match local.filter(|_| changed_here) {
-        Some(mine) => Some(keep_mine(cx, path, &mine)?),
+        Some(mine) => Some(rejected::keep_file(cx, path, &mine)?),
         None => None,
     };
     cx.store.write_durable(cx.world, &full, &theirs)?;
     Ok(kept)
-}
-
-/// Both sides changed a file: the branch's version counts, the one from here is kept and reported.
-fn keep_mine(cx: &Cx<'_>, path: &str, mine: &[u8]) -> Result<String, SyncError> {
-    let name = format!("{}.{}", path.replace('/', "-"), cx.world.clock.wall_ms());
-    let copy = cx.store.layout.rejected().join(name);
-    cx.store.write_durable(cx.world, &copy, mine)?;
-    Ok(format!(
-        "{path} was changed here and on another machine; theirs is in place, yours is kept as {}",
-        copy.display()
-    ))
 }
 
 /// Shared files that this machine puts back when they vanish. Without `orch.yaml` there is no queue to do so.
@@ -119,6 +110,15 @@ pub fn restore(cx: &Cx<'_>, path: &str) -> Result<bool, SyncError> {
     let (None, Some(oid)) = (stat, on_branch(cx, path)?) else { return Ok(false) };
     cx.store.write_durable(cx.world, &full, &cx.world.objects.blob(oid)?)?;
     Ok(true)
+}
+
+/// Whether a shared file here is the one on the branch, as this machine knows it.
+///
+/// # Errors
+/// The repository failed.
+pub fn agrees(cx: &Cx<'_>, path: &str) -> Result<bool, SyncError> {
+    let local = cx.world.disk.read(&cx.store.layout.state().join(path), FILE_MAX).ok();
+    Ok(on_branch(cx, path)? == local.as_deref().map(|bytes| cx.world.objects.hash_blob(bytes)))
 }
 
 /// The file on the branch as this machine knows it.

@@ -261,7 +261,7 @@ fn work(shared: &Arc<Shared>, slot: usize, session: &str, pid: u32) -> Result<Ev
     look(&mut q, shared, &kit, slot, pid, &mut |news| {
         shared.send(match news {
             News::Claimed(_) => Message::Event(Event::Started(slot)),
-            News::Ran(ran) => Message::Told(Told::Ran(Box::new(ran))),
+            News::Ran(ran) => Message::Told(Told::Ran(ran)),
         });
     })
 }
@@ -271,7 +271,7 @@ pub enum News<'a> {
     /// A task was claimed, and its attempt begins.
     Claimed(&'a Claimed),
     /// The attempt has ended.
-    Ran(Ran),
+    Ran(Box<Ran>),
 }
 
 /// One look of one slot, and the attempt that may follow. `pid` is the process that stands for the claim.
@@ -302,7 +302,7 @@ pub fn look(
         around.say(notice);
     }
     let success = ran.reason == Reason::Success;
-    tell(News::Ran(ran));
+    tell(News::Ran(Box::new(ran)));
     Ok(Event::Ended { slot, success })
 }
 
