@@ -173,3 +173,74 @@ fn a_file_that_was_changed_at_two_places_is_reported_and_kept() {
     b.orch(["doctor"]).ok().prints("edit of policy.yaml");
     assert_eq!(b.json(["sync"])["rejected"], serde_json::json!([]), "each is reported once");
 }
+
+/// A typing error in `policy.yaml` or `agents.yaml` was published, and from then on the workers of every machine refused
+/// to start, while no command on any of them mentioned the file.
+#[test]
+fn an_invalid_file_is_named_by_every_command_and_never_published() {
+    let cases = [
+        ("policy.yaml", "format: 1\nrulez: []\n", "2:1"),
+        ("agents.yaml", "format: 1\nagents: []\n", "2:9"),
+        ("workflow.yaml", "format: 1\nworkflow: [\n", "3:1"),
+    ];
+    for (name, bad, at) in cases {
+        let env = TestEnv::new();
+        let remote = env.remote();
+        let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+        let good = read(&a, name);
+        write(&a, name, bad);
+        let place = format!("{name}:{at}: ");
+        a.orch(["add", "--id", "T-1", "--title", "t", "--", "true"]).ok().says(&place);
+        for command in ["sync", "list", "status"] {
+            a.orch([command]).ok().says(&place).says("it is not published");
+        }
+        let verified = a.try_json(["verify"]);
+        let problems = verified.exits(8).data()["problems"].clone();
+        assert_eq!(
+            (&problems[0]["file"], &problems[0]["line"]),
+            (&name.into(), &at[..1].parse::<u32>().ok().into())
+        );
+        a.orch(["doctor"]).exits(8).prints(&place);
+        assert_eq!(read(&a, name), bad, "nobody overwrites what a person wrote");
+        // The rest of the sync went on, and nobody else is stopped.
+        b.orch(["sync"]).ok().never_says(name);
+        assert_eq!(read(&b, name), good);
+        b.orch(["work", "--once"]).ok();
+        write(&a, name, &format!("{good}# mended\n"));
+        a.orch(["sync"]).ok().never_says(name);
+        b.orch(["sync"]).ok();
+        assert_eq!(read(&b, name), format!("{good}# mended\n"));
+    }
+}
+
+/// Where an invalid file came with the branch, from a version that did not look, the machine that it arrives at says so.
+#[test]
+fn an_invalid_file_that_arrives_is_named_and_can_be_mended_anywhere() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    let script =
+        "set -e; tip=$(git rev-parse orch-state); blob=$(echo 'rulez: []' | git hash-object -w --stdin)
+        tree=$(git ls-tree $tip | sed \"s/blob [0-9a-f]*\tpolicy.yaml/blob $blob\tpolicy.yaml/\" | git mktree)
+        git update-ref refs/heads/orch-state $(git commit-tree -p $tip -m x $tree) $tip";
+    crate::rig::Run::of(env.command("/bin/sh").current_dir(remote.path()).args(["-c", script])).ok();
+    a.orch(["sync"]).ok().says("policy.yaml:1:1: ").says("the state branch holds it like this");
+    a.orch(["work", "--once"]).exits(78).says("policy.yaml:1:1: ");
+    write(&a, "policy.yaml", FORBID_TOUCH);
+    a.orch(["list"]).ok().never_says("policy.yaml");
+    a.orch(["sync"]).ok();
+    b.orch(["sync"]).ok().never_says("policy.yaml:");
+    assert_eq!(read(&b, "policy.yaml"), FORBID_TOUCH);
+}
+
+/// Without a remote it is the local branch that an invalid file stays away from.
+#[test]
+fn an_invalid_file_is_not_committed_either() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    let good = read(&a, "policy.yaml");
+    write(&a, "policy.yaml", "rulez: []\n");
+    a.orch(["add", "--title", "t"]).ok().says("policy.yaml:1:1: ");
+    assert_eq!(a.git(&["show", "orch-state:policy.yaml"]).ok().stdout, good);
+    a.orch(["check", "--", "true"]).exits(78).says("policy.yaml:1:1: ");
+}

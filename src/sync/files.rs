@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use crate::protocol::id::TaskId;
 use crate::store::error::StoreError;
 use crate::store::layout;
-use crate::world::{Oid, TreeEntry};
+use crate::store::parse::YamlError;
+use crate::world::{Oid, Stat, TreeEntry};
 
 use super::context::{Cx, SyncError};
 use super::names::TRACKING_BRANCH;
-use super::rejected;
+use super::{rejected, valid};
 
 /// Shared files by name; everything below `prompts/` belongs to them too.
 pub const SHARED: [&str; 5] = [".gitattributes", "agents.yaml", "orch.yaml", "policy.yaml", "workflow.yaml"];
@@ -82,20 +83,36 @@ fn take_over(
 /// Shared files that this machine puts back when they vanish. Without `orch.yaml` there is no queue to do so.
 const RESTORED: [&str; 4] = [".gitattributes", "agents.yaml", "policy.yaml", "workflow.yaml"];
 
-/// Shared files that are not here although the branch, as this machine knows it, has them.
+/// The shared files besides `orch.yaml`, each with a word for its state on disk; `None` where it is not there.
 ///
 /// # Errors
-/// Local files or the repository failed.
-pub fn vanished(cx: &Cx<'_>) -> Result<Vec<String>, SyncError> {
+/// The disk does not say.
+pub fn seen(cx: &Cx<'_>) -> Result<Vec<(&'static str, Option<String>)>, SyncError> {
     let state = cx.store.layout.state();
     let stats = cx.world.disk.stat_many(state, &RESTORED);
     let stats = stats.map_err(|source| StoreError::Io { step: "stat", path: state.to_owned(), source })?;
-    let absent = RESTORED.into_iter().zip(stats).filter(|(_, stat)| stat.is_none());
-    let mut found = Vec::new();
-    for (path, _) in absent {
-        found.extend(on_branch(cx, path)?.map(|_| path.to_owned()));
-    }
-    Ok(found)
+    Ok(RESTORED.into_iter().zip(stats.into_iter().map(|stat| stat.as_ref().map(token))).collect())
+}
+
+/// Whether the branch, as this machine knows it, has the file.
+///
+/// # Errors
+/// The repository failed.
+pub fn is_known(cx: &Cx<'_>, path: &str) -> Result<bool, SyncError> {
+    Ok(on_branch(cx, path)?.is_some())
+}
+
+/// What is wrong with a shared file as it is here, and where.
+///
+/// # Errors
+/// It cannot be read.
+pub fn problem(cx: &Cx<'_>, path: &str) -> std::io::Result<Option<YamlError>> {
+    let bytes = cx.world.disk.read(&cx.store.layout.state().join(path), FILE_MAX)?;
+    Ok(valid::problem(path, &bytes))
+}
+
+fn token(stat: &Stat) -> String {
+    format!("{} {} {}", stat.size, stat.mtime_ns, stat.inode)
 }
 
 /// Puts a shared file back if it is not here and the branch has it; says whether. Whoever calls holds the lock of
@@ -155,7 +172,7 @@ pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<FileChange>, SyncEr
         }
         let full = cx.store.layout.state().join(&path);
         let Some(stat) = cx.world.disk.stat(&full).ok().flatten() else { continue };
-        let token = format!("{} {} {}", stat.size, stat.mtime_ns, stat.inode);
+        let token = token(&stat);
         if cx.store.settled(&path)? == Some(token) {
             continue;
         }
@@ -168,7 +185,9 @@ pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<FileChange>, SyncEr
             // A link or a directory in its place on the branch is nothing that a file could replace.
             continue;
         }
-        if known.map(|entry| entry.oid) != Some(cx.world.objects.hash_blob(&bytes)) {
+        let differs = known.map(|entry| entry.oid) != Some(cx.world.objects.hash_blob(&bytes));
+        // What nobody could use stays here until it is mended; every command names it.
+        if differs && valid::problem(&path, &bytes).is_none() {
             found.push((path, Some(bytes)));
         }
     }
@@ -183,7 +202,7 @@ pub fn published(cx: &Cx<'_>, head: Oid) -> Result<(), SyncError> {
     for path in SHARED {
         let full = cx.store.layout.state().join(path);
         let Some(stat) = cx.world.disk.stat(&full).ok().flatten() else { continue };
-        let token = format!("{} {} {}", stat.size, stat.mtime_ns, stat.inode);
+        let token = token(&stat);
         if cx.store.settled(path)?.as_ref() == Some(&token) {
             continue;
         }

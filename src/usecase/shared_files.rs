@@ -9,17 +9,76 @@ use crate::sync::files;
 
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
+use super::verify::Trouble;
 
 /// A fetch that is under way may take as long as its network step, and has new versions to put in place.
 const LOCK_WAIT: Duration = Duration::from_secs(40);
 
-/// Puts back what vanished, before anything relies on its absence: without its file a rule would not hold.
+/// Puts back what vanished, before anything relies on its absence: without its file a rule would not hold. Then
+/// judges what changed.
 pub(crate) fn look(q: &mut Queue) -> Result<()> {
-    let missing = files::vanished(&q.cx()).map_err(|e| Error::from_sync(&e))?;
-    if missing.is_empty() {
-        return Ok(());
+    let mut seen = files::seen(&q.cx()).map_err(|e| Error::from_sync(&e))?;
+    let mut missing = Vec::new();
+    for (path, _) in seen.iter().filter(|(_, state)| state.is_none()) {
+        if files::is_known(&q.cx(), path).map_err(|e| Error::from_sync(&e))? {
+            missing.push((*path).to_owned());
+        }
     }
-    restore(q, &missing)
+    if !missing.is_empty() {
+        restore(q, &missing)?;
+        seen = files::seen(&q.cx()).map_err(|e| Error::from_sync(&e))?;
+    }
+    judge(q, &seen)
+}
+
+/// Says what is wrong with each file that cannot be used. What was right is judged again only when it has changed.
+fn judge(q: &mut Queue, seen: &[(&'static str, Option<String>)]) -> Result<()> {
+    q.unusable.clear();
+    for (path, state) in seen {
+        let Some(state) = state else { continue };
+        // Another version may say something else about the same bytes.
+        let (name, state) = (format!("judged:{path}"), format!("{} {state}", env!("CARGO_PKG_VERSION")));
+        if q.store.meta(&name).map_err(|e| Error::from_store(&e))?.as_ref() == Some(&state) {
+            continue;
+        }
+        let file = Some((*path).to_owned());
+        let trouble = match files::problem(&q.cx(), path) {
+            Ok(None) => {
+                if !q.read_only {
+                    // Only a question of speed.
+                    let _ = q.store.set_meta(&name, &state);
+                }
+                continue;
+            }
+            Ok(Some(wrong)) => Trouble {
+                line: u32::try_from(wrong.line).ok(),
+                column: u32::try_from(wrong.column).ok(),
+                what: wrong.message,
+                file,
+                ..Trouble::default()
+            },
+            Err(error) => Trouble { what: error.to_string(), file, ..Trouble::default() },
+        };
+        let next = match files::agrees(&q.cx(), path).map_err(|e| Error::from_sync(&e))? {
+            true => {
+                "the state branch holds it like this: mend it in an editor, and the next command publishes that"
+            }
+            false => "it is not published; mend it in an editor",
+        };
+        q.warn(format!("{} ({next})", place(q, &trouble)));
+        q.unusable.push(trouble);
+    }
+    Ok(())
+}
+
+/// What is wrong, after the file with line and column.
+pub(crate) fn place(q: &Queue, trouble: &Trouble) -> String {
+    let path = q.root().join(trouble.file.as_deref().unwrap_or_default());
+    let at = match (trouble.line, trouble.column) {
+        (Some(line), Some(column)) => format!(":{line}:{column}"),
+        _ => String::new(),
+    };
+    format!("{}{at}: {}", path.display(), trouble.what)
 }
 
 /// Puts back a prompt template that vanished: who looks for one falls back on another text without it.
