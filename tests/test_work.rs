@@ -445,3 +445,19 @@ fn while_the_queue_is_paused_nothing_is_ready_and_the_worker_says_why() {
         a.orch(["work", "--once"]).ok();
     }
 }
+
+/// The manifest left out the variable that marks the processes of an attempt, though every child gets it.
+#[test]
+fn the_manifest_names_every_variable_that_a_command_got() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    add(&a, "T-1", &["env"]);
+    a.orch(["work", "--once"]).ok();
+    let kept = |name: &str| std::fs::read_to_string(a.state("runs/T-1/1").join(name)).expect("it was kept");
+    let output = kept("00-env.stdout.log");
+    let mut got: Vec<&str> = output.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    got.sort_unstable();
+    let manifest: Value = serde_json::from_str(&kept("manifest.json")).expect("JSON");
+    assert_eq!(manifest["env"]["passed"], json!(got));
+    assert!(got.contains(&"ORCH_SUPERVISOR"));
+}
