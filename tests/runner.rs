@@ -69,6 +69,8 @@ mod test_rig;
 #[cfg(test)]
 mod test_sample;
 #[cfg(test)]
+mod test_shared_files;
+#[cfg(test)]
 mod test_slow_link;
 mod test_two_machines;
 #[cfg(test)]

@@ -276,3 +276,26 @@ fn standard_output_carries_data_only() {
     quiet.ok().quiet();
     assert_eq!(a.orch(["show", "nothing"]).exits(3).stdout, "");
 }
+
+/// A parent that is not known was taken without a word, although a need that is not known is noted.
+#[test]
+fn a_parent_that_is_not_known_is_noted() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.orch(["add", "--id", "X", "--title", "t", "--parent", "NOPE"])
+        .ok()
+        .says("X is a part of NOPE, which is not known");
+    a.orch(["add", "--id", "Y", "--title", "t", "--parent", "X"]).ok().quiet();
+}
+
+/// Some editors and spreadsheets put a byte order mark in front of a file; JSON lines that began with one were refused.
+#[test]
+fn a_byte_order_mark_before_json_lines_is_no_part_of_them() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    for name in ["tasks.jsonl", "tasks"] {
+        let line = format!("\u{feff}{{\"id\": \"X-{name}\", \"title\": \"t\"}}\n");
+        std::fs::write(a.dir().join(name), line).expect("ours");
+        assert_eq!(a.json(["import", name])["imported"], 1);
+    }
+}

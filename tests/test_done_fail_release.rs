@@ -170,3 +170,13 @@ fn a_named_file_that_is_not_here_is_taken_with_a_warning() {
     let artifacts = a.show("T-1")["result"]["artifacts"].clone();
     assert_eq!(artifacts, serde_json::json!(["draft.md", "out/none", "https://example.org/x"]));
 }
+
+/// `note` refuses an empty text; `checkpoint` took one, and whoever came after learned nothing from it.
+#[test]
+fn a_checkpoint_without_a_note_is_refused() {
+    let (_env, a) = held();
+    for empty in ["", " \n"] {
+        a.orch(["checkpoint", "T-1", "--note", empty]).exits(2).says("the note is empty");
+    }
+    assert_eq!(verbs(&a), ["add", "claim"]);
+}

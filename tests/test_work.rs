@@ -399,3 +399,65 @@ fn an_agent_may_end_its_task_itself() {
     }
     machine.verify();
 }
+
+/// With a slip in `--workspace` a worker claimed and failed every task that was ready, one after the other, and exited with 0.
+#[test]
+fn a_workspace_that_is_not_there_is_a_slip_and_nothing_is_claimed() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    add(&a, "T-1", &["true"]);
+    std::fs::write(a.dir().join("file"), "").expect("ours");
+    for command in [&["work", "--once"][..], &["work", "--until-idle"], &["dispatch", "--once"], &["up"]] {
+        for (dir, why) in [("typo", "No such file"), ("file", "not a folder")] {
+            let ended = a.orch(command.iter().chain(&["--workspace", dir]));
+            ended.exits(2).says(&format!("{}: ", a.dir().join(dir).display())).says(why);
+        }
+    }
+    assert_eq!((a.status("T-1"), &a.show("T-1")["epoch"]), ("pending".to_owned(), &json!(0)));
+    std::os::unix::fs::symlink(a.dir(), a.dir().join("link")).expect("ours");
+    a.orch(["work", "--once", "--workspace", "link"]).ok();
+}
+
+/// While the queue was paused, `status` and `metrics` counted its tasks as ready although `list --ready` was empty, and a
+/// worker that found nothing to do advised to give the task a command, which it had.
+#[test]
+fn while_the_queue_is_paused_nothing_is_ready_and_the_worker_says_why() {
+    for (setting, why) in [
+        ("queue.paused", "the queue is paused"),
+        ("queue.stop_on_failure", "T-2 has failed and `queue.stop_on_failure`"),
+    ] {
+        let env = TestEnv::new();
+        let a = env.local("a");
+        a.add("T-2");
+        a.orch(["claim", "T-2"]).ok();
+        a.orch(["fail", "T-2", "--notes", "n", "--permanent"]).ok();
+        add(&a, "T-1", &["true"]);
+        assert_eq!(a.json(["status"])["ready"], 1);
+        a.orch(["config", "set", setting, "true"]).ok();
+        let status = a.json(["status"]);
+        assert_eq!((&status["ready"], &status["oldest_ready"]), (&json!(0), &Value::Null));
+        assert_eq!(a.json(["list", "--ready"]), json!([]));
+        a.orch(["metrics"]).ok().prints("\norch_ready 0\n");
+        for command in ["work", "dispatch"] {
+            a.orch([command, "--once"]).exits(6).says(why).never_says("-- ARGV");
+        }
+        a.orch(["config", "set", setting, "false"]).ok();
+        a.orch(["work", "--once"]).ok();
+    }
+}
+
+/// The manifest left out the variable that marks the processes of an attempt, though every child gets it.
+#[test]
+fn the_manifest_names_every_variable_that_a_command_got() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    add(&a, "T-1", &["env"]);
+    a.orch(["work", "--once"]).ok();
+    let kept = |name: &str| std::fs::read_to_string(a.state("runs/T-1/1").join(name)).expect("it was kept");
+    let output = kept("00-env.stdout.log");
+    let mut got: Vec<&str> = output.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    got.sort_unstable();
+    let manifest: Value = serde_json::from_str(&kept("manifest.json")).expect("JSON");
+    assert_eq!(manifest["env"]["passed"], json!(got));
+    assert!(got.contains(&"ORCH_SUPERVISOR"));
+}

@@ -119,9 +119,12 @@ pub fn attempts(attempts: &[Ran]) -> Value {
 /// What an exchange with the remote did.
 #[must_use]
 pub fn synced(synced: &Synced) -> Value {
-    let rejected = synced.rejected.iter();
-    let rejected =
-        rejected.map(|one| json!({ "op": one.op, "do": one.verb, "task": one.task, "reason": one.reason }));
+    let rejected = synced.rejected.iter().map(|one| {
+        // What is no operation of a task is a shared file that both sides changed.
+        let task = one.file.is_none().then_some(&one.task);
+        let op = one.file.is_none().then_some(&one.op);
+        json!({ "op": op, "do": one.verb, "task": task, "file": one.file, "reason": one.reason })
+    });
     json!({
         "fetched": synced.fetched,
         "pushed": synced.pushed,

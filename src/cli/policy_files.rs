@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::policy::Policy;
 use crate::store::codec::FILE_MAX;
 use crate::store::layout::{Layout, SharedFile};
-use crate::store::parse;
+use crate::sync::valid;
 use crate::usecase::error::{Error, Kind, Result};
 use crate::world::Disk;
 
@@ -23,6 +23,16 @@ pub fn load(disk: &dyn Disk, state: &Path) -> Result<Policy> {
     })
 }
 
+/// Whether the shared policy has its file.
+///
+/// # Errors
+/// The disk does not say.
+pub fn is_there(disk: &dyn Disk, state: &Path) -> Result<bool> {
+    let path = Layout::new(state).shared(SharedFile::Policy);
+    let stat = disk.stat(&path).map_err(|e| Error::failure(format!("{}: {e}", path.display())))?;
+    Ok(stat.is_some())
+}
+
 fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Policy>> {
     let wrong = |why: String| {
         Error::new(Kind::Config, "policy", format!("{}{why}", path.display()))
@@ -33,11 +43,8 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Policy>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(wrong(format!(": {error}"))),
     };
-    let tree = parse::text(&bytes)
-        .and_then(parse::parse)
-        .map_err(|error| wrong(format!(":{}:{}: {}", error.line, error.column, error.message)))?;
-    let name = path.display().to_string();
-    Policy::load(&name, &tree).map(Some).map_err(|error| wrong(format!(": {error}")))
+    let policy = valid::policy(&path.display().to_string(), &bytes);
+    policy.map(Some).map_err(|error| wrong(format!(":{error}")))
 }
 
 #[cfg(test)]
@@ -52,7 +59,7 @@ mod tests {
         std::fs::write(state.path().join("policy.yaml"), "format: 1\nrules: [{prefix: [a]}]\n").unwrap();
         let error = load(&RealDisk, state.path()).unwrap_err();
         assert_eq!(error.kind, Kind::Config);
-        assert!(error.message.contains("policy.yaml: rules[0]"), "{}", error.message);
+        assert!(error.message.contains("policy.yaml:2:"), "{}", error.message);
     }
 
     #[test]

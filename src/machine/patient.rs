@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Options, enclosing_repository, open, origin, outside, settings};
-use crate::policy::Policy;
-use crate::protocol::value::Value;
 use crate::store::layout::Layout;
 use crate::store::settings::Settings;
 use crate::sync::git::GitObjects;
@@ -69,10 +67,6 @@ impl Patient for RealPatient {
 
     fn settings(&self) -> Result<Settings> {
         Ok(settings(&RealDisk, &self.layout)?.settings)
-    }
-
-    fn policy_problem(&self, name: &str, tree: &Value) -> Option<String> {
-        Policy::load(name, tree).err().map(|error| error.to_string())
     }
 
     fn repository(&self) -> std::result::Result<Box<dyn Objects>, String> {

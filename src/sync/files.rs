@@ -1,15 +1,19 @@
 //! Files of the state branch that are no tasks: settings, policy, prompts.
 //!
 //! They have no operations, so they are compared as wholes: a side that did not change takes the other's
-//! version; when both changed, the local one stays in place, is not published, and is reported.
+//! version; when both changed, the branch's takes its place, the local one is kept apart and reported.
 
 use std::collections::BTreeSet;
 
 use crate::protocol::id::TaskId;
+use crate::store::error::StoreError;
 use crate::store::layout;
-use crate::world::{Oid, TreeEntry};
+use crate::store::parse::YamlError;
+use crate::world::{Oid, Stat, TreeEntry};
 
 use super::context::{Cx, SyncError};
+use super::names::TRACKING_BRANCH;
+use super::{rejected, valid};
 
 /// Shared files by name; everything below `prompts/` belongs to them too.
 pub const SHARED: [&str; 5] = [".gitattributes", "agents.yaml", "orch.yaml", "policy.yaml", "workflow.yaml"];
@@ -67,23 +71,90 @@ fn take_over(
     }
     let theirs = cx.world.objects.blob(new.oid)?;
     let changed_here = local_oid != old.map(|entry| entry.oid);
+    // Both sides changed it: the branch's version counts, the one from here is kept and reported.
     let kept = match local.filter(|_| changed_here) {
-        Some(mine) => Some(keep_mine(cx, path, &mine)?),
+        Some(mine) => Some(rejected::keep_file(cx, path, &mine)?),
         None => None,
     };
     cx.store.write_durable(cx.world, &full, &theirs)?;
     Ok(kept)
 }
 
-/// Both sides changed a file: the branch's version counts, the one from here is kept and reported.
-fn keep_mine(cx: &Cx<'_>, path: &str, mine: &[u8]) -> Result<String, SyncError> {
-    let name = format!("{}.{}", path.replace('/', "-"), cx.world.clock.wall_ms());
-    let copy = cx.store.layout.rejected().join(name);
-    cx.store.write_durable(cx.world, &copy, mine)?;
-    Ok(format!(
-        "{path} was changed here and on another machine; theirs is in place, yours is kept as {}",
-        copy.display()
-    ))
+/// Shared files that this machine puts back when they vanish. Without `orch.yaml` there is no queue to do so.
+const RESTORED: [&str; 4] = [".gitattributes", "agents.yaml", "policy.yaml", "workflow.yaml"];
+
+/// The shared files besides `orch.yaml`, each with a word for its state on disk; `None` where it is not there.
+///
+/// # Errors
+/// The disk does not say.
+pub fn seen(cx: &Cx<'_>) -> Result<Vec<(&'static str, Option<String>)>, SyncError> {
+    let state = cx.store.layout.state();
+    let stats = cx.world.disk.stat_many(state, &RESTORED);
+    let stats = stats.map_err(|source| StoreError::Io { step: "stat", path: state.to_owned(), source })?;
+    Ok(RESTORED.into_iter().zip(stats.into_iter().map(|stat| stat.as_ref().map(token))).collect())
+}
+
+/// Whether the branch, as this machine knows it, has the file.
+///
+/// # Errors
+/// The repository failed.
+pub fn is_known(cx: &Cx<'_>, path: &str) -> Result<bool, SyncError> {
+    Ok(on_branch(cx, path)?.is_some())
+}
+
+/// What is wrong with a shared file as it is here, and where.
+///
+/// # Errors
+/// It cannot be read.
+pub fn problem(cx: &Cx<'_>, path: &str) -> std::io::Result<Option<YamlError>> {
+    let bytes = cx.world.disk.read(&cx.store.layout.state().join(path), FILE_MAX)?;
+    Ok(valid::problem(path, &bytes))
+}
+
+fn token(stat: &Stat) -> String {
+    format!("{} {} {}", stat.size, stat.mtime_ns, stat.inode)
+}
+
+/// Puts a shared file back if it is not here and the branch has it; says whether. Whoever calls holds the lock of
+/// fetches, which put newer versions in place.
+///
+/// # Errors
+/// Local files or the repository failed.
+pub fn restore(cx: &Cx<'_>, path: &str) -> Result<bool, SyncError> {
+    let full = cx.store.layout.state().join(path);
+    let stat = cx.world.disk.stat(&full);
+    let stat = stat.map_err(|source| StoreError::Io { step: "stat", path: full.clone(), source })?;
+    let (None, Some(oid)) = (stat, on_branch(cx, path)?) else { return Ok(false) };
+    cx.store.write_durable(cx.world, &full, &cx.world.objects.blob(oid)?)?;
+    Ok(true)
+}
+
+/// Whether a shared file here is the one on the branch, as this machine knows it.
+///
+/// # Errors
+/// The repository failed.
+pub fn agrees(cx: &Cx<'_>, path: &str) -> Result<bool, SyncError> {
+    let local = cx.world.disk.read(&cx.store.layout.state().join(path), FILE_MAX).ok();
+    Ok(on_branch(cx, path)? == local.as_deref().map(|bytes| cx.world.objects.hash_blob(bytes)))
+}
+
+/// The file on the branch as this machine knows it.
+fn on_branch(cx: &Cx<'_>, path: &str) -> Result<Option<Oid>, SyncError> {
+    let Some(head) = known_head(cx)? else { return Ok(None) };
+    let entry = cx.world.objects.entry(head, path)?;
+    Ok(entry.filter(|entry| entry.is_file).map(|entry| entry.oid))
+}
+
+/// The branch as this machine knows it.
+fn known_head(cx: &Cx<'_>) -> Result<Option<Oid>, SyncError> {
+    let shared = match &cx.world.remote {
+        Some(_) => cx.world.objects.get_ref(TRACKING_BRANCH)?,
+        None => None,
+    };
+    Ok(match shared {
+        Some(head) => Some(head),
+        None => cx.world.objects.get_ref(&cx.names.branch)?,
+    })
 }
 
 /// Shared files that differ from the branch at `head` and are to be published: those that this machine
@@ -101,7 +172,7 @@ pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<FileChange>, SyncEr
         }
         let full = cx.store.layout.state().join(&path);
         let Some(stat) = cx.world.disk.stat(&full).ok().flatten() else { continue };
-        let token = format!("{} {} {}", stat.size, stat.mtime_ns, stat.inode);
+        let token = token(&stat);
         if cx.store.settled(&path)? == Some(token) {
             continue;
         }
@@ -114,7 +185,9 @@ pub fn waiting(cx: &Cx<'_>, head: Option<Oid>) -> Result<Vec<FileChange>, SyncEr
             // A link or a directory in its place on the branch is nothing that a file could replace.
             continue;
         }
-        if known.map(|entry| entry.oid) != Some(cx.world.objects.hash_blob(&bytes)) {
+        let differs = known.map(|entry| entry.oid) != Some(cx.world.objects.hash_blob(&bytes));
+        // What nobody could use stays here until it is mended; every command names it.
+        if differs && valid::problem(&path, &bytes).is_none() {
             found.push((path, Some(bytes)));
         }
     }
@@ -129,7 +202,7 @@ pub fn published(cx: &Cx<'_>, head: Oid) -> Result<(), SyncError> {
     for path in SHARED {
         let full = cx.store.layout.state().join(path);
         let Some(stat) = cx.world.disk.stat(&full).ok().flatten() else { continue };
-        let token = format!("{} {} {}", stat.size, stat.mtime_ns, stat.inode);
+        let token = token(&stat);
         if cx.store.settled(path)?.as_ref() == Some(&token) {
             continue;
         }

@@ -23,4 +23,5 @@ pub mod rename;
 pub mod repair;
 pub mod sessions;
 pub mod shared;
+pub mod valid;
 pub mod whole;

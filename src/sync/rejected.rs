@@ -8,17 +8,62 @@ use crate::store::wire;
 
 use super::context::{Cx, SyncError};
 
-/// One refused operation.
+/// How the names of notes end; the bytes of files have other names.
+const NOTE: &str = ".json";
+
+/// One refused operation, or one version of a shared file that another one was put in place of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rejection {
-    /// Operation id.
+    /// Operation id; of a file, the name of the copy that is kept.
     pub op: String,
-    /// Task id.
+    /// Task id; empty for a file.
     pub task: String,
+    /// Path of the file on the branch, if it is one.
+    pub file: Option<String>,
     /// What it would have done: the word under `do:`.
     pub verb: String,
     /// Why it was refused.
     pub reason: String,
+}
+
+impl Rejection {
+    /// What was refused, in words: `done of T-1`, `edit of orch.yaml`.
+    #[must_use]
+    pub fn what(&self) -> String {
+        format!("{} of {}", self.verb, self.file.as_deref().unwrap_or(&self.task))
+    }
+}
+
+/// Keeps the bytes of a shared file that another version was put in place of; gives the copy and what to say.
+///
+/// # Errors
+/// They cannot be written.
+pub fn keep_file(cx: &Cx<'_>, path: &str, bytes: &[u8]) -> Result<String, SyncError> {
+    let dir = cx.store.layout.rejected();
+    let name = format!("{}.{}", path.replace('/', "-"), cx.world.clock.wall_ms());
+    let copy = dir.join(&name);
+    let reason = format!(
+        "{path} was changed here and on another machine; theirs is in place, yours is kept as {}",
+        copy.display()
+    );
+    cx.store.write_durable(cx.world, &copy, bytes)?;
+    let note = map([
+        ("file", Some(Value::str(path))),
+        ("copy", Some(Value::str(&name))),
+        ("reason", Some(Value::str(&reason))),
+    ]);
+    cx.store.write_durable(cx.world, &dir.join(format!("{name}{NOTE}")), json::to_text(&note).as_bytes())?;
+    Ok(reason)
+}
+
+/// Forgets a copy that was kept. Only for who has put everything that it held in place again.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn forget_file(cx: &Cx<'_>, one: &Rejection) -> Result<(), SyncError> {
+    let dir = cx.store.layout.rejected();
+    cx.store.remove_local(cx.world, &dir.join(format!("{}{NOTE}", one.op)))?;
+    Ok(cx.store.remove_local(cx.world, &dir.join(&one.op))?)
 }
 
 /// Keeps a refused operation under `.git/orch/rejected/`.
@@ -43,12 +88,23 @@ pub fn all(cx: &Cx<'_>) -> Result<Vec<Rejection>, SyncError> {
     let dir = cx.store.layout.rejected();
     let names = cx.store.list_local(cx.world, &dir)?;
     let mut found = Vec::new();
-    for name in names {
-        let Ok(bytes) = cx.world.disk.read(&dir.join(&name), 1 << 20) else { continue };
+    for name in names.iter().filter(|name| name.ends_with(NOTE)) {
+        let Ok(bytes) = cx.world.disk.read(&dir.join(name), 1 << 20) else { continue };
         let Some(value) = json::from_text(&String::from_utf8_lossy(&bytes)) else { continue };
         let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(file) = value.get("file").and_then(Value::as_str) {
+            found.push(Rejection {
+                op: text(value.get("copy")),
+                task: String::new(),
+                file: Some(file.to_owned()),
+                verb: "edit".to_owned(),
+                reason: text(value.get("reason")),
+            });
+            continue;
+        }
         let op = value.get("operation");
         found.push(Rejection {
+            file: None,
             op: text(op.and_then(|op| op.get("op"))),
             task: text(value.get("task")),
             verb: text(op.and_then(|op| op.get("do"))),

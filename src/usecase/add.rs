@@ -131,6 +131,12 @@ fn prepare(q: &mut Queue, batch: &[Task], id: Option<TaskId>, mut def: Definitio
             ));
         }
     }
+    if let Some(parent) = &def.parent
+        && !is_in(batch, parent)
+        && q.store.status_of(parent).map_err(|e| Error::from_store(&e))?.is_none()
+    {
+        q.warn(format!("{id} is a part of {parent}, which is not known here"));
+    }
     if def.retry.max_attempts.is_none() && q.settings.retry.max_attempts != DEFAULT_MAX_ATTEMPTS {
         // The rule that decides about further attempts must be in the file: every machine replays it alike.
         def.retry.max_attempts = Some(q.settings.retry.max_attempts);

@@ -1,11 +1,16 @@
 //! Changing a setting: in the file that all machines share, or in this machine's own.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::store::layout::Layout;
+use crate::store::layout::{Layout, SharedFile};
 use crate::store::settings::LeaseRefs;
 use crate::store::settings_load::{self, File, Sources};
+use crate::store::task_lock::Named;
 use crate::store::{atomic, settings_edit};
+use crate::sync::context::SyncError;
+use crate::sync::files;
+use crate::sync::rejected::{self, Rejection};
 use crate::sync::shared::known_leases;
 use crate::world::Disk;
 
@@ -14,6 +19,10 @@ use super::error::{Error, Kind, Result};
 use super::queue::Queue;
 
 const FILE_MAX: u64 = 256 * 1024;
+/// Settings change rarely: whoever loses so often in a row meets a machine that changes them all the time.
+const TRIES: u32 = 5;
+/// A fetch that is under way may take as long as its network step.
+const LOCK_WAIT: Duration = Duration::from_secs(40);
 /// Settings that each machine has for itself: another machine may reach the remote under another name.
 const OWN: [&str; 2] = ["remote", "branch"];
 
@@ -35,14 +44,29 @@ pub enum Scope {
 pub struct Changed {
     /// The file.
     pub path: PathBuf,
-    /// Whether other machines get it, too.
+    /// Whether it is the file that all machines share.
     pub shared: bool,
     /// False if it said so already.
     pub changed: bool,
 }
 
-/// Settings that depend on more than their own value: [`may_change`] has to be asked.
-pub const BOUND: [&str; 2] = [PLACE, "branch"];
+/// What a change of a shared setting did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// The change.
+    pub done: Changed,
+    /// Whether other machines can see it; without a remote there are none.
+    pub published: bool,
+}
+
+/// Whether a setting goes into the file that all machines share.
+#[must_use]
+pub fn is_shared(scope: Scope, key: &str) -> bool {
+    scope == Scope::Usual && !OWN.contains(&key)
+}
+
+/// The setting of this machine on which more depends than its own value: [`may_change`] has to be asked.
+pub const BRANCH: &str = "branch";
 
 /// Refuses a change that must wait: where leases stand changes only while there are none. The branch of a queue that
 /// has one never does.
@@ -50,7 +74,7 @@ pub const BOUND: [&str; 2] = [PLACE, "branch"];
 /// # Errors
 /// Conflict (4) with the tasks in flight, or the branch; unreachable (75).
 pub fn may_change(q: &mut Queue, key: &str, value: &str) -> Result<()> {
-    if key == "branch" {
+    if key == BRANCH {
         return super::init::keep_branch(&*q.world.objects, q.root(), &q.settings.branch, value);
     }
     let now = if q.settings.sync.lease_refs == LeaseRefs::Branches { "branches" } else { "custom" };
@@ -74,6 +98,88 @@ pub fn may_change(q: &mut Queue, key: &str, value: &str) -> Result<()> {
         .hint("pause the queue, let them finish, run `orch sync`, and try again"))
 }
 
+/// Changes a setting that all machines share: on the newest version of the file, and again where another machine was
+/// faster. Without that a change on a machine that had not fetched was put aside as contradicting the others.
+///
+/// # Errors
+/// As [`set`] and [`may_change`]; conflict (4) when others were faster each time.
+pub fn share(q: &mut Queue, key: &str, value: &str) -> Result<Shared> {
+    may_change(q, key, value)?;
+    let path = q.store.layout.shared(SharedFile::Orch);
+    for _ in 0..TRIES {
+        let reached = fetch(q)?;
+        // What stands in the file besides the setting is somebody's edit, and stays kept if it is refused.
+        let clean = agrees(q)?;
+        let before = refused(q)?;
+        let done = set_alone(q, key, value)?;
+        let mine = read(&*q.world.disk, &path)?;
+        if q.is_shared() && !reached {
+            return Ok(Shared { done, published: agrees(q)? });
+        }
+        q.settle_now()?;
+        if read(&*q.world.disk, &path)? == mine {
+            let published = !q.is_shared() || agrees(q)?;
+            if !published {
+                q.warn("orch.yaml is changed here and not published yet; `orch sync` publishes it");
+            }
+            return Ok(Shared { done, published });
+        }
+        if clean {
+            forget(q, &before)?;
+        }
+    }
+    let message = format!("{key} was not set: each time another machine had just changed orch.yaml");
+    Err(Error::new(Kind::Conflict, "overtaken", message).hint("the file is as the others left it; try again"))
+}
+
+/// Brings the newest version; says whether the remote could be asked. Where not, the change is kept here, as edits of
+/// tasks are.
+fn fetch(q: &mut Queue) -> Result<bool> {
+    if !q.is_shared() || q.no_sync {
+        return Ok(false);
+    }
+    match change::fetch_now(q) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_unreachable() || matches!(error, SyncError::Rewound(_)) => {
+            q.warn(format!("kept here, not published yet: {error}"));
+            Ok(false)
+        }
+        Err(error) => Err(Error::from_sync(&error)),
+    }
+}
+
+/// Between reading and writing nobody else may write: neither a fetch nor another `config set`.
+fn set_alone(q: &Queue, key: &str, value: &str) -> Result<Changed> {
+    let guard = q.store.lock_named(&q.world, Named::Fetch, LOCK_WAIT).map_err(|e| Error::from_store(&e))?;
+    if guard.is_none() {
+        let message = format!("{key} was not set: a fetch that is under way holds the files");
+        return Err(Error::new(Kind::Unreachable, "busy", message).hint("try again when it has ended"));
+    }
+    set(&*q.world.disk, &q.store.layout, Scope::Usual, key, value)
+}
+
+fn agrees(q: &Queue) -> Result<bool> {
+    files::agrees(&q.cx(), SharedFile::Orch.name()).map_err(|e| Error::from_sync(&e))
+}
+
+fn refused(q: &Queue) -> Result<Vec<Rejection>> {
+    rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))
+}
+
+/// Drops the copies that a lost race has left: they held the setting alone, and that is set again.
+fn forget(q: &mut Queue, before: &[Rejection]) -> Result<()> {
+    let fresh: Vec<Rejection> = refused(q)?.into_iter().filter(|one| !before.contains(one)).collect();
+    for one in fresh.iter().filter(|one| one.file.as_deref() == Some(SharedFile::Orch.name())) {
+        rejected::forget_file(&q.cx(), one).map_err(|e| Error::from_sync(&e))?;
+        for text in q.notices() {
+            if text != one.reason {
+                q.warn(text);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Writes one setting, unless the settings as a whole would not be valid then.
 ///
 /// # Errors
@@ -84,7 +190,7 @@ pub fn set(disk: &dyn Disk, layout: &Layout, scope: Scope, key: &str, value: &st
         return Err(Error::new(Kind::Config, "config", message).hint("set it without --machine"));
     }
     let (shared, own) = (layout.state().join("orch.yaml"), layout.own_config());
-    let is_own = scope == Scope::Machine || OWN.contains(&key);
+    let is_own = !is_shared(scope, key);
     let path = if is_own { own.clone() } else { shared.clone() };
     let wrong = |text: String| {
         Error::new(Kind::Config, "config", text).hint("`orch config show --origin` lists every setting")

@@ -68,6 +68,10 @@ pub struct Checkpoint {
 /// As [`heartbeat`].
 pub fn checkpoint(q: &mut Queue, id: &TaskId, epoch: Option<u64>, what: &Checkpoint) -> Result<Changed> {
     check_percent(what.percent)?;
+    if what.note.trim().is_empty() {
+        return Err(Error::new(Kind::Usage, "usage", "the note is empty")
+            .hint("say what whoever comes after should know"));
+    }
     let changed = act(q, id, epoch, "checkpoint", &mut |_, epoch| {
         Ok(Action::Checkpoint {
             epoch,

@@ -43,6 +43,7 @@ pub enum Format {
 /// The format of a file, by its name or else by how it begins.
 #[must_use]
 pub fn format_of(name: &str, text: &str) -> Format {
+    let text = plain(text);
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
     match ending.as_deref() {
         Some("md" | "markdown") => Format::Markdown,
@@ -50,6 +51,11 @@ pub fn format_of(name: &str, text: &str) -> Format {
         _ if text.trim_start().starts_with('{') => Format::Jsonl,
         _ => Format::Markdown,
     }
+}
+
+/// The text without the byte order mark that some editors put in front of it.
+fn plain(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// What an import did.
@@ -71,7 +77,7 @@ pub struct Imported {
 pub fn import(q: &mut Queue, format: Format, text: &str) -> Result<Imported> {
     let role = q.role;
     q.role = Role::Source;
-    let result = import_as_source(q, format, text);
+    let result = import_as_source(q, format, plain(text));
     q.role = role;
     result
 }

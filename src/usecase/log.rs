@@ -59,6 +59,12 @@ pub fn log(q: &mut Queue, request: &Request) -> Result<Vec<Entry>> {
     match &request.id {
         Some(id) => found.task(&read::show(q, id)?),
         None => {
+            // A file has no operations to stand among the others.
+            for one in rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))? {
+                if one.file.is_some() {
+                    q.warn(format!("refused: {}: {}", one.what(), one.reason));
+                }
+            }
             for brief in q.store.briefs().map_err(|e| Error::from_store(&e))? {
                 if found.is_older(brief.updated_at) {
                     break;

@@ -32,6 +32,7 @@ mod races;
 pub mod read;
 pub mod run;
 pub mod sessions;
+mod shared_files;
 pub mod status;
 mod survey;
 pub mod sync;

@@ -18,7 +18,7 @@ use crate::sync::{archive, history, rejected};
 
 use super::error::{Error, Result};
 use super::queue::{About, Queue};
-use super::{adopt, archived, around, edit};
+use super::{adopt, archived, around, edit, shared_files};
 
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Opening a queue looks at all files; the use case that follows at once only has to look at its own.
@@ -56,6 +56,7 @@ pub(crate) fn look(q: &mut Queue, named: &[TaskId]) -> Result<()> {
     if !named.is_empty() && q.looked.is_some_and(|then| now.saturating_sub(then) < RECENT) {
         return scan(q, Scope::Named(named));
     }
+    shared_files::look(q)?;
     usual(q, named)
 }
 
@@ -68,6 +69,7 @@ fn usual(q: &mut Queue, named: &[TaskId]) -> Result<()> {
 
 /// Looks at every file.
 pub(crate) fn look_at_all(q: &mut Queue) -> Result<()> {
+    shared_files::look(q)?;
     scan(q, Scope::Full)
 }
 

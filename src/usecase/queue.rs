@@ -18,6 +18,7 @@ use crate::world::World;
 
 use super::budget;
 use super::error::{Error, Kind, Result};
+use super::verify::Trouble;
 
 /// How long a fold waits for company at least.
 const FOLD_WINDOW: Duration = Duration::from_secs(2);
@@ -36,6 +37,10 @@ pub struct Queue {
     pub(crate) read_only: bool,
     /// Files that belong to no task, as of the last look.
     pub(crate) strays: Vec<String>,
+    /// Shared files that cannot be used as they are, as of the last look.
+    pub(crate) unusable: Vec<Trouble>,
+    /// Shared files that had vanished and were put back, each as a sentence.
+    pub(crate) restored: Vec<String>,
     /// When the files were last looked at, on the monotonic clock.
     pub(crate) looked: Option<Duration>,
     /// Whether that was only at what changes the folders, because another session had just looked at all files.
@@ -102,6 +107,8 @@ impl Queue {
             no_sync,
             read_only: read_only.is_some(),
             strays: Vec::new(),
+            unusable: Vec::new(),
+            restored: Vec::new(),
             looked: None,
             relied: false,
             company: Duration::ZERO,
@@ -113,6 +120,7 @@ impl Queue {
             // A damaged index has been made anew by now, empty: looking again fills it.
             super::notice::first(&mut queue, &about)?;
         }
+        super::shared_files::look(&mut queue)?;
         if let Some(text) = alarm::standing(&queue.cx()) {
             queue.warn(text);
         }

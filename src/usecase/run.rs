@@ -8,12 +8,13 @@ use std::time::Duration;
 pub use crate::store::agents::{AgentType, AgentTypes, Expect, PromptBy};
 pub use crate::store::settings::Sandbox;
 
+use crate::policy::Policy;
 use crate::protocol::id::TaskId;
 use crate::protocol::task::{Run, Task};
 use crate::protocol::time::Timestamp;
-use crate::protocol::value::Value;
 use crate::store::layout::{Layout, SharedFile};
 use crate::store::{agents, parse, time};
+use crate::sync::valid;
 
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
@@ -54,37 +55,36 @@ pub fn agent_types(q: &Queue) -> Result<AgentTypes> {
     agents::load(&bytes).map_err(|e| wrong("agents", format!("{}:{e}", path.display())))
 }
 
-/// The policy files, each with its name: the shared one, and this machine's own, which may only tighten it.
+/// The policies: the shared one, and this machine's own, which may only tighten it. `None` where there is no file.
 ///
 /// # Errors
-/// Configuration (78), with file, line and column.
-pub fn policies(q: &Queue) -> Result<[(String, Option<Value>); 2]> {
+/// For each: configuration (78), with file, line and column.
+pub fn policies(q: &Queue) -> [Result<Option<Policy>>; 2] {
     let name = SharedFile::Policy;
     let one = |path: PathBuf| {
+        let Some(bytes) = read(q, &path, parse::FILE_MAX as u64)? else { return Ok(None) };
         let shown = path.display().to_string();
-        let tree = match read(q, &path, parse::FILE_MAX as u64)? {
-            None => None,
-            Some(bytes) => Some(
-                parse::text(&bytes)
-                    .and_then(parse::parse)
-                    .map_err(|e| wrong("policy", format!("{shown}:{e}")))?,
-            ),
-        };
-        Ok((shown, tree))
+        let policy = valid::policy(&shown, &bytes);
+        policy.map(Some).map_err(|e| wrong("policy", format!("{shown}:{e}")))
     };
-    Ok([one(q.store.layout.shared(name))?, one(q.store.layout.own().join(name.name()))?])
+    [one(q.store.layout.shared(name)), one(q.store.layout.own().join(name.name()))]
 }
 
 /// A prompt template below `prompts/`, with the name of its file; `None` where there is none.
 ///
 /// # Errors
 /// Configuration (78) when it cannot be read.
-pub fn template(q: &Queue, name: &str) -> Result<Option<(String, String)>> {
+pub fn template(q: &mut Queue, name: &str) -> Result<Option<(String, String)>> {
     if !agents::is_stem(name) {
         return Ok(None);
     }
     let path = q.store.layout.prompts().join(format!("{name}.md"));
-    let Some(bytes) = read(q, &path, TEMPLATE_MAX)? else { return Ok(None) };
+    let mut found = read(q, &path, TEMPLATE_MAX)?;
+    if found.is_none() {
+        super::shared_files::restore_prompt(q, &format!("prompts/{name}.md"))?;
+        found = read(q, &path, TEMPLATE_MAX)?;
+    }
+    let Some(bytes) = found else { return Ok(None) };
     let text = String::from_utf8(bytes)
         .map_err(|_| wrong("prompt", format!("{}: the file is not valid UTF-8 text", path.display())))?;
     Ok(Some((path.display().to_string(), text)))

@@ -16,7 +16,7 @@ use super::{around, held};
 pub struct Report {
     /// Tasks by status: all seven, in the order in which they are shown.
     pub counts: Vec<(Status, u64)>,
-    /// Tasks that wait for nothing but a claim. While the queue is paused none of them can be claimed.
+    /// Tasks that wait for nothing but a claim: none while the queue is paused.
     pub ready: u64,
     /// Ended tasks in the archive; they are not among the counts.
     pub archived: u64,
@@ -83,7 +83,11 @@ pub struct Held {
 /// Local files or the index cannot be read.
 pub fn status(q: &mut Queue) -> Result<Report> {
     let counts = q.store.counts().map_err(|e| Error::from_store(&e))?;
-    let ready = q.store.candidates(q.now(), q.settings.queue.ageing).map_err(|e| Error::from_store(&e))?;
+    let paused = paused(q)?;
+    let ready = match &paused {
+        None => q.store.candidates(q.now(), q.settings.queue.ageing).map_err(|e| Error::from_store(&e))?,
+        Some(_) => Vec::new(),
+    };
     let refused = rejected::all(&q.cx()).map_err(|e| Error::from_sync(&e))?;
     Ok(Report {
         counts: Status::ALL
@@ -98,13 +102,21 @@ pub fn status(q: &mut Queue) -> Result<Report> {
         leases: leases(q)?,
         unpublished: q.store.count_unpublished().map_err(|e| Error::from_store(&e))?,
         fetch_age: if q.is_shared() { q.knowledge_age() } else { None },
-        paused: around::paused(q)?,
+        paused,
         alarm: alarm::standing(&q.cx()),
         rejected: refused.len() as u64,
         remote: q.world.remote.as_ref().map(|remote| remote.url()),
         branch: q.settings.branch.clone(),
         machine: q.machine.clone(),
     })
+}
+
+/// Why nothing can be claimed at all, if so.
+///
+/// # Errors
+/// The index cannot be read.
+pub fn paused(q: &Queue) -> Result<Option<String>> {
+    around::paused(q)
 }
 
 /// Every lease that is known here, in the order of lists.

@@ -6,6 +6,7 @@ use crate::sync::rejected::{self, Rejection};
 use super::change;
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
+use super::shared_files;
 
 /// Loose objects above which the local repository is packed.
 pub(crate) const LOOSE_MAX: u64 = 5_000;
@@ -49,6 +50,8 @@ pub fn sync(q: &mut Queue) -> Result<Synced> {
         publish::publish(&q.cx(), publish::Scope::WaitingAndFolds).map_err(|e| Error::from_sync(&e))?;
     q.say(&published.fetched);
     let rejected = unreported(q)?;
+    // What came from elsewhere may be of no use here.
+    shared_files::look(q)?;
     tidy(q)?;
     Ok(Synced {
         fetched: fetched.changed.len(),

@@ -18,7 +18,7 @@ use crate::world::{Oid, TreeChange};
 use super::error::{Error, Result};
 use super::queue::Queue;
 use super::survey::{self, Progress};
-use super::{graph, notice};
+use super::{graph, notice, shared_files};
 
 /// Something that is wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,6 +63,7 @@ impl Verified {
 pub fn verify(q: &mut Queue, progress: Progress<'_>) -> Result<Verified> {
     let mut report = Verified::default();
     notice::look_at_all(q)?;
+    report.problems.extend(q.unusable.iter().cloned());
     report.problems.extend(strays(q));
     report.problems.extend(doubles(q)?);
     let local = each_task(q, progress, &mut report)?;
@@ -77,7 +78,11 @@ pub fn verify(q: &mut Queue, progress: Progress<'_>) -> Result<Verified> {
 
 /// Problems of files are in the report; said twice they would only be noise.
 fn keep_other_notices(q: &mut Queue, report: &Verified) {
-    let told = |text: &str| report.problems.iter().any(|p| text.ends_with(&p.what));
+    let places: Vec<String> = q.unusable.iter().map(|trouble| shared_files::place(q, trouble)).collect();
+    let told = |text: &str| {
+        report.problems.iter().any(|p| text.ends_with(&p.what))
+            || places.iter().any(|place| text.starts_with(place))
+    };
     for text in q.notices() {
         if !told(&text) {
             q.warn(text);

@@ -175,7 +175,10 @@ impl Engine {
     /// # Errors
     /// The queue cannot be opened, or its settings cannot be read.
     pub fn run(self, signals: Signals<'_>, tell: &mut dyn FnMut(Told)) -> Result<Ended> {
-        let desk = self.shared.open(&self.setup.session)?;
+        let mut desk = self.shared.open(&self.setup.session)?;
+        for notice in desk.notices() {
+            tell(Told::Notice(notice));
+        }
         Kit::load(&desk, &self.setup.environment)?;
         let mut asked = DrainFile::new(&desk);
         let now = || desk.world().clock.monotonic();
@@ -258,7 +261,7 @@ fn work(shared: &Arc<Shared>, slot: usize, session: &str, pid: u32) -> Result<Ev
     look(&mut q, shared, &kit, slot, pid, &mut |news| {
         shared.send(match news {
             News::Claimed(_) => Message::Event(Event::Started(slot)),
-            News::Ran(ran) => Message::Told(Told::Ran(Box::new(ran))),
+            News::Ran(ran) => Message::Told(Told::Ran(ran)),
         });
     })
 }
@@ -268,7 +271,7 @@ pub enum News<'a> {
     /// A task was claimed, and its attempt begins.
     Claimed(&'a Claimed),
     /// The attempt has ended.
-    Ran(Ran),
+    Ran(Box<Ran>),
 }
 
 /// One look of one slot, and the attempt that may follow. `pid` is the process that stands for the claim.
@@ -299,7 +302,7 @@ pub fn look(
         around.say(notice);
     }
     let success = ran.reason == Reason::Success;
-    tell(News::Ran(ran));
+    tell(News::Ran(Box::new(ran)));
     Ok(Event::Ended { slot, success })
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::attempt::{Attempt, Work};
 use super::redact::Secrets;
+use crate::world::process::MARK;
 
 /// Names that every child gets if the worker has them.
 const USUAL: [&str; 9] = ["PATH", "HOME", "USER", "LANG", "LC_*", "TERM", "TZ", "TMPDIR", "ORCH_*"];
@@ -33,7 +34,10 @@ impl Environment {
         let steps: &[_] = if let Work::Exec(steps) = &attempt.work { steps } else { &[] };
         let own = || steps.iter().flat_map(|step| &step.env);
         let secret = |name: &str| attempt.secret_names.iter().any(|pattern| matches(pattern, name));
-        let names: BTreeSet<&String> = vars.keys().chain(own().map(|(name, _)| name)).collect();
+        // Whoever starts a command adds the mark of its tree.
+        let mark = MARK.to_owned();
+        let names: BTreeSet<&String> =
+            vars.keys().chain(own().map(|(name, _)| name)).chain([&mark]).collect();
         // A child can find more of the worker's environment than it was given (in /proc), so every secret
         // value goes, also those that were not passed.
         let values = attempt.environment.iter().chain(&vars).chain(own());

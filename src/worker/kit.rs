@@ -6,7 +6,7 @@ use std::path::Path;
 use super::environment::PATH;
 use crate::policy::{Policy, Request, check};
 use crate::protocol::task::ExecStep;
-use crate::usecase::error::{Error, Kind, Result};
+use crate::usecase::error::Result;
 use crate::usecase::queue::Queue;
 use crate::usecase::run::{self, AgentTypes, Choice};
 use crate::world::paths::{Paths, RealPaths};
@@ -34,16 +34,9 @@ impl Kit {
     /// # Errors
     /// As [`Kit::load`].
     pub fn with_paths(q: &Queue, paths: Box<dyn Paths>) -> Result<Kit> {
-        let [shared, own] = run::policies(q)?;
-        let load = |(name, tree): (String, Option<_>)| {
-            let policy = tree.map(|tree| Policy::load(&name, &tree)).transpose();
-            policy.map_err(|error| {
-                Error::new(Kind::Config, "policy", format!("{name}: {error}"))
-                    .hint("mend the file in an editor; nothing is run while the policy cannot be read")
-            })
-        };
-        let shared = load(shared)?.unwrap_or_else(Policy::open);
-        let policy = match load(own)? {
+        let [shared, own] = run::policies(q);
+        let shared = shared?.unwrap_or_else(Policy::open);
+        let policy = match own? {
             Some(own) => Policy::merge(shared, own),
             None => shared,
         };

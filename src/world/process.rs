@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use launch::MARK;
 pub use real::RealProcess;
 
 /// A program to start. Nothing is inherited but what stands here.

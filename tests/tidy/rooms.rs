@@ -160,7 +160,7 @@ pub static RULES: &[Rule] = &[
         direction: Some(4),
         why: "one round of sync is driven by every verb and by the harness; it must not know who asked",
         instead: "return what happened and let the use case decide what it means",
-        check: |source| only(source, "sync", &["sync", "store", "protocol", "world", "primitives"]),
+        check: |source| only(source, "sync", &["sync", "store", "policy", "protocol", "world", "primitives"]),
         bad: &[("src/sync/a.rs", "use crate::usecase::claim;"), ("src/sync/a.rs", "use super::super::cli;")],
         good: &[("src/sync/a.rs", "use crate::store::Store; use super::fold;")],
     },
@@ -170,8 +170,11 @@ pub static RULES: &[Rule] = &[
         why: "the same verb serves a terminal, HTTP, MCP, a worker and the simulation",
         instead: "return a report type; the edge renders it",
         check: |source| {
-            let mut hits =
-                only(source, "usecase", &["usecase", "sync", "store", "protocol", "world", "primitives"]);
+            let mut hits = only(
+                source,
+                "usecase",
+                &["usecase", "sync", "store", "policy", "protocol", "world", "primitives"],
+            );
             if source.room() == Some("usecase") && !source.is_test {
                 hits.extend(source.words(&["println!", "eprintln!", "print!", "eprint!"]));
                 hits.extend(judged(source, &["usecase"], |n| {

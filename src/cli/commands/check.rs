@@ -37,6 +37,11 @@ impl Check {
     /// Judges it.
     pub fn run(self, context: &mut Context) -> Result<i32> {
         let state = context.state()?;
+        // Opening the queue puts back a policy that vanished. One that is here is asked also where no queue opens.
+        let opened = context.look(|_| Ok(()));
+        if !policy_files::is_there(context.disk(), &state)? {
+            opened?;
+        }
         let policy = policy_files::load(context.disk(), &state)?;
         let workspace = match &self.workspace {
             Some(dir) => context.absolute(dir)?,

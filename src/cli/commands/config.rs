@@ -10,7 +10,7 @@ use crate::cli::render::text;
 use crate::machine;
 use crate::store::layout::Layout;
 use crate::store::settings_load::Shown;
-use crate::usecase::config::{self, Scope};
+use crate::usecase::config::{self, Changed, Scope};
 use crate::usecase::error::Result;
 use crate::world::remote::failure::without_secrets;
 
@@ -94,19 +94,43 @@ fn show(context: &mut Context, layout: &Layout, origin: bool) -> Result<i32> {
 }
 
 fn set(context: &mut Context, layout: &Layout, scope: Scope, key: &str, value: &str) -> Result<i32> {
-    if config::BOUND.contains(&key) && (scope == Scope::Usual || key != config::PLACE) {
+    if key == config::BRANCH {
         context.queue(|queue| config::may_change(queue, key, value))?;
     }
-    let done = config::set(context.disk(), layout, scope, key, value)?;
-    if done.shared {
-        // Any later command would publish the file; this one does it at once where it can.
-        context.queue(|queue| queue.settle_now().map(drop))?;
+    let written = if config::is_shared(scope, key) {
+        // A file that keeps the queue from being opened may be mended by this very setting.
+        let opens = machine::settings(context.disk(), layout).is_ok();
+        let mended = if opens { None } else { Some(plain(context, layout, scope, key, value)?) };
+        let shared = context.queue(|queue| config::share(queue, key, value))?;
+        let changed = shared.done.changed || mended.is_some_and(|done| done.changed);
+        Written { published: Some(shared.published), done: Changed { changed, ..shared.done } }
+    } else {
+        Written { published: None, done: plain(context, layout, scope, key, value)? }
+    };
+    let Written { done, published } = written;
+    if published == Some(false) {
+        context.unpublished("orch.yaml is changed here");
     }
     let (path, value) = (done.path.display().to_string(), without_secrets(value));
     context.print(
-        || json!({"key": key, "value": value, "file": path, "changed": done.changed}),
+        || {
+            let mut out = json!({"key": key, "value": value, "file": path, "changed": done.changed});
+            if let Some(published) = published {
+                out["published"] = published.into();
+            }
+            out
+        },
         |_| format!("{}: {} in {path}\n", text::line(key), text::line(&value)),
     )
+}
+
+struct Written {
+    done: Changed,
+    published: Option<bool>,
+}
+
+fn plain(context: &Context, layout: &Layout, scope: Scope, key: &str, value: &str) -> Result<Changed> {
+    config::set(context.disk(), layout, scope, key, value)
 }
 
 fn to_json(one: &Shown, origin: bool) -> Value {

@@ -70,7 +70,7 @@ impl Post for Beat {
             }
             Told::Synced(synced) => {
                 for one in &synced.rejected {
-                    self.waker.say(format!("rejected: {} of {}: {}", one.verb, one.task, one.reason));
+                    self.waker.say(format!("rejected: {}: {}", one.what(), one.reason));
                 }
                 if synced.fetched > 0 {
                     self.waker.wake();

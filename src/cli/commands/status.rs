@@ -59,7 +59,7 @@ fn shown(report: &Report, now: Timestamp, style: Style) -> String {
     line(&mut out, "machine", &here, style);
     for (name, count, what) in [
         ("unpublished", report.unpublished, "wait to be published; `orch sync` tries again"),
-        ("rejected", report.rejected, "refused by the register; `orch log` marks them"),
+        ("rejected", report.rejected, "refused when they arrived; `orch log` names them"),
         ("quarantined", report.quarantined, "cannot be used; `orch verify` lists them"),
         (
             "strays",

@@ -38,12 +38,7 @@ fn summary(synced: &Synced) -> String {
         synced.retries
     );
     for one in &synced.rejected {
-        out.push_str(&format!(
-            "rejected: {} of {}: {}\n",
-            text::line(&one.verb),
-            text::line(&one.task),
-            text::line(&one.reason)
-        ));
+        out.push_str(&format!("rejected: {}: {}\n", text::line(&one.what()), text::line(&one.reason)));
     }
     out
 }

@@ -1,7 +1,7 @@
 //! What `work`, `dispatch` and `up` have in common: a worker with its watcher, its keeper and its signals.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use crate::protocol::task::{Reason, Status};
 use crate::protocol::transition::status_word;
 use crate::usecase::error::{Error, Kind, Result};
 use crate::usecase::queue::Queue;
-use crate::usecase::sync;
+use crate::usecase::{status, sync};
 use crate::watchdog::Timing;
 use crate::worker::dispatcher::{Leaving, Mode};
 use crate::worker::engine::{Ended, Engine, Open, Setup, Told};
 use crate::worker::job::Ran;
 use crate::worker::manifest::reason_name;
-use crate::world::env;
 use crate::world::watcher::Watcher;
+use crate::world::{FileKind, env};
 
 /// Attempts that the report at the end names, at most: the last ones.
 const REPORTED: usize = 10_000;
@@ -60,7 +60,7 @@ pub struct Plan {
 /// Those of SPEC §15: nothing ready (6), remote unreachable (75), configuration (78).
 pub fn run(context: &mut Context, args: WorkerArgs, plan: &Plan) -> Result<i32> {
     let options = worker_options(context)?;
-    let workspace = args.workspace.as_deref().map(|dir| context.absolute(dir)).transpose()?;
+    let workspace = args.workspace.as_deref().map(|dir| existing(context, dir)).transpose()?;
     let engine = Engine::new(Setup {
         mode: plan.mode,
         slots: plan.slots,
@@ -85,6 +85,22 @@ pub fn run(context: &mut Context, args: WorkerArgs, plan: &Plan) -> Result<i32> 
         desk.last_sync();
     }
     desk.finish(plan.mode, ended, &noted)
+}
+
+/// The folder in which tasks shall run. One that is not there would fail every task of the queue, one after the other.
+fn existing(context: &Context, dir: &Path) -> Result<PathBuf> {
+    let path = context.absolute(dir)?;
+    let wrong = |why: String| {
+        Error::new(Kind::Usage, "usage", format!("--workspace {}: {why}", path.display()))
+            .hint("name a folder that is there; nothing was claimed")
+    };
+    // The folder may be named by a link.
+    let real = env::real_path(&path).map_err(|e| wrong(e.to_string()))?;
+    let stat = context.disk().stat(&real).map_err(|e| wrong(e.to_string()))?;
+    if stat.is_none_or(|stat| stat.kind != FileKind::Dir) {
+        return Err(wrong("it is not a folder".to_owned()));
+    }
+    Ok(path)
 }
 
 /// A worker's session is named after its own process, not after the shell that started it.
@@ -162,7 +178,10 @@ impl<'c> Desk<'c> {
             return Err(error);
         }
         match ended.leaving {
-            Leaving::Nothing => return Err(nothing_ready()),
+            Leaving::Nothing => {
+                let paused = self.context.look(|queue| status::paused(queue))?;
+                return Err(nothing_ready(paused));
+            }
             Leaving::Trouble => {
                 return Err(ended.error.unwrap_or_else(|| Error::failure("the worker cannot work")));
             }
@@ -187,11 +206,12 @@ fn exit_code(mode: Mode, leaving: Leaving, signal: i32) -> i32 {
     }
 }
 
-fn nothing_ready() -> Error {
-    Error::new(Kind::Nothing, "nothing_ready", "no task is ready that a worker can run").hint(
-        "a task needs a command (`orch add … -- ARGV`) or an agent type of agents.yaml (`--agent TYPE`); \
-         `orch explain ID` tells why one is not ready",
-    )
+/// As `pick` says it: while the queue is paused nothing is wrong with the tasks.
+fn nothing_ready(paused: Option<String>) -> Error {
+    let usual = "a task needs a command (`orch add … -- ARGV`) or an agent type of agents.yaml (`--agent TYPE`); \
+                 `orch explain ID` tells why one is not ready";
+    Error::new(Kind::Nothing, "nothing_ready", "no task is ready that a worker can run")
+        .hint(paused.unwrap_or_else(|| usual.to_owned()))
 }
 
 /// One attempt as a line.

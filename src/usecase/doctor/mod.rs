@@ -24,7 +24,6 @@ mod work;
 
 use std::path::PathBuf;
 
-use crate::protocol::value::Value;
 use crate::store::layout::Layout;
 use crate::store::settings::Settings;
 use crate::world::inspect::{FileSystem, Permissions};
@@ -133,8 +132,6 @@ pub trait Patient {
     /// # Errors
     /// Configuration (78) with file, line and column.
     fn settings(&self) -> Result<Settings>;
-    /// What is wrong with a policy file of this name and content.
-    fn policy_problem(&self, name: &str, tree: &Value) -> Option<String>;
     /// Opens the local repository as it is; nothing is created.
     fn repository(&self) -> std::result::Result<Box<dyn Objects>, String>;
     /// Creates the local repository, or completes it.
@@ -217,7 +214,8 @@ impl Visit {
             }
         };
         queue.no_sync |= self.request.no_sync;
-        work::check(patient, &queue, self);
+        self.report.repaired.extend(std::mem::take(&mut queue.restored));
+        work::check(&queue, self);
         self.step(&mut queue, index::check);
         self.step(&mut queue, |q, visit| remote::check(patient, settings, q, visit));
         for step in [alarm::check, damaged::mend] {

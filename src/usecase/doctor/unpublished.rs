@@ -47,10 +47,9 @@ fn refused(q: &mut Queue, visit: &mut Visit) -> Result<()> {
         Some(last) => Check::fine(
             NAME,
             format!(
-                "{} operations were refused after the fact, the last one `{}` of {}: {}",
+                "{} operations were refused after the fact, one of them {}: {}",
                 all.len(),
-                last.verb,
-                last.task,
+                last.what(),
                 last.reason
             ),
         )
