@@ -74,7 +74,7 @@ fn the_doctor_reads_what_workers_read() {
     let a = env.local("a");
     std::fs::write(a.state("policy.yaml"), "format: 1\ndefault: maybe\n").expect("ours");
     a.orch(["work", "--once"]).exits(78);
-    a.orch(["doctor"]).exits(8).prints("policy.yaml: default");
+    a.orch(["doctor"]).exits(8).prints("policy.yaml:2:10: default");
     std::fs::write(a.state("policy.yaml"), "format: 1\n").expect("ours");
     a.orch(["doctor"]).ok();
     std::fs::write(a.state("agents.yaml"), "format: 1\nagent: {}\n").expect("ours");
