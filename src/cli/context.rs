@@ -167,15 +167,15 @@ impl Context {
     ///
     /// # Errors
     /// Not found, too large, or unreadable; each names the file.
-    pub fn read_input(&self, path: &Path) -> Result<Vec<u8>> {
-        self.read_input_up_to(path, FILE_MAX as u64)
+    pub fn read_input(path: &Path) -> Result<Vec<u8>> {
+        Self::read_input_up_to(path, FILE_MAX as u64)
     }
 
     /// The same with another bound, in bytes.
     ///
     /// # Errors
     /// As [`Context::read_input`].
-    pub fn read_input_up_to(&self, path: &Path, limit: u64) -> Result<Vec<u8>> {
+    pub fn read_input_up_to(path: &Path, limit: u64) -> Result<Vec<u8>> {
         let read = if path.as_os_str() == "-" {
             read_all(std::io::stdin().lock(), limit)
         } else {

@@ -451,9 +451,9 @@ impl Oracle {
         self.acknowledged += 1;
         let &Act { task, session, machine, published, .. } = act;
         // What somebody has changed in the file by hand stands behind the act, in the name of whoever noticed it.
-        let found = |op: &&Op| matches!(op.action, Action::Edit(_)) && !session.starts_with("operator");
-        let own = task.history().iter().rev().filter(|op| op.by == session);
-        let Some(op) = own.skip_while(found).next() else { return };
+        let own = |op: &&Op| !matches!(op.action, Action::Edit(_)) || session.starts_with("operator");
+        let mut all = task.history().iter().rev().filter(|op| op.by == session);
+        let Some(op) = all.find(own) else { return };
         let (verb, by) = (op.action.verb(), session.to_owned());
         let told = Told { task: task.id().clone(), op: op.id, by, verb, machine, published };
         if published && !self.shows(task.id(), &told) {

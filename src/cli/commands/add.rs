@@ -47,7 +47,7 @@ pub struct Add {
 impl Add {
     /// Adds the task.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let (id, mut definition) = self.read_file(context)?;
+        let (id, mut definition) = self.read_file()?;
         self.definition.patch(&definition.retry, context.now()).apply(&mut definition);
         let (added, warning) = context.queue(|queue| {
             let added = add::add(queue, self.id.or(id), definition)?;
@@ -72,9 +72,9 @@ impl Add {
         )
     }
 
-    fn read_file(&self, context: &Context) -> Result<(Option<TaskId>, Definition)> {
+    fn read_file(&self) -> Result<(Option<TaskId>, Definition)> {
         let Some(path) = &self.file else { return Ok((None, Definition::default())) };
-        let text = context.read_input(path)?;
+        let text = Context::read_input(path)?;
         codec::decode_definition(&text).map_err(|problem| {
             let name =
                 if path.as_os_str() == "-" { "standard input".into() } else { path.display().to_string() };

@@ -46,7 +46,7 @@ pub enum Form {
 impl Import {
     /// Adds them.
     pub fn run(self, context: &mut Context) -> Result<i32> {
-        let bytes = context.read_input_up_to(&self.file, LIMIT)?;
+        let bytes = Context::read_input_up_to(&self.file, LIMIT)?;
         let text = String::from_utf8(bytes).map_err(|_| {
             Error::new(Kind::Refused, "invalid", format!("{}: this is no UTF-8 text", self.file.display()))
         })?;
