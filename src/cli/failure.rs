@@ -52,7 +52,12 @@ pub fn notices(notices: &[String], style: Style) -> String {
 /// Adds what clap cannot know: a word that stands alone behind `add` was meant as the title.
 #[must_use]
 pub fn advised(mut error: clap::Error) -> clap::Error {
-    let add = matches!(error.get(ContextKind::Usage), Some(ContextValue::StyledStr(usage)) if usage.to_string().contains("orch add "));
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => String::new(),
+    };
+    // `Usage: orch add …`, under whatever name the program was started.
+    let add = usage.split_whitespace().nth(2) == Some("add");
     if let (ErrorKind::UnknownArgument, true, Some(ContextValue::String(word))) =
         (error.kind(), add, error.get(ContextKind::InvalidArg))
         && !word.starts_with('-')
