@@ -132,7 +132,9 @@ pub(super) fn told_claim(yard: &Yard, fiber: &Fiber, session: &str, begun: Micro
     let (at, task, epoch) = (now(yard), &claimed.task, claimed.epoch);
     yard.oracle.borrow_mut().claimed(at, task, epoch, session, fiber.machine, claimed.repeated);
     let claim = chain(task).into_iter().find(|link| link.verb == Verb::Claim && link.epoch == epoch);
-    if let Some(link) = claim.filter(|_| !claimed.repeated) {
+    if let Some(link) = claim {
+        // What had happened before was called before.
+        let begun = if claimed.repeated { 0 } else { begun };
         yard.calls.borrow_mut().told(task.id(), session, &link, begun, Some(at));
     }
 }
