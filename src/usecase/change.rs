@@ -60,7 +60,7 @@ type Decide<'d> = &'d mut dyn FnMut(&Queue, &Task) -> Result<Decision>;
 
 /// Applies an addition's sibling: an edit, note or snooze, which goes to the branch.
 pub(crate) fn edit(q: &mut Queue, id: &TaskId, decide: Decide<'_>) -> Result<Changed> {
-    let (task, repeated) = in_file(q, id, decide, None)?;
+    let (task, repeated) = in_file(q, id, decide, &[])?;
     let published = q.settle()?;
     // On the way the task may turn out to have ended; what was refused is kept under `rejected/`.
     if published && !repeated && q.is_shared() {
@@ -79,7 +79,7 @@ pub(crate) fn edit(q: &mut Queue, id: &TaskId, decide: Decide<'_>) -> Result<Cha
 pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_>) -> Result<Changed> {
     if !q.is_shared() {
         let sent = q.world.clock.boottime();
-        let (task, repeated) = in_file(q, id, decide, None)?;
+        let (task, repeated) = in_file(q, id, decide, &[])?;
         if !repeated {
             held::renewed(q, &task, sent)?;
         }
@@ -87,10 +87,10 @@ pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_
         return Ok(Changed { task, published: true, repeated, retries: 0 });
     }
     if q.no_sync {
-        return offline(q, id, actor, decide, None, no_sync_refused(id));
+        return offline(q, id, actor, decide, &[], no_sync_refused(id));
     }
     let before = q.start_budget();
-    let (mut tries, mut sent) = (0, None);
+    let (mut tries, mut sent) = (0, Vec::new());
     let outcome = loop {
         match in_register(q, id, actor, decide, &mut sent) {
             Err(Attempt::Again(_)) if tries < 5 => {
@@ -109,12 +109,10 @@ pub(crate) fn status(q: &mut Queue, id: &TaskId, actor: Actor, decide: Decide<'_
     q.deadline = before;
     match outcome {
         Err(Attempt::Again(error)) if error.is_unreachable() => {
-            offline(q, id, actor, decide, sent.map(|(op, _)| op), Error::from_sync(&error))
+            offline(q, id, actor, decide, &sent, Error::from_sync(&error))
         }
         Err(Attempt::Again(error)) => Err(Error::from_sync(&error)),
-        Err(Attempt::Unreachable(error)) => {
-            offline(q, id, actor, decide, sent.map(|(op, _)| op), Error::from_sync(&error))
-        }
+        Err(Attempt::Unreachable(error)) => offline(q, id, actor, decide, &sent, Error::from_sync(&error)),
         Err(Attempt::Failed(error)) => Err(error),
         Ok(changed) => {
             if changed.task.lease().is_none() && !changed.repeated {
@@ -136,21 +134,21 @@ fn no_sync_refused(id: &TaskId) -> Error {
 
 /// Without the remote a holder's act is kept and pushed later; everybody else is refused.
 ///
-/// What was sent already is kept as the same operation: perhaps it was accepted, and only the answer was lost.
+/// What was sent last is kept as the same operation: perhaps it was accepted, and only the answer was lost.
 fn offline(
     q: &mut Queue,
     id: &TaskId,
     actor: Actor,
     decide: Decide<'_>,
-    sent: Option<Op>,
+    sent: &[Sent],
     why: Error,
 ) -> Result<Changed> {
     if actor != Actor::Holder {
         return Err(why);
     }
-    let (task, known) = match in_file(q, id, decide, sent.as_ref()) {
+    let (task, known) = match in_file(q, id, decide, sent) {
         // It is too late to send it, but it was sent before: nobody here knows whether that was accepted.
-        Err(error) if sent.is_some() && matches!(error.kind, Kind::Fenced | Kind::Conflict) => {
+        Err(error) if !sent.is_empty() && matches!(error.kind, Kind::Fenced | Kind::Conflict) => {
             let message = format!("{}; what was sent before may have been accepted", why.message);
             let hint = "try again: once the remote answers, the answer is that of the act itself";
             return Err(Error { message, ..why }.hint(hint));
@@ -158,7 +156,7 @@ fn offline(
         other => other?,
     };
     // While this process waited for an answer, another one of this machine may have fetched what was accepted.
-    let accepted = known && sent.is_some_and(|op| task.has_op(&op));
+    let accepted = known && sent.iter().any(|(op, _)| task.has_op(op));
     if !accepted {
         q.warn(format!("kept here, not published yet: {why}"));
     }
@@ -166,10 +164,10 @@ fn offline(
 }
 
 /// Changes the file under its lock. Says whether nothing was left to do; `sent` was on its way to the register already.
-fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>, sent: Option<&Op>) -> Result<(Task, bool)> {
+fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>, sent: &[Sent]) -> Result<(Task, bool)> {
     let guard = q.store.lock_task(&q.world, id, LOCK_WAIT).map_err(|e| Error::from_store(&e))?;
     let task = q.load(id)?;
-    if sent.is_some_and(|op| task.has_op(op)) {
+    if sent.iter().any(|(op, _)| task.has_op(op)) {
         return Ok((task, true));
     }
     let Decision::Do(action) = decide(q, &task)? else { return Ok((task, true)) };
@@ -179,7 +177,7 @@ fn in_file(q: &mut Queue, id: &TaskId, decide: Decide<'_>, sent: Option<&Op>) ->
         return Ok((task, true));
     }
     let same = |op: &&Op| (op.action.verb(), op.action.based_on()) == (action.verb(), action.based_on());
-    let op = match sent.filter(same) {
+    let op = match sent.last().map(|(op, _)| op).filter(same) {
         Some(sent) => sent.clone(),
         None => q.op(action),
     };
@@ -203,6 +201,9 @@ pub(crate) fn check_size(before: Option<&Task>, after: &Task, op: &Op) -> Result
     }
     Err(Error::rejected(after.id(), &Rejected::TooLarge))
 }
+
+/// An operation that was sent towards the register, and when (time of [`crate::world::Clock::boottime`]).
+type Sent = (Op, Duration);
 
 enum Attempt {
     /// An object vanished or a ref moved under us: from the start again.
@@ -275,7 +276,7 @@ fn in_register(
     id: &TaskId,
     actor: Actor,
     decide: Decide<'_>,
-    last: &mut Option<(Op, Duration)>,
+    sent: &mut Vec<Sent>,
 ) -> std::result::Result<Changed, Attempt> {
     let mut way = Way::default();
     if actor == Actor::Anyone && alarm::standing(&q.cx()).is_some() {
@@ -287,7 +288,7 @@ fn in_register(
             introduce(q, id, &mut way)?;
             continue;
         };
-        if let Some(accepted) = accepted_before(q, id, &known, last.as_ref(), &way)? {
+        if let Some(accepted) = accepted_before(q, id, actor, &known, sent, &way)? {
             return Ok(accepted);
         }
         if !is_ready(q, id, &known, &mut way)? {
@@ -314,7 +315,7 @@ fn in_register(
         };
         let op = q.op(action);
         check_bounds(&op)?;
-        let sent = q.world.clock.boottime();
+        let sent_at = q.world.clock.boottime();
         let proposal = match register::propose(&q.cx(), id, &shared, &view, &op)? {
             Ok(proposal) => proposal,
             Err(_) if !way.looked => {
@@ -323,14 +324,14 @@ fn in_register(
             }
             Err(why) => return Err(Attempt::Failed(Error::rejected(id, &why))),
         };
-        *last = Some((op.clone(), sent));
+        sent.push((op.clone(), sent_at));
         let swapped = register::swap(&q.cx(), &proposal, &mut way.retries)?;
         if !matches!(swapped, Swapped::Accepted(_)) {
             way.not_accepted(q, swapped)?;
             continue;
         }
         if let Some(task) = settle_swap(q, id, actor, &proposal, &shared, &op)? {
-            held::renewed(q, &task, sent)?;
+            held::renewed(q, &task, sent_at)?;
             return Ok(Changed { task, published: true, repeated: false, retries: way.retries });
         }
         q.cx().back_off(round);
@@ -353,20 +354,24 @@ fn introduce(q: &mut Queue, id: &TaskId, way: &mut Way) -> std::result::Result<(
 }
 
 /// An operation that was accepted after all: its answer was lost, and somebody went on from there before the
-/// ref was read again.
+/// ref was read again. A holder's may also arrive late, after another one was sent for the same act.
 fn accepted_before(
     q: &Queue,
     id: &TaskId,
+    actor: Actor,
     known: &Known,
-    last: Option<&(Op, Duration)>,
+    sent: &[Sent],
     way: &Way,
 ) -> std::result::Result<Option<Changed>, Attempt> {
-    let Some((op, sent)) = last.filter(|_| way.looked) else { return Ok(None) };
-    if !known.shared.view().is_some_and(|merged| merged.task.has_op(op)) {
+    let Some(merged) = known.shared.view().filter(|_| way.looked && !sent.is_empty()) else {
         return Ok(None);
-    }
+    };
+    let from = if actor == Actor::Holder { 0 } else { sent.len() - 1 };
+    let Some((_, sent_at)) = sent[from..].iter().rfind(|(op, _)| merged.task.has_op(op)) else {
+        return Ok(None);
+    };
     absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
-    held::renewed(q, &known.view, *sent)?;
+    held::renewed(q, &known.view, *sent_at)?;
     let task = known.view.clone();
     Ok(Some(Changed { task, published: true, repeated: false, retries: way.retries }))
 }

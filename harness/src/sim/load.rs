@@ -310,9 +310,14 @@ fn stops(yard: &Yard, error: &Error) -> bool {
 fn finish(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, id: &TaskId, epoch: u64) {
     let way = dice.below(10);
     for _ in 0..5 {
-        let act = |q: &mut Queue| match way {
-            0 => holder::release(q, id, Some(epoch), None, None),
-            1 | 2 if !yard.calm.get() => {
+        let verb = match way {
+            0 => Verb::Release,
+            1 | 2 if !yard.calm.get() => Verb::Fail,
+            _ => Verb::Done,
+        };
+        let act = |q: &mut Queue| match verb {
+            Verb::Release => holder::release(q, id, Some(epoch), None, None),
+            Verb::Fail => {
                 let how = Failure {
                     notes: "it broke".to_owned(),
                     reason: Reason::Error,
@@ -329,8 +334,8 @@ fn finish(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, id: &Task
                 &Finish { notes: "it works".to_owned(), ..Finish::default() },
             ),
         };
-        let verb = ["release", "fail", "fail"].get(way as usize).unwrap_or(&"done");
-        let (answer, begun) = run(yard, fiber, name, &format!("{verb} {id}"), act);
+        let word = ["release", "fail", "fail"].get(way as usize).unwrap_or(&"done");
+        let (answer, begun) = run(yard, fiber, name, &format!("{word} {id}"), act);
         match answer {
             Ok(changed) => {
                 let probe = match (changed.published, way) {
@@ -351,11 +356,6 @@ fn finish(yard: &Yard, fiber: &Rc<Fiber>, name: &str, dice: &mut Dice, id: &Task
             }
             // Killed, or out of reach in a way that changed nothing: a script tries again.
             Err(_) => {
-                let verb = match way {
-                    0 => Verb::Release,
-                    1 | 2 if !yard.calm.get() => Verb::Fail,
-                    _ => Verb::Done,
-                };
                 yard.calls.borrow_mut().unknown(Some(id), name, verb, Some(epoch), begun);
                 pause(yard, fiber, 10 * SECOND);
             }
