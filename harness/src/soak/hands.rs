@@ -82,8 +82,12 @@ pub fn mend(fleet: &Fleet, broken: &Broken) {
 
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let next = path.with_extension("swp");
-    std::fs::write(&next, text)?;
-    std::fs::rename(&next, path)
+    let done = std::fs::write(&next, text).and_then(|()| std::fs::rename(&next, path));
+    if done.is_err() {
+        // On a full disk half of it would stay, and be reported as something strange among the tasks.
+        drop(std::fs::remove_file(&next));
+    }
+    done
 }
 
 /// A task file that nobody works on, on some machine.
