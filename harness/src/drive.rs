@@ -83,13 +83,8 @@ impl Run {
         let mut kernel = Kernel::new(dice.fork("ports"), Knobs::calm(), plan.broken);
         for at in 0..plan.machines {
             let state = PathBuf::from(format!("/m{at}/state"));
-            let clocks = Clocks {
-                wall_offset_ms: plan.offsets_ms[at],
-                rate: plan.rates[at],
-                booted: 0,
-                suspended: 0,
-                boot: 1,
-            };
+            let (wall_offset_ms, rate) = (plan.offsets_ms[at], plan.rates[at]);
+            let clocks = Clocks { wall_offset_ms, rate, ..Clocks::default() };
             kernel.machines.push(Machine::new(state, clocks));
         }
         // Machines have been running for a while: clocks do not begin at zero.
@@ -264,7 +259,7 @@ impl Run {
         let end = self.now() + load::patience(&plan).as_micros() as Micros;
         // Whoever sleeps or was stopped goes on when its time has come.
         let stopped = self.fibers.running().map(|fiber| fiber.stopped_until()).max();
-        let asleep = self.kernel.borrow().machines.iter().map(|machine| machine.asleep_until).max();
+        let asleep = self.kernel.borrow().machines.iter().map(|machine| machine.clocks.asleep_until).max();
         let since = self.now().max(stopped.unwrap_or_default()).max(asleep.unwrap_or_default());
         let settled = |run: &Run| {
             run.yard.oracle.borrow_mut().recovered_in_time(run.now(), since);

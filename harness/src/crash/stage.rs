@@ -64,7 +64,7 @@ impl Stage {
         kernel.now = 3600 * SECOND;
         let machines = if shared { 2 } else { 1 };
         for at in 0..machines {
-            let clocks = Clocks { wall_offset_ms: 0, rate: 1.0, booted: 0, suspended: 0, boot: 1 };
+            let clocks = Clocks::default();
             kernel.machines.push(Machine::new(PathBuf::from(format!("/m{at}/state")), clocks));
         }
         let kernel = Rc::new(RefCell::new(kernel));
@@ -229,9 +229,7 @@ impl Stage {
         machine.disk.lose_power(&mut Dice::new(image).fork("power"));
         machine.locks.clear();
         machine.processes.clear();
-        machine.clocks.booted = now;
-        machine.clocks.suspended = 0;
-        machine.clocks.boot += 1;
+        machine.clocks.boot(now);
         kernel.now += 10 * SECOND;
     }
 

@@ -96,9 +96,7 @@ impl Run {
             After::PowerBack(at_machine) => {
                 let machine = &mut kernel.machines[at_machine];
                 machine.up = true;
-                machine.clocks.booted = at;
-                machine.clocks.suspended = 0;
-                machine.clocks.boot += 1;
+                machine.clocks.boot(at);
             }
             After::LinkUp(machine) => kernel.machines[machine].link = Link::Up,
             After::RemoteUp => kernel.remote_up = true,
@@ -154,22 +152,20 @@ impl Run {
 
     fn suspend(&mut self, at: Micros, machine: usize, span: Micros) {
         {
-            let machine = &mut self.kernel.borrow_mut().machines[machine];
-            if !machine.up || at < machine.asleep_until {
+            let kernel = &mut *self.kernel.borrow_mut();
+            if !kernel.machines[machine].up || at < kernel.machines[machine].clocks.asleep_until {
                 return;
             }
-            machine.asleep_until = at + span;
+            // What happened until now is judged by the clock as it was.
+            self.yard.oracle.borrow_mut().look(kernel);
+            kernel.machines[machine].clocks.suspend(at, span);
         }
         for fiber in self.fibers.running().filter(|fiber| fiber.machine == machine) {
             fiber.stop_until(at + span);
         }
         self.without_network(at, machine, span);
         let kernel = &mut *self.kernel.borrow_mut();
-        // What happened until now is judged by the clock as it was.
-        self.yard.oracle.borrow_mut().look(kernel);
         kernel.probes.hit("a machine was suspended");
-        let clocks = &mut kernel.machines[machine].clocks;
-        clocks.suspended += (span as f64 * clocks.rate) as Micros;
         kernel.trace.note(at, machine, "is suspended");
     }
 

@@ -189,7 +189,7 @@ fn machines(count: usize) -> Kernel {
     let knobs = Knobs { preempt: 0.0, latency: (0, 0), ..Knobs::calm() };
     let mut kernel = Kernel::new(Dice::new(7), knobs, None);
     for at in 0..count {
-        let clocks = Clocks { wall_offset_ms: 0, rate: 1.0, booted: 0, suspended: 0, boot: 1 };
+        let clocks = Clocks::default();
         kernel.machines.push(Machine::new(PathBuf::from(format!("/m{at}/state")), clocks));
     }
     kernel

@@ -20,7 +20,7 @@ fn world() -> Shared {
     let mut kernel = Kernel::new(Dice::new(1), Knobs::calm(), None);
     kernel.now = 100 * SECOND;
     for at in 0..2 {
-        let clocks = Clocks { wall_offset_ms: 0, rate: 1.0, booted: 0, suspended: 0, boot: 1 };
+        let clocks = Clocks::default();
         kernel.machines.push(Machine::new(PathBuf::from(format!("/m{at}/state")), clocks));
     }
     Rc::new(RefCell::new(kernel))

@@ -175,7 +175,7 @@ impl Fibers {
             .borrow()
             .machines
             .get(slot.fiber.machine)
-            .map_or(0, |m| if m.up { m.asleep_until } else { 0 });
+            .map_or(0, |m| if m.up { m.clocks.asleep_until } else { 0 });
         if asleep > at {
             return self.schedule(asleep, index);
         }

@@ -36,10 +36,19 @@ pub struct Clocks {
     pub rate: f64,
     /// True time of the last boot.
     pub booted: Micros,
-    /// Time spent suspended since then, in this machine's microseconds.
+    /// Time spent suspended since then, in this machine's microseconds; a suspension counts whole from its beginning.
     pub suspended: Micros,
+    /// True time until which the machine is suspended; the past when it is awake.
+    pub asleep_until: Micros,
     /// Which boot this is.
     pub boot: u32,
+}
+
+impl Default for Clocks {
+    /// Clocks that are right.
+    fn default() -> Self {
+        Clocks { wall_offset_ms: 0, rate: 1.0, booted: 0, suspended: 0, asleep_until: 0, boot: 1 }
+    }
 }
 
 /// True wall time at the beginning: 2026-01-01T00:00:00Z.
@@ -59,10 +68,23 @@ impl Clocks {
         (now.saturating_sub(self.booted) as f64 * self.rate) as Micros
     }
 
-    /// Microseconds since boot, suspension left out.
+    /// Microseconds since boot, suspension left out: it stands still from the moment at which one begins.
     #[must_use]
     pub fn monotonic(&self, now: Micros) -> Micros {
-        self.boottime(now).saturating_sub(self.suspended)
+        let ahead = (self.asleep_until.saturating_sub(now) as f64 * self.rate) as Micros;
+        self.boottime(now).saturating_sub(self.suspended.saturating_sub(ahead))
+    }
+
+    /// The machine is suspended for a span of true time.
+    pub fn suspend(&mut self, now: Micros, span: Micros) {
+        self.asleep_until = now + span;
+        self.suspended += (span as f64 * self.rate) as Micros;
+    }
+
+    /// The machine starts.
+    pub fn boot(&mut self, now: Micros) {
+        (self.booted, self.suspended, self.asleep_until) = (now, 0, 0);
+        self.boot += 1;
     }
 }
 
@@ -98,8 +120,6 @@ pub struct Machine {
     pub full_until: Micros,
     /// Whether it has power.
     pub up: bool,
-    /// Until when it sleeps.
-    pub asleep_until: Micros,
     /// When its wall clock was last set.
     pub stepped: Micros,
     /// Advisory locks: number of the file and token of the holder.
@@ -125,7 +145,6 @@ impl Machine {
             link: Link::Up,
             full_until: 0,
             up: true,
-            asleep_until: 0,
             stepped: 0,
             locks: HashMap::new(),
             processes: BTreeMap::new(),
@@ -302,5 +321,27 @@ impl Kernel {
                 self.probes.hit(if arrived { "a late push arrived" } else { "a late push was refused" });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The story: a push that was sent before its machine was suspended arrived in the middle of the suspension, and
+    /// the judge took the whole suspension off the time for which that machine had been awake: seed 51145 called a
+    /// takeover too early that was not.
+    #[test]
+    fn a_suspended_machine_s_clock_stands_still_and_does_not_jump() {
+        let mut clocks = Clocks { rate: 2.0, ..Clocks::default() };
+        assert_eq!(clocks.monotonic(100), 200);
+        clocks.suspend(100, 50);
+        for now in [100, 101, 149, 150] {
+            assert_eq!(clocks.monotonic(now), 200, "at {now}");
+        }
+        assert_eq!((clocks.monotonic(160), clocks.boottime(160)), (220, 320));
+        clocks.suspend(160, 10);
+        clocks.boot(165);
+        assert_eq!((clocks.monotonic(165), clocks.monotonic(175), clocks.boot), (0, 20, 2));
     }
 }
