@@ -52,7 +52,8 @@ impl Proposal {
 /// Builds the commit that puts an operation on a task's lease ref.
 ///
 /// The first commit has no parent; operations append; a heartbeat replaces the tip and keeps its parents,
-/// so heartbeats add nothing to any lasting history. A void ref is replaced, not continued.
+/// so heartbeats add nothing to any lasting history. A void ref is replaced, not continued: by `anew`, which holds
+/// what others know and this machine's acts, and no edit that nobody else has seen.
 ///
 /// # Errors
 /// The operation does not fit the newest file (inner), or the local repository failed.
@@ -60,11 +61,11 @@ pub fn propose(
     cx: &Cx<'_>,
     id: &TaskId,
     shared: &Shared,
-    view: &Task,
+    anew: &Task,
     op: &Op,
 ) -> Result<Result<Proposal, Rejected>, SyncError> {
     let live = shared.live_tip();
-    let base = live.map_or(view, |tip| &tip.task);
+    let base = live.map_or(anew, |tip| &tip.task);
     let after = match next(Some(base), id, op) {
         Ok(after) => after,
         Err(why) => return Ok(Err(why)),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::protocol::id::TaskId;
-use crate::protocol::merge::{last_claim, missing};
+use crate::protocol::merge::{last_claim, missing, rebase_acts};
 use crate::protocol::op::{Action, Op};
 use crate::protocol::task::Task;
 use crate::protocol::transition::{Rejected, next};
@@ -291,10 +291,10 @@ fn in_register(
         if let Some(accepted) = accepted_before(q, id, actor, &known, sent, &way)? {
             return Ok(accepted);
         }
-        if !is_ready(q, id, &known, &mut way)? {
+        if !is_ready(q, id, actor, &known, &mut way)? {
             continue;
         }
-        let Known { shared, view, kept } = known;
+        let Known { shared, view, acts, kept, .. } = known;
         let action = match decide(q, &view) {
             Ok(Decision::Do(action)) => action,
             // Its lease ref may be gone, or void.
@@ -316,7 +316,7 @@ fn in_register(
         let op = q.op(action);
         check_bounds(&op)?;
         let sent_at = q.world.clock.boottime();
-        let proposal = match register::propose(&q.cx(), id, &shared, &view, &op)? {
+        let proposal = match register::propose(&q.cx(), id, &shared, &acts, &op)? {
             Ok(proposal) => proposal,
             Err(_) if !way.looked => {
                 way.look(q)?;
@@ -377,20 +377,27 @@ fn accepted_before(
 }
 
 /// Whether what is known may be built upon; if not, something was done about it and it must be read again.
-fn is_ready(q: &mut Queue, id: &TaskId, known: &Known, way: &mut Way) -> std::result::Result<bool, Attempt> {
-    if known.kept {
-        // What this machine has kept comes first: the register would refuse it after what is to follow, and a note
-        // from before would stand as the last word.
-        if way.flushed {
-            return Err(Attempt::Unreachable(SyncError::Remote(RemoteError {
-                kind: RemoteFailure::Timeout,
-                message: format!("what this machine has kept of {id} could not be published in time"),
-            })));
-        }
+fn is_ready(
+    q: &mut Queue,
+    id: &TaskId,
+    actor: Actor,
+    known: &Known,
+    way: &mut Way,
+) -> std::result::Result<bool, Attempt> {
+    // What this machine has kept comes first: the register would refuse its acts after what is to follow, and a note
+    // from before would stand as the last word. An edit that does not get through holds up nobody, and a holder's
+    // renewal does not wait for one.
+    if !way.flushed && (known.kept || known.edited && actor == Actor::Anyone) {
         way.flushed = true;
         let published = publish::publish(&q.cx(), publish::Scope::Waiting)?;
         q.say(&published.fetched);
         return Ok(false);
+    }
+    if known.kept {
+        return Err(Attempt::Unreachable(SyncError::Remote(RemoteError {
+            kind: RemoteFailure::Timeout,
+            message: format!("what this machine has kept of {id} could not be published in time"),
+        })));
     }
     if held::is_confirmed(q, &known.view) {
         return Ok(true);
@@ -423,7 +430,7 @@ fn renew_found(
     }
     let op = q.op(Action::Heartbeat { epoch: lease.epoch, progress: None });
     let sent = q.world.clock.boottime();
-    let Ok(proposal) = register::propose(&q.cx(), id, &known.shared, &known.view, &op)? else {
+    let Ok(proposal) = register::propose(&q.cx(), id, &known.shared, &known.acts, &op)? else {
         return Ok(true);
     };
     let swapped = register::swap(&q.cx(), &proposal, &mut way.retries)?;
@@ -510,8 +517,13 @@ struct Known {
     shared: Shared,
     /// The task as this machine sees it.
     view: Task,
+    /// The same without edits of this machine that nobody else has seen: what a lease ref may hold. One that went out
+    /// with a claim would count as published, and be gone from the remote again when the claim is withdrawn.
+    acts: Task,
     /// Whether this machine has kept acts on it that nobody else has seen.
     kept: bool,
+    /// The same of edits.
+    edited: bool,
 }
 
 /// What is known of a task; `None` if nobody else knows it.
@@ -519,13 +531,9 @@ fn known(q: &Queue, id: &TaskId) -> std::result::Result<Option<Known>, Attempt> 
     let shared = shared::read(&q.cx(), id)?;
     let Some(merged) = shared.view() else { return Ok(None) };
     let file = q.store.read(&q.world, id).map_err(|e| Error::from_store(&e))?;
-    let (view, kept) = match file {
-        FileState::Task { task, .. } => {
-            let view = absorb::replayed(&q.cx(), &merged.task, &task).task;
-            let kept = missing(&merged.task, &view).any(|op| op.action.based_on().is_some());
-            (view, kept)
-        }
-        FileState::Absent => (merged.task, false),
+    let view = match file {
+        FileState::Task { task, .. } => absorb::replayed(&q.cx(), &merged.task, &task).task,
+        FileState::Absent => merged.task.clone(),
         FileState::Edited { .. } | FileState::Problem(_) => {
             return Err(q
                 .load(id)
@@ -533,7 +541,10 @@ fn known(q: &Queue, id: &TaskId) -> std::result::Result<Option<Known>, Attempt> 
                 .map_or_else(|| Attempt::Failed(Error::no_task(id)), Attempt::Failed));
         }
     };
-    Ok(Some(Known { shared, view, kept }))
+    let lacks = |act: bool| missing(&merged.task, &view).any(|op| op.action.based_on().is_some() == act);
+    let (kept, edited) = (lacks(true), lacks(false));
+    let acts = rebase_acts(&merged.task, &view, &q.machine).task;
+    Ok(Some(Known { shared, view, acts, kept, edited }))
 }
 
 /// Fetches now, and passes on what it found to say.

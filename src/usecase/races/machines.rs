@@ -255,3 +255,47 @@ fn what_was_pushed_without_an_answer_is_not_pushed_again() {
     assert_eq!(try_claim(&mut a, "T-1").unwrap().epoch, 1);
     assert_ne!(git(&yard, &["rev-parse", "refs/orch/leases/T-1"]), *seen.borrow());
 }
+
+/// The story: a claim carried along what this machine had written and not yet published. A command that found it on
+/// the lease ref told its user that it was published; then the claim was taken back, and it was gone from the remote
+/// (simulation, seed 50975). It goes to the branch, before the claim where that can be.
+#[test]
+fn an_edit_that_waits_goes_to_the_branch_before_a_claim() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    offline(&mut a, |a| crate::usecase::edit::note(a, &id("T-1"), "kept here")).unwrap();
+    try_claim(&mut a, "T-1").unwrap();
+    assert_eq!(
+        notes_at(&yard, "refs/heads/orch-state"),
+        1,
+        "it is where it stays, whatever becomes of the claim"
+    );
+}
+
+/// The same where neighbours on a faster link move the branch again and again: the claim does not wait for ever.
+#[test]
+fn an_edit_that_does_not_get_through_holds_up_no_claim() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    offline(&mut a, |a| crate::usecase::edit::note(a, &id("T-1"), "kept here")).unwrap();
+    let mut others = 0;
+    rig_remote(&mut a, move |at| {
+        if at == At::BeforePush && others < 12 {
+            others += 1;
+            add(&mut b, &format!("B-{others}"), &[]);
+        }
+        Fate::Pass
+    });
+    try_claim(&mut a, "T-1").unwrap();
+    assert_eq!((notes_at(&yard, LEASE), notes_at(&yard, "refs/heads/orch-state")), (0, 0));
+    sync_all(&mut a);
+    assert_eq!((notes_at(&yard, LEASE), notes_at(&yard, "refs/heads/orch-state")), (0, 1));
+    done(&mut a, "T-1").unwrap();
+    assert_eq!(count(&task(&a, "T-1"), |action| matches!(action, Action::Note { .. })), 1);
+}
+
+const LEASE: &str = "refs/orch/leases/T-1";
+
+/// How many notes a ref of the remote has of T-1.
+fn notes_at(yard: &Yard, name: &str) -> usize {
+    let path = crate::store::layout::tree_path(&id("T-1"));
+    git(yard, &["cat-file", "blob", &format!("{name}:{path}")]).matches("do: note").count()
+}
