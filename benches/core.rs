@@ -19,7 +19,7 @@ use orch::usecase::holder::{self, Finish};
 use orch::usecase::queue::Queue;
 use orch::usecase::read::{self, Filter};
 use orch::world::disk::RealDisk;
-use orch::world::{NewCommit, Objects, RefUpdate, Remote};
+use orch::world::{NewCommit, Objects, RefUpdate, Remote, Wanted};
 use support::Times;
 
 type Act<'a> = &'a dyn Fn(&mut Queue, usize);
@@ -182,7 +182,8 @@ fn exchange(criterion: &mut Criterion, count: usize) {
     let clone = Layout::new(&clone).git();
     machine::world(&Layout::new(dir.path().join("clone")), "orch-state", None, true).unwrap();
     let other = orch::world::remote::GitRemote::new(&clone, &bare.display().to_string(), None);
-    other.fetch(&[(branch.to_owned(), branch.to_owned())], Duration::from_secs(300)).unwrap();
+    let wanted = |oid| [Wanted { name: branch.to_owned(), oid, local: branch.to_owned() }];
+    other.fetch(&wanted(head), Duration::from_secs(300)).unwrap();
     let mut fetched = Times::default();
     group.bench_function(BenchmarkId::new("push", count), |b| {
         b.iter_custom(|times| {
@@ -194,7 +195,7 @@ fn exchange(criterion: &mut Criterion, count: usize) {
                 assert_eq!(remote.push(&[update], LIMIT), [orch::world::PushOutcome::Accepted]);
                 took += start.elapsed();
                 head = next;
-                fetched.time(|| other.fetch(&[(branch.to_owned(), branch.to_owned())], LIMIT).unwrap());
+                fetched.time(|| other.fetch(&wanted(head), LIMIT).unwrap());
             }
             took
         });

@@ -90,6 +90,7 @@ impl Run {
         // Machines have been running for a while: clocks do not begin at zero.
         kernel.now = 3600 * SECOND;
         kernel.written = plan.is_local().then(Vec::new);
+        kernel.by_name = dice.fork("host").chance(0.5);
         let kernel: Shared = Rc::new(RefCell::new(kernel));
         let yard = Rc::new(Yard {
             kernel: Rc::clone(&kernel),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::protocol::id::TaskId;
 use crate::store::layout;
 use crate::store::task_lock::Named;
-use crate::world::{ObjectsError, Oid};
+use crate::world::{ObjectsError, Oid, Wanted};
 
 use super::absorb;
 use super::alarm;
@@ -143,22 +143,22 @@ fn ensure_here(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
 
 /// After a fetch that brought objects and could not move the refs that they land in.
 fn make_way(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Result<(), SyncError> {
-    for (_, landing) in wanted(cx, refs) {
+    for Wanted { local, .. } in wanted(cx, refs) {
         // Waits for whoever holds its lock, and removes one that nobody holds.
-        let now = cx.world.objects.get_ref(&landing)?;
-        cx.world.objects.swap_ref(&landing, now, None)?;
+        let now = cx.world.objects.get_ref(&local)?;
+        cx.world.objects.swap_ref(&local, now, None)?;
     }
-    match wanted(cx, refs).first() {
+    match wanted(cx, refs).into_iter().next() {
         None => Ok(()),
-        Some((name, _)) => Err(ObjectsError::Changed(name.clone()).into()),
+        Some(missing) => Err(ObjectsError::Changed(missing.name).into()),
     }
 }
 
 /// Refs whose object is not here, with the local ref that it lands in.
-fn wanted(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Vec<(String, String)> {
+fn wanted(cx: &Cx<'_>, refs: &[(String, Oid)]) -> Vec<Wanted> {
     refs.iter()
         .filter(|(name, oid)| !is_here(cx, name, *oid))
-        .filter_map(|(name, _)| Some((name.clone(), landing(cx, name)?)))
+        .filter_map(|(name, oid)| Some(Wanted { name: name.clone(), oid: *oid, local: landing(cx, name)? }))
         .collect()
 }
 

@@ -328,15 +328,29 @@ pub enum RemoteFailure {
     Other,
 }
 
+/// A remote ref as a listing showed it, to be brought here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its full name there.
+    pub name: String,
+    /// What it held.
+    pub oid: Oid,
+    /// The local ref that shall hold that.
+    pub local: String,
+}
+
 /// The repository that machines share. Every method ends within the limit it is given.
 pub trait Remote {
     /// The URL or path, without credentials, for messages.
     fn url(&self) -> String;
     /// Refs whose full name begins with one of the prefixes.
     fn refs(&self, prefixes: &[&str], limit: Duration) -> Result<Vec<(String, Oid)>, RemoteError>;
-    /// Brings the named remote refs with all their objects here and sets the local ref beside each name,
-    /// whatever it was before. A remote ref that has gone makes the whole call fail; list again then.
-    fn fetch(&self, refs: &[(String, String)], limit: Duration) -> Result<(), RemoteError>;
+    /// Brings what a listing showed: each object with all that it needs, and the local ref beside it is set to it,
+    /// whatever it was before. Where the host hands out any object that it has, it does not matter what became of the
+    /// ref meanwhile. Other hosts (protocol 0) hand out what their refs hold: there a ref that has gone makes the whole
+    /// call fail, and one that has moved brings what it holds now. So look whether the object is here, and list again
+    /// if it is not.
+    fn fetch(&self, wanted: &[Wanted], limit: Duration) -> Result<(), RemoteError>;
     /// One push of many refs, each compare-and-swap by itself. Outcomes stand in the order of the updates.
     fn push(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome>;
     /// The same as [`Remote::push`], but all or none; refused as a whole where the remote cannot do it.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::git_command::{Git, run::Finished, transport};
-use super::{Oid, PushOutcome, RefUpdate, Remote, RemoteError, RemoteFailure};
+use super::{Oid, PushOutcome, RefUpdate, Remote, RemoteError, RemoteFailure, Wanted};
 
 /// Most bytes of arguments in one command. Linux gives two megabytes to arguments and environment
 /// together, macOS one, a tight `ulimit -s` less; this holds about 700 refs.
@@ -23,6 +23,9 @@ const MOST_ARGUMENTS: usize = 192 << 10;
 
 /// Most bytes that a listing may have: half a million refs.
 const MOST_LISTING: usize = 64 << 20;
+
+/// What git says when the other side hands out only what its refs hold, which is so before protocol 2.
+const UNADVERTISED: &str = "unadvertised object";
 
 /// A push answers with one line per ref.
 const MOST_ANSWER: usize = 4 << 20;
@@ -122,13 +125,32 @@ impl GitRemote {
         command
     }
 
-    fn fetch_command(&self, refs: &[(String, String)]) -> Command {
+    /// `theirs` are names of refs, or objects.
+    fn fetch_command<'w>(&self, refs: impl Iterator<Item = (String, &'w str)>) -> Command {
         let mut command = self.git.command(&self.git_dir);
         command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]);
         command.args(["--no-recurse-submodules", "--no-show-forced-updates", "--"]);
         command.arg(&self.url);
-        command.args(refs.iter().map(|(theirs, ours)| format!("+{theirs}:{ours}")));
+        command.args(refs.map(|(theirs, ours)| format!("+{theirs}:{ours}")));
         command
+    }
+
+    /// By object; by name on a host that hands out only what its refs hold, where one of them has moved since it was
+    /// listed.
+    fn fetch_some(&self, wanted: &[Wanted], deadline: Instant) -> Result<(), RemoteError> {
+        let fetch = |theirs: fn(&Wanted) -> String| {
+            let command = self.fetch_command(wanted.iter().map(|one| (theirs(one), one.local.as_str())));
+            succeed(self.run(
+                "fetch",
+                command,
+                deadline.saturating_duration_since(Instant::now()),
+                MOST_ANSWER,
+            )?)
+        };
+        match fetch(|one| one.oid.to_string()) {
+            Err(error) if error.message.contains(UNADVERTISED) => fetch(|one| one.name.clone()).map(drop),
+            other => other.map(drop),
+        }
     }
 
     /// One lease per ref and a refspec without `+`: a plus sign would switch the lease off.
@@ -188,17 +210,15 @@ impl Remote for GitRemote {
         Ok(found)
     }
 
-    fn fetch(&self, refs: &[(String, String)], limit: Duration) -> Result<(), RemoteError> {
-        let started = Instant::now();
-        if let Some((bad, _)) = refs.iter().find(|(a, b)| !parse::is_ref_name(a) || !parse::is_ref_name(b)) {
-            let message = format!("not fetched: {bad:?} or its local name is no full ref name");
+    fn fetch(&self, wanted: &[Wanted], limit: Duration) -> Result<(), RemoteError> {
+        let deadline = Instant::now() + limit;
+        let is_name = |name: &str| parse::is_ref_name(name);
+        if let Some(bad) = wanted.iter().find(|one| !is_name(&one.name) || !is_name(&one.local)) {
+            let message = format!("not fetched: {:?} or its local name is no full ref name", bad.name);
             return Err(RemoteError { kind: RemoteFailure::Other, message });
         }
-        for chunk in chunks(refs, |(theirs, ours)| theirs.len() + ours.len()) {
-            let left = limit.saturating_sub(started.elapsed());
-            succeed(self.run("fetch", self.fetch_command(chunk), left, MOST_ANSWER)?)?;
-        }
-        Ok(())
+        chunks(wanted, |one| one.name.len().max(40) + one.local.len() + 2)
+            .try_for_each(|chunk| self.fetch_some(chunk, deadline))
     }
 
     fn push(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {

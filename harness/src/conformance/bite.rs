@@ -11,7 +11,7 @@ use orch::world::disk::RealDisk;
 use orch::world::git_command::Git;
 use orch::world::remote::GitRemote;
 use orch::world::{
-    Clock, Disk, FileKind, LockGuard, Oid, PushOutcome, Random, RefUpdate, Remote, RemoteError, Stat,
+    Clock, Disk, FileKind, LockGuard, Oid, PushOutcome, Random, RefUpdate, Remote, RemoteError, Stat, Wanted,
 };
 
 use super::disk::DiskPlace;
@@ -203,11 +203,11 @@ impl Remote for Yes {
         found.reverse();
         Ok(found)
     }
-    fn fetch(&self, refs: &[(String, String)], limit: Duration) -> Result<(), RemoteError> {
+    fn fetch(&self, wanted: &[Wanted], limit: Duration) -> Result<(), RemoteError> {
         // What has gone is passed over in silence.
         let there = self.0.refs(&["refs/"], limit)?;
         let found: Vec<_> =
-            refs.iter().filter(|(name, _)| there.iter().any(|(other, _)| other == name)).cloned().collect();
+            wanted.iter().filter(|one| there.iter().any(|(other, _)| *other == one.name)).cloned().collect();
         self.0.fetch(&found, limit)
     }
     fn push(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
@@ -238,7 +238,8 @@ fn a_remote_that_always_says_yes_is_noticed() {
         "an object that is not here",
         "without time nothing is sent",
         "a listing holds the refs below",
-        "a fetch of what has gone",
+        "a fetch brings what a listing showed",
+        "a fetch of what is not there",
         "without credentials",
     ] {
         assert_noticed(&failed, sentence);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orch::world::{NewCommit, Objects, Oid, PushOutcome, RefUpdate, Remote, RemoteFailure};
+use orch::world::{NewCommit, Objects, Oid, PushOutcome, RefUpdate, Remote, RemoteFailure, Wanted};
 
 use super::{Outcome, Statement, ensure, fails, fine, same, try_all};
 
@@ -66,9 +66,13 @@ impl Machine {
         Ok(found.into_iter().find(|(found, _)| found == name).map(|(_, oid)| oid))
     }
 
-    fn fetch(&self, from: &str, to: &str) -> Outcome {
-        fine(self.remote.fetch(&[(from.to_owned(), to.to_owned())], LIMIT))
+    fn fetch(&self, from: &str, oid: Oid, to: &str) -> Outcome {
+        fine(self.remote.fetch(&[wanted(from, oid, to)], LIMIT))
     }
+}
+
+fn wanted(name: &str, oid: Oid, local: &str) -> Wanted {
+    Wanted { name: name.to_owned(), oid, local: local.to_owned() }
 }
 
 fn update(name: &str, expected: Option<Oid>, new: Option<Oid>) -> RefUpdate {
@@ -168,8 +172,12 @@ const PUSHES: [Statement<RemotePlace>; 9] = [
         let kind = vanish();
         let error = |result: Result<(), orch::world::RemoteError>| result.err().map(|error| error.kind);
         same("a listing", error(p.a.remote.refs(&["refs/"], LIMIT).map(drop)), Some(kind))?;
-        let wanted = [(LEASE.to_owned(), "refs/orch/x".to_owned())];
-        same("a fetch", error(p.a.remote.fetch(&wanted, LIMIT)), Some(kind))?;
+        let another = Oid::parse(&"1".repeat(40)).ok_or("an object")?;
+        same(
+            "a fetch",
+            error(p.a.remote.fetch(&[wanted(LEASE, another, "refs/orch/x")], LIMIT)),
+            Some(kind),
+        )?;
         let outcome = p.a.push(LEASE, Some(one), None)?;
         ensure(matches!(outcome, PushOutcome::Unknown(_)), &format!("a push was {outcome:?}"))
     }),
@@ -198,7 +206,7 @@ fn swaps(p: &RemotePlace) -> Outcome {
     p.a.accepted(LEASE, None, Some(one))
 }
 
-const READS: [Statement<RemotePlace>; 5] = [
+const READS: [Statement<RemotePlace>; 6] = [
     ("a listing shows what was pushed, to everybody, at once", |p| {
         let mut before = None;
         for n in 0..6 {
@@ -243,26 +251,40 @@ const READS: [Statement<RemotePlace>; 5] = [
         let (one, two) = (p.a.commit("one", &[root])?, p.a.commit("two", &[])?);
         let local = "refs/orch/remote/leases/T-1";
         p.a.accepted(LEASE, None, Some(one))?;
-        p.b.fetch(LEASE, local)?;
+        p.b.fetch(LEASE, one, local)?;
         same("the local ref", fine(p.b.objects.get_ref(local))?, Some(one))?;
         ensure(p.b.objects.has(one) && p.b.objects.has(root), "the history is not here")?;
         let task = fine(p.b.objects.entry(one, "task"))?.ok_or("its tree is not here")?;
         same("its file", fine(p.b.objects.blob(task.oid))?, b"one".to_vec())?;
         p.a.accepted(LEASE, Some(one), Some(two))?;
-        p.b.fetch(LEASE, local)?;
+        p.b.fetch(LEASE, two, local)?;
         same("the local ref then", fine(p.b.objects.get_ref(local))?, Some(two))?;
         let names = fine(p.b.objects.refs("refs/"))?;
         same("all local refs", names, vec![(local.to_owned(), two)])
     }),
-    ("a fetch of what has gone fails as a whole, and one of nothing succeeds", |p| {
-        let one = p.a.commit("one", &[])?;
+    ("a fetch brings what a listing showed, whatever became of the refs", |p| {
+        let (one, two) = (p.a.commit("one", &[])?, p.a.commit("two", &[])?);
+        let other = "refs/orch/leases/T-2";
         p.a.accepted(LEASE, None, Some(one))?;
-        let wanted = [("refs/orch/leases/none", "refs/orch/x"), (LEASE, "refs/orch/y")]
-            .map(|(theirs, ours)| (theirs.to_owned(), ours.to_owned()));
-        let error = p.b.remote.fetch(&wanted, LIMIT).err().map(|error| error.kind);
+        p.a.accepted(other, None, Some(one))?;
+        p.a.accepted(LEASE, Some(one), Some(two))?;
+        p.a.accepted(other, Some(one), None)?;
+        fine(
+            p.b.remote.fetch(&[wanted(LEASE, one, "refs/orch/x"), wanted(other, one, "refs/orch/y")], LIMIT),
+        )?;
+        let local = |name: &str| fine(p.b.objects.get_ref(name));
+        same("the local refs", (local("refs/orch/x")?, local("refs/orch/y")?), (Some(one), Some(one)))?;
+        ensure(p.b.objects.has(one), "it is not here")
+    }),
+    ("a fetch of what is not there fails as a whole, and one of nothing succeeds", |p| {
+        let (one, unknown) = (p.a.commit("one", &[])?, p.a.commit("unknown", &[])?);
+        p.a.accepted(LEASE, None, Some(one))?;
+        let both =
+            [wanted("refs/orch/leases/none", unknown, "refs/orch/x"), wanted(LEASE, one, "refs/orch/y")];
+        let error = p.b.remote.fetch(&both, LIMIT).err().map(|error| error.kind);
         same("the kind of error", error, Some(RemoteFailure::MissingObject))?;
         same("the other ref", fine(p.b.objects.get_ref("refs/orch/y"))?, None)?;
-        let bad = [("x:y".to_owned(), "refs/z".to_owned())];
+        let bad = [wanted("x:y", one, "refs/z")];
         fails("a fetch of what is no name", &p.b.remote.fetch(&bad, LIMIT))?;
         fine(p.b.remote.fetch(&[], LIMIT))
     }),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orch::world::{
     CommitInfo, NewCommit, Objects, ObjectsError, Oid, Pressure, PushOutcome, RefUpdate, Remote, RemoteError,
-    RemoteFailure, TreeChange, TreeEntry,
+    RemoteFailure, TreeChange, TreeEntry, Wanted,
 };
 
 use super::points::{Access, Thing};
@@ -95,17 +95,18 @@ impl Remote for Seam {
         self.0.asks("list the remote", Access::Read, || Remote::refs(&self.0.port, prefixes, limit))
     }
 
-    fn fetch(&self, refs: &[(String, String)], limit: Duration) -> Result<(), RemoteError> {
+    /// As a host does it that hands out only what its refs hold: the other kind gives no more to go wrong.
+    fn fetch(&self, wanted: &[Wanted], limit: Duration) -> Result<(), RemoteError> {
         // In two steps, between which the remote and the local refs may move.
         let found = self.0.asks("fetch", Access::Read, || {
-            let names: Vec<&str> = refs.iter().map(|(name, _)| name.as_str()).collect();
+            let names: Vec<&str> = wanted.iter().map(|one| one.name.as_str()).collect();
             Remote::refs(&self.0.port, &names, limit)
         })?;
         if self.0.is_broken(Broken::FetchBringsNothing) {
             return Ok(());
         }
         let mut brought = Vec::new();
-        for (name, local) in refs {
+        for Wanted { name, local, .. } in wanted {
             let Some((_, oid)) = found.iter().find(|(other, _)| other == name) else {
                 let message = format!("couldn't find remote ref {name}");
                 return Err(RemoteError { kind: RemoteFailure::MissingObject, message });

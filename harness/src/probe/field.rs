@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use orch::world::remote::passing;
-use orch::world::{NewCommit, Oid, PushOutcome, RefUpdate, RemoteError, RemoteFailure};
+use orch::world::{NewCommit, Oid, PushOutcome, RefUpdate, RemoteError, RemoteFailure, Wanted};
 
 use super::scratch::Scratch;
 use super::{Field, Plan, Side};
@@ -287,14 +287,15 @@ impl<'a> Run<'a> {
         Ok(found)
     }
 
-    /// Brings one ref to this machine.
+    /// Brings one ref to this machine, which was seen to hold this.
     ///
     /// # Errors
     /// As [`Run::read`].
-    pub fn fetch(&mut self, side: Side<'_>, name: &str) -> Result<(), Trouble> {
+    pub fn fetch(&mut self, side: Side<'_>, name: &str, oid: Oid) -> Result<(), Trouble> {
         self.go_on()?;
         let started = self.now();
-        let wanted = [(name.to_owned(), "refs/orch/incoming/probe".to_owned())];
+        let local = "refs/orch/incoming/probe".to_owned();
+        let wanted = [Wanted { name: name.to_owned(), oid, local }];
         side.remote.fetch(&wanted, self.plan.limit).map_err(trouble)?;
         let span = self.now().saturating_sub(started);
         self.measured.fetches.add(span);

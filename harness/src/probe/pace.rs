@@ -41,7 +41,7 @@ pub(super) fn claims(run: &mut Run<'_>) -> Result<Vec<Check>, Trouble> {
         if mine != Some(new) || theirs != Some(new) {
             return Ok(vec![lag(run, &name, new, &outcome)?]);
         }
-        run.fetch(run.b(), &name)?;
+        run.fetch(run.b(), &name, new)?;
     }
     Ok(vec![Check::held(NAME, format!("{done} pushes, each seen at once by both machines"))])
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use orch::world::{
     CommitInfo, NewCommit, Objects, ObjectsError, Oid, Pressure, PushOutcome, RefUpdate, Remote, RemoteError,
-    RemoteFailure, TreeChange, TreeEntry,
+    RemoteFailure, TreeChange, TreeEntry, Wanted,
 };
 
 use super::faults::Broken;
@@ -258,7 +258,7 @@ impl Port {
             .iter()
             .enumerate()
             .map(|(at, update)| {
-                if doubled(at) || update.name.contains([':', ' ', '~', '^']) {
+                if doubled(at) || update.name.contains(FORBIDDEN) {
                     return PushOutcome::Refused("named twice, or no name".to_owned());
                 }
                 if kernel.forbidden.as_ref().is_some_and(|part| update.name.contains(part)) {
@@ -285,6 +285,33 @@ impl Port {
             })
             .collect()
     }
+}
+
+/// What no name of a ref has.
+const FORBIDDEN: [char; 4] = [':', ' ', '~', '^'];
+
+/// What the host hands out of what is wanted, by local ref: the objects, or, where it is one that hands out only what
+/// its refs hold and one of them has moved, what they hold now.
+fn handed_out<'w>(kernel: &mut Kernel, wanted: &'w [Wanted]) -> Result<Vec<(&'w str, Oid)>, RemoteError> {
+    let missing = |message: String| RemoteError { kind: RemoteFailure::MissingObject, message };
+    let held = |kernel: &Kernel, one: &Wanted| kernel.remote.refs.get(&one.name).copied();
+    let moved = wanted.iter().any(|one| held(kernel, one) != Some(one.oid));
+    if moved {
+        let by_name = kernel.by_name;
+        kernel.probes.hit(if by_name {
+            "a fetch by name came too late"
+        } else {
+            "a fetch brought what had moved"
+        });
+    }
+    let object = |one: &'w Wanted| {
+        let oid = if moved && kernel.by_name { held(kernel, one) } else { Some(one.oid) };
+        let there = oid.filter(|oid| kernel.remote.has(*oid) && !one.name.contains(FORBIDDEN));
+        there
+            .map(|oid| (one.local.as_str(), oid))
+            .ok_or_else(|| missing(format!("couldn't find {}", one.name)))
+    };
+    wanted.iter().map(object).collect()
 }
 
 /// What a pusher makes of no answer.
@@ -317,24 +344,19 @@ impl Remote for Port {
         if self.come(limit) == Fate::Lost { Err(Self::no_answer()) } else { Ok(listing) }
     }
 
-    fn fetch(&self, refs: &[(String, String)], limit: Duration) -> Result<(), RemoteError> {
+    fn fetch(&self, wanted: &[Wanted], limit: Duration) -> Result<(), RemoteError> {
         if unwinding() || self.go(limit) == Fate::Lost {
             return Err(Self::no_answer());
         }
         {
             let kernel = &mut *self.kernel.borrow_mut();
             let nothing = kernel.is_broken(Broken::FetchBringsNothing);
-            let gone = refs.iter().find(|(name, _)| !kernel.remote.refs.contains_key(name));
-            if let Some((name, _)) = gone {
-                let message = format!("couldn't find remote ref {name}");
-                return Err(RemoteError { kind: RemoteFailure::MissingObject, message });
-            }
+            let found = handed_out(kernel, wanted)?;
             let Kernel { pool, remote, machines, .. } = kernel;
-            for (name, local) in refs.iter().filter(|_| !nothing) {
-                let oid = remote.refs[name];
+            for (local, oid) in found.into_iter().filter(|_| !nothing) {
                 let repo = &mut machines[self.machine].repo;
                 pool.copy(remote, repo, oid);
-                repo.refs.insert(local.clone(), oid);
+                repo.refs.insert(local.to_owned(), oid);
             }
         }
         if self.come(limit) == Fate::Lost { Err(Self::no_answer()) } else { Ok(()) }

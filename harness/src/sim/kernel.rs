@@ -214,6 +214,8 @@ pub struct Kernel {
     pub remote_up: bool,
     /// It refuses refs whose name contains this, by a rule of its own.
     pub forbidden: Option<String>,
+    /// Whether the remote hands out only what its refs hold, as a host of protocol 0 does.
+    pub by_name: bool,
     /// How its refs moved since the oracle last looked.
     pub moved: Vec<Moved>,
     /// Files of tasks that were put in place since then, where files are the register.
@@ -255,6 +257,7 @@ impl Kernel {
             remote: Repo::default(),
             remote_up: true,
             forbidden: None,
+            by_name: false,
             moved: Vec::new(),
             written: None,
             late: Vec::new(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Every probe by name. A nightly run in which one is missing has stopped testing something.
-pub const ALL: [&str; 34] = [
+pub const ALL: [&str; 36] = [
     "a claim was told",
     "a claim was repeated",
     "a claim lost its race",
@@ -36,6 +36,8 @@ pub const ALL: [&str; 34] = [
     "a push was lost",
     "a late push arrived",
     "a late push was refused",
+    "a fetch brought what had moved",
+    "a fetch by name came too late",
     "the disk was full",
     "a command met a remote out of reach",
 ];

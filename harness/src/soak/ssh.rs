@@ -52,11 +52,13 @@ pub fn serve(place: &Place, port: u16) -> Result<Server, String> {
     Ok(server)
 }
 
+/// As the hosts have it that people use: protocol 2 of git included.
 fn server_config(dir: &Path) -> String {
     let dir = dir.display();
     format!(
         "HostKey {dir}/host\nAuthorizedKeysFile {dir}/authorized\nPermitRootLogin prohibit-password\n\
-         PasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\nUsePAM no\nPidFile none\n"
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\nUsePAM no\nPidFile none\n\
+         AcceptEnv GIT_PROTOCOL\n"
     )
 }
 

@@ -13,6 +13,7 @@ use crate::world::clock::RealClock;
 use crate::world::disk::RealDisk;
 use crate::world::{
     Clock, Disk, FileKind, LockGuard, Oid, PushOutcome, RefUpdate, Remote, RemoteError, RemoteFailure, Stat,
+    Wanted,
 };
 
 /// A call of the remote, before or after it happened.
@@ -62,8 +63,8 @@ impl Remote for RiggedRemote {
         if self.call(At::AfterRefs) == Fate::Lost { Err(unreachable()) } else { answer }
     }
 
-    fn fetch(&self, refs: &[(String, String)], limit: Duration) -> Result<(), RemoteError> {
-        self.inner.fetch(refs, limit)
+    fn fetch(&self, wanted: &[Wanted], limit: Duration) -> Result<(), RemoteError> {
+        self.inner.fetch(wanted, limit)
     }
 
     fn push(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {

@@ -48,6 +48,8 @@ const WORDS: [(RemoteFailure, &[&str]); 6] = [
         &[
             "couldn't find remote ref",
             "not our ref",
+            "unadvertised object",
+            "no matching remote head",
             "did not send all necessary objects",
             "bad object",
             "missing blob",

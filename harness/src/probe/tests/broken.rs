@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use orch::sync::git::GitObjects;
 use orch::world::git_command::Git;
 use orch::world::remote::GitRemote;
-use orch::world::{Oid, PushOutcome, RefUpdate, RemoteError};
+use orch::world::{Oid, PushOutcome, RefUpdate, RemoteError, Wanted};
 
 use super::*;
 
@@ -118,8 +118,8 @@ impl Remote for Liar {
         Ok(std::mem::replace(&mut *self.seen.lock().unwrap(), now))
     }
 
-    fn fetch(&self, refs: &[(String, String)], limit: Duration) -> Result<(), RemoteError> {
-        self.inner.fetch(refs, limit)
+    fn fetch(&self, wanted: &[Wanted], limit: Duration) -> Result<(), RemoteError> {
+        self.inner.fetch(wanted, limit)
     }
 
     fn push(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
@@ -263,8 +263,8 @@ impl Remote for RowThrottle<'_> {
     fn refs(&self, prefixes: &[&str], limit: Duration) -> Result<Vec<(String, Oid)>, RemoteError> {
         self.inner.refs(prefixes, limit)
     }
-    fn fetch(&self, refs: &[(String, String)], limit: Duration) -> Result<(), RemoteError> {
-        self.inner.fetch(refs, limit)
+    fn fetch(&self, wanted: &[Wanted], limit: Duration) -> Result<(), RemoteError> {
+        self.inner.fetch(wanted, limit)
     }
     fn push(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
         let mut armed = self.armed.lock().unwrap();
