@@ -7,6 +7,7 @@ use crate::protocol::id::TaskId;
 use crate::protocol::op::{Action, ProcessRef};
 use crate::protocol::task::Task;
 use crate::protocol::time::Timestamp;
+use crate::sync::shared;
 
 use super::change::{self, Actor, Changed, Decision};
 use super::error::{Error, Kind, Result};
@@ -115,10 +116,21 @@ fn pick_within(q: &mut Queue, terms: &Terms) -> Result<Claimed> {
                 looked = true;
                 retries += 1;
                 lost.push(id);
+                if error.kind == Kind::NotFound {
+                    // It could not be published in time, and neither could the others that only this machine knows.
+                    lost.extend(not_shared(q)?);
+                }
             }
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Tasks that only this machine knows.
+fn not_shared(q: &Queue) -> Result<Vec<TaskId>> {
+    let mut waiting = q.store.unpublished().map_err(|e| Error::from_store(&e))?;
+    waiting.retain(|id| shared::read(&q.cx(), id).is_ok_and(|shared| shared.view().is_none()));
+    Ok(waiting)
 }
 
 /// What concerns one task only.

@@ -24,9 +24,6 @@ const MOST_ARGUMENTS: usize = 192 << 10;
 /// Most bytes that a listing may have: half a million refs.
 const MOST_LISTING: usize = 64 << 20;
 
-/// What git says when the other side hands out only what its refs hold, which is so before protocol 2.
-const UNADVERTISED: &str = "unadvertised object";
-
 /// A push answers with one line per ref.
 const MOST_ANSWER: usize = 4 << 20;
 
@@ -135,8 +132,8 @@ impl GitRemote {
         command
     }
 
-    /// By object; by name on a host that hands out only what its refs hold, where one of them has moved since it was
-    /// listed.
+    /// By object; by name where the host does not hand that out. Hosts say so in words of their own, so whatever is no
+    /// failure to reach it counts.
     fn fetch_some(&self, wanted: &[Wanted], deadline: Instant) -> Result<(), RemoteError> {
         let fetch = |theirs: fn(&Wanted) -> String| {
             let command = self.fetch_command(wanted.iter().map(|one| (theirs(one), one.local.as_str())));
@@ -148,7 +145,9 @@ impl GitRemote {
             )?)
         };
         match fetch(|one| one.oid.to_string()) {
-            Err(error) if error.message.contains(UNADVERTISED) => fetch(|one| one.name.clone()).map(drop),
+            Err(error) if matches!(error.kind, RemoteFailure::MissingObject | RemoteFailure::Other) => {
+                fetch(|one| one.name.clone()).map(drop)
+            }
             other => other.map(drop),
         }
     }

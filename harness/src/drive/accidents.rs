@@ -152,13 +152,11 @@ impl Run {
 
     fn suspend(&mut self, at: Micros, machine: usize, span: Micros) {
         {
-            let kernel = &mut *self.kernel.borrow_mut();
-            if !kernel.machines[machine].up || at < kernel.machines[machine].clocks.asleep_until {
+            let machine = &mut self.kernel.borrow_mut().machines[machine];
+            if !machine.up || at < machine.clocks.asleep_until {
                 return;
             }
-            // What happened until now is judged by the clock as it was.
-            self.yard.oracle.borrow_mut().look(kernel);
-            kernel.machines[machine].clocks.suspend(at, span);
+            machine.clocks.suspend(at, span);
         }
         for fiber in self.fibers.running().filter(|fiber| fiber.machine == machine) {
             fiber.stop_until(at + span);

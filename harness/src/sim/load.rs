@@ -139,9 +139,10 @@ pub(super) fn told_claim(yard: &Yard, fiber: &Fiber, session: &str, begun: Micro
     }
 }
 
-/// Whether an answer says for certain that nothing was done.
+/// Whether an answer says for certain that nothing was done. A claim that was taken back while it was made was made.
 pub(super) fn is_certain(error: &Error) -> bool {
     matches!(error.kind, Kind::Conflict | Kind::Nothing | Kind::Fenced | Kind::NotFound)
+        && error.code != "moved"
 }
 
 /// No command takes long, whatever the remote does; a process that was stopped meanwhile has an excuse.

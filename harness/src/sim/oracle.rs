@@ -18,7 +18,7 @@ use orch::store::{codec, layout};
 use orch::world::{Oid, TreeChange};
 
 use super::disk_image::Bytes;
-use super::kernel::{Kernel, MINUTE, Micros, Moved, SECOND};
+use super::kernel::{Awake, Kernel, MINUTE, Micros, Moved, SECOND, Written};
 
 /// The state branch on the simulated remote.
 pub const BRANCH: &str = "refs/heads/orch-state";
@@ -63,8 +63,8 @@ struct Renewed {
     /// Which heartbeat it was, after which claim: a claim that was withdrawn leaves its epoch to the next one.
     beat: u64,
     claim: Option<OpId>,
-    /// What the monotonic clock of each machine showed, and in which boot.
-    seen: Vec<(Micros, u32)>,
+    /// For how long each machine had been awake.
+    seen: Vec<Awake>,
 }
 
 /// An act that a session was told to have happened.
@@ -116,7 +116,7 @@ impl Oracle {
     pub fn look(&mut self, kernel: &mut Kernel) {
         let written = kernel.written.as_mut().map(std::mem::take).unwrap_or_default();
         for file in written {
-            self.file_written(kernel, file.at, &file.path, &file.bytes);
+            self.file_written(kernel, &file);
         }
         for moved in std::mem::take(&mut kernel.moved) {
             if moved.name == BRANCH {
@@ -128,8 +128,9 @@ impl Oracle {
     }
 
     /// Without a remote the register of a task is its file.
-    fn file_written(&mut self, kernel: &Kernel, at: Micros, path: &Path, bytes: &[u8]) {
-        let Some(id) = id_of(path) else { return };
+    fn file_written(&mut self, kernel: &Kernel, file: &Written) {
+        let Written { at, path, bytes, awake } = file;
+        let (at, Some(id)) = (*at, id_of(path)) else { return };
         let task = match codec::decode(bytes) {
             Ok(decoded) => decoded.task,
             Err(problem) => {
@@ -138,8 +139,8 @@ impl Oracle {
         };
         let before = self.branch.get(&id).cloned();
         self.grew(at, before.as_ref(), &task);
-        self.not_too_early(kernel, at, before.as_ref(), &task);
-        self.note_renewal(kernel, at, &task);
+        self.not_too_early(kernel, at, awake, before.as_ref(), &task);
+        self.note_renewal(at, awake, &task);
         if task.status() == Status::Done {
             self.finished.insert(id.clone());
         }
@@ -167,7 +168,7 @@ impl Oracle {
         }
     }
 
-    fn note_renewal(&mut self, kernel: &Kernel, at: Micros, task: &Task) {
+    fn note_renewal(&mut self, at: Micros, awake: &[Awake], task: &Task) {
         let Some(lease) = task.lease() else { return };
         let key = (task.id().clone(), lease.epoch);
         // An operation that is withdrawn puts back what was there before, and renews nothing.
@@ -180,7 +181,7 @@ impl Oracle {
         if claimed && lease.beat > 0 && !self.renewed.contains_key(&key) {
             self.broken(6, at, format!("{}: the claim of epoch {} inherits a beat", task.id(), lease.epoch));
         }
-        let seen = kernel.machines.iter().map(|m| (m.clocks.monotonic(at), m.clocks.boot)).collect();
+        let seen = awake.to_vec();
         let ttl = lease.ttl.as_micros() as u64;
         self.renewed.insert(key, Renewed { landed: at, ttl, beat: lease.beat, claim, seen });
     }
@@ -237,8 +238,8 @@ impl Oracle {
         if moved.old.is_some() {
             self.grew_or_withdrawn(moved.at, before.as_ref(), &task);
         }
-        self.not_too_early(kernel, moved.at, before.as_ref(), &task);
-        self.note_renewal(kernel, moved.at, &task);
+        self.not_too_early(kernel, moved.at, &moved.awake, before.as_ref(), &task);
+        self.note_renewal(moved.at, &moved.awake, &task);
         self.leases.insert(id.clone(), task);
     }
 
@@ -310,7 +311,14 @@ impl Oracle {
 
     /// A lease is not taken from its holder before it has lapsed in true time, nor by a machine that has not been
     /// awake for so long since it was renewed.
-    fn not_too_early(&mut self, kernel: &Kernel, at: Micros, before: Option<&Task>, after: &Task) {
+    fn not_too_early(
+        &mut self,
+        kernel: &Kernel,
+        at: Micros,
+        awake: &[Awake],
+        before: Option<&Task>,
+        after: &Task,
+    ) {
         let Some(op) = after.history().last() else { return };
         self.nobody_at_work(kernel, at, before, after, op);
         let was = before.and_then(Task::lease).or_else(|| self.branch.get(after.id()).and_then(Task::lease));
@@ -327,10 +335,7 @@ impl Oracle {
             return;
         }
         if let Some(observer) = machine_of(&op.machine) {
-            let clocks = &kernel.machines[observer].clocks;
-            let (then, boot) = renewed.seen[observer];
-            let then = if boot == clocks.boot { then } else { 0 };
-            let awake = clocks.monotonic(at).saturating_sub(then);
+            let awake = awake[observer].since(renewed.seen[observer]);
             if awake < renewed.ttl {
                 let text = format!(
                     "{}: epoch {epoch} was taken by {} on m{observer}, which had been awake for {:.1} s since its last \

@@ -186,11 +186,12 @@ impl Port {
     /// Where files are the register, the judge looks at each version.
     fn put_in_place(&self, path: &Path) {
         let kernel = &mut *self.kernel.borrow_mut();
+        let awake = kernel.awake();
         let Some(written) = &mut kernel.written else { return };
         if path.extension().is_some_and(|ext| ext == "yaml")
             && let Ok(bytes) = kernel.machines[self.machine].disk.read(path)
         {
-            written.push(Written { at: kernel.now, path: path.to_owned(), bytes });
+            written.push(Written { at: kernel.now, path: path.to_owned(), bytes, awake });
         }
     }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::rig::{At, Fate, at_nth, die, killed, rig_remote};
 use super::*;
-use crate::protocol::task::Definition;
+use crate::protocol::task::{Definition, Priority};
 use crate::sync::rejected;
 use crate::usecase::error::Kind;
 use crate::usecase::operator;
@@ -290,6 +290,32 @@ fn an_edit_that_does_not_get_through_holds_up_no_claim() {
     assert_eq!((notes_at(&yard, LEASE), notes_at(&yard, "refs/heads/orch-state")), (0, 1));
     done(&mut a, "T-1").unwrap();
     assert_eq!(count(&task(&a, "T-1"), |action| matches!(action, Action::Note { .. })), 1);
+}
+
+/// The story: neighbours on a faster link moved the branch again and again, so a machine could publish none of its new
+/// tasks, and `pick` tried for each of them in turn until its time was over, although others were ready (soak).
+#[test]
+fn a_pick_tries_once_to_publish_what_only_this_machine_knows() {
+    let (_yard, mut a, mut b) = two(&["T-1"]);
+    let urgent =
+        |name: &str| Definition { title: name.to_owned(), priority: Priority::P0, ..Definition::default() };
+    offline(&mut a, |a| {
+        for name in (1..10).map(|n| format!("A-{n}")) {
+            crate::usecase::add::add(a, Some(id(&name)), urgent(&name)).unwrap();
+        }
+    });
+    let pushes = std::rc::Rc::new(std::cell::Cell::new(0));
+    let seen = std::rc::Rc::clone(&pushes);
+    rig_remote(&mut a, move |at| {
+        if at == At::BeforePush {
+            seen.set(seen.get() + 1);
+            add(&mut b, &format!("B-{}", seen.get()), &[]);
+        }
+        Fate::Pass
+    });
+    let claimed = claim::pick(&mut a, &Terms::default()).unwrap();
+    assert!(!claimed.task.id().as_str().starts_with('A'), "{}", claimed.task.id());
+    assert!(pushes.get() < 2 * 12, "{} pushes", pushes.get());
 }
 
 const LEASE: &str = "refs/orch/leases/T-1";
