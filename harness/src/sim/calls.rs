@@ -18,7 +18,8 @@ use crate::history::{Call, Link, Outcome, Verb};
 #[derive(Debug, Clone, Default)]
 pub struct Calls {
     of_tasks: BTreeMap<TaskId, Vec<Call>>,
-    /// Claims of whatever was ready, by processes that told nobody which task it was.
+    /// Calls that claim whatever is ready: which task that is nobody may be told, and on the way to it there may have
+    /// been claims of others that were taken back.
     picks: Vec<Call>,
 }
 
@@ -61,7 +62,8 @@ impl Calls {
         for link in chain.iter().filter(|link| link.verb == Verb::Recover) {
             may_be(&link.by, Verb::Recover, Some(link.epoch), 0);
         }
-        for pick in &self.picks {
+        let claims = |pick: &Call| chain.iter().any(|link| link.verb == Verb::Claim && link.by == pick.by);
+        for pick in self.picks.iter().filter(|pick| claims(pick)) {
             may_be(&pick.by, pick.verb, pick.epoch, pick.invoked);
         }
         let rules = Rules { refusals: false, ..Rules::ALL };
@@ -141,5 +143,16 @@ mod tests {
             calls.unknown(task, &link.by, link.verb, epoch, 10);
             assert_eq!(calls.judge(&id, &chain), Vec::<String>::new(), "{place}");
         }
+    }
+    /// The story: a session picked a task, which was taken back before it had looked again, and the pick went on to
+    /// another one. Its claim stood in the chain, and a later claim of that session was taken for it: seed 80326.
+    #[test]
+    fn a_claim_that_a_pick_went_on_from_stands_where_it_was_made() {
+        let (id, chain) = story();
+        let mut calls = told(&id, &chain, Some(0));
+        calls.unknown(Some(&id), "a", Verb::Claim, None, 90);
+        assert!(!calls.judge(&id, &chain).is_empty());
+        calls.unknown(None, "a", Verb::Claim, None, 0);
+        assert_eq!(calls.judge(&id, &chain), Vec::<String>::new());
     }
 }

@@ -213,6 +213,10 @@ fn take(
         Some(id) => run(yard, fiber, name, &format!("claim {id}"), |q| claim::claim(q, &id, &terms)),
         None => run(yard, fiber, name, "pick", |q| claim::pick(q, &terms)),
     };
+    // A pick that goes on to another task may have made claims on its way that were taken back.
+    if picked || matches!(&answer, Err(error) if !error.as_ref().is_some_and(is_certain)) {
+        yard.calls.borrow_mut().unknown(id.as_ref(), name, Verb::Claim, None, begun);
+    }
     match answer {
         Ok(claimed) => {
             if picked {
@@ -232,12 +236,7 @@ fn take(
             hit(yard, "nothing was ready");
             None
         }
-        Err(error) => {
-            if !error.as_ref().is_some_and(is_certain) {
-                yard.calls.borrow_mut().unknown(id.as_ref(), name, Verb::Claim, None, begun);
-            }
-            None
-        }
+        Err(_) => None,
     }
 }
 

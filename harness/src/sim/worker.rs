@@ -104,7 +104,7 @@ fn live(crew: &Rc<Crew>, dice: &mut Dice) -> Result<()> {
                     if error.kind == Kind::Unreachable {
                         hit(yard, "a command met a remote out of reach");
                     }
-                    if !is_certain(&error) {
+                    if crew.current.borrow().is_none() || !is_certain(&error) {
                         crew.told_nothing();
                     }
                     Event::Trouble { slot, passing: may_pass(error.kind) }
@@ -132,6 +132,8 @@ fn try_once(crew: &Rc<Crew>, slot: usize) -> Result<Event> {
             let id = told.task.id();
             note(yard, fiber, &crew.name, &format!("work: claimed {id}, epoch {}", told.epoch));
             yard.oracle.borrow_mut().look(&mut yard.kernel.borrow_mut());
+            // On the way to this one there may have been claims that were taken back.
+            crew.told_nothing();
             told_claim(yard, fiber, &crew.name, crew.begun.get(), told);
             crew.begun.set(now(yard));
             *crew.current.borrow_mut() = Some((id.clone(), told.epoch));
