@@ -8,13 +8,25 @@ use super::Run;
 use crate::sim::disk_image::DiskImage;
 use crate::sim::kernel::{Kernel, Link, MINUTE, Micros, SECOND};
 
+/// A file that somebody has broken.
+#[derive(Debug, Clone)]
+pub(super) struct BrokenFile {
+    machine: usize,
+    path: PathBuf,
+    /// What was in it.
+    before: Vec<u8>,
+    /// What is in it.
+    left: Vec<u8>,
+}
+
 /// An accident that ends.
 #[derive(Debug, Clone)]
 pub(super) enum After {
     PowerBack(usize),
     LinkUp(usize),
     RemoteUp,
-    Repaired(usize, PathBuf, Vec<u8>),
+    /// Who has broken a file puts back what was there before.
+    Repaired(BrokenFile),
 }
 
 impl Run {
@@ -100,10 +112,16 @@ impl Run {
             }
             After::LinkUp(machine) => kernel.machines[machine].link = Link::Up,
             After::RemoteUp => kernel.remote_up = true,
-            After::Repaired(machine, path, bytes) => {
+            After::Repaired(BrokenFile { machine, path, before, left }) => {
+                // A file that orch could read after all has gone on: what nobody else has of it yet would be lost with
+                // its only copy, and no program could help it.
+                let now = kernel.machines[machine].disk.read(&path);
+                if now.is_ok_and(|now| *now != *left && !self.yard.oracle.borrow().has_all_of(&now)) {
+                    return;
+                }
                 let at_ns = kernel.machines[machine].clocks.wall_ms(kernel.now) * 1_000_000;
                 kernel.trace.note(at, machine, &format!("{} is put back by hand", path.display()));
-                write_by_hand(&mut kernel.machines[machine].disk, &path, bytes, at_ns);
+                write_by_hand(&mut kernel.machines[machine].disk, &path, before, at_ns);
             }
         }
     }
@@ -205,7 +223,7 @@ impl Run {
         }
         let (path, bytes) = self.dice.pick(&files).clone();
         // Who has broken a file mends it before touching it again: what is put back later is what was there before.
-        let broken = |(_, after): &(Micros, After)| matches!(after, After::Repaired(at, broken, _) if *at == machine && *broken == path);
+        let broken = |(_, after): &(Micros, After)| matches!(after, After::Repaired(broken) if broken.machine == machine && broken.path == path);
         if self.pending.iter().any(broken) {
             return;
         }
@@ -225,9 +243,10 @@ impl Run {
             kernel.probes.hit("a broken hand edit was made");
             kernel.trace.note(at, machine, &format!("{} is broken by hand", path.display()));
             let cut = self.dice.below(bytes.len() as u64 + 1) as usize;
-            write_by_hand(&mut kernel.machines[machine].disk, &path, bytes[..cut].to_vec(), at_ns);
+            let (before, left) = (bytes.to_vec(), bytes[..cut].to_vec());
+            write_by_hand(&mut kernel.machines[machine].disk, &path, left.clone(), at_ns);
             let repaired = at + self.dice.between(MINUTE, 30 * MINUTE);
-            self.pending.push((repaired, After::Repaired(machine, path, bytes.to_vec())));
+            self.pending.push((repaired, After::Repaired(BrokenFile { machine, path, before, left })));
             return;
         }
         kernel.probes.hit("a hand edit was made");
