@@ -134,15 +134,10 @@ impl GitRemote {
 
     /// By object; by name where the host does not hand that out. Hosts say so in words of their own, so whatever is no
     /// failure to reach it counts.
-    fn fetch_some(&self, wanted: &[Wanted], deadline: Instant) -> Result<(), RemoteError> {
+    fn fetch_some(&self, wanted: &[Wanted], left: &dyn Fn() -> Duration) -> Result<(), RemoteError> {
         let fetch = |theirs: fn(&Wanted) -> String| {
             let command = self.fetch_command(wanted.iter().map(|one| (theirs(one), one.local.as_str())));
-            succeed(self.run(
-                "fetch",
-                command,
-                deadline.saturating_duration_since(Instant::now()),
-                MOST_ANSWER,
-            )?)
+            succeed(self.run("fetch", command, left(), MOST_ANSWER)?)
         };
         match fetch(|one| one.oid.to_string()) {
             Err(error) if matches!(error.kind, RemoteFailure::MissingObject | RemoteFailure::Other) => {
@@ -210,14 +205,14 @@ impl Remote for GitRemote {
     }
 
     fn fetch(&self, wanted: &[Wanted], limit: Duration) -> Result<(), RemoteError> {
-        let deadline = Instant::now() + limit;
+        let started = Instant::now();
         let is_name = |name: &str| parse::is_ref_name(name);
         if let Some(bad) = wanted.iter().find(|one| !is_name(&one.name) || !is_name(&one.local)) {
             let message = format!("not fetched: {:?} or its local name is no full ref name", bad.name);
             return Err(RemoteError { kind: RemoteFailure::Other, message });
         }
         chunks(wanted, |one| one.name.len().max(40) + one.local.len() + 2)
-            .try_for_each(|chunk| self.fetch_some(chunk, deadline))
+            .try_for_each(|chunk| self.fetch_some(chunk, &|| limit.saturating_sub(started.elapsed())))
     }
 
     fn push(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
