@@ -485,8 +485,10 @@ impl Oracle {
         let Some(renewed) = self.renewed.get(&(id.clone(), epoch)) else { return };
         let (landed, ttl) = (renewed.landed, renewed.ttl);
         // Where its process died before it had noted the renewal only the wall clock is left to go by, and somebody
-        // may have set it. Clocks run up to a twentieth too slow.
-        if begun > landed + ttl + ttl * 6 / 100 + SECOND && kernel.machines[machine].stepped < landed {
+        // may have set it since the renewal before, which is all that the holder knows of. Clocks run up to a twentieth
+        // too slow.
+        let over = ttl + ttl * 6 / 100 + SECOND;
+        if begun > landed + over && kernel.machines[machine].stepped + over < landed {
             let text = format!(
                 "{id}: {what} was accepted {:.0} s after the last renewal, although its lease lasts {:.0} s",
                 (begun - landed) as f64 / 1e6,
