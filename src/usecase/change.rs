@@ -147,9 +147,13 @@ fn offline(
         return Err(why);
     }
     let (task, known) = match in_file(q, id, decide, sent) {
-        // It is too late to send it, but it was sent before: nobody here knows whether that was accepted.
-        Err(error) if !sent.is_empty() && matches!(error.kind, Kind::Fenced | Kind::Conflict) => {
-            let message = format!("{}; what was sent before may have been accepted", why.message);
+        // It is too late to send it, or its file is gone; but it was sent before, and nobody here knows whether that was
+        // accepted.
+        Err(error) if !sent.is_empty() => {
+            let mut message = format!("{}; what was sent before may have been accepted", why.message);
+            if !matches!(error.kind, Kind::Fenced | Kind::Conflict) {
+                message = format!("{message}, and it cannot be kept here: {}", error.message);
+            }
             let hint = "try again: once the remote answers, the answer is that of the act itself";
             return Err(Error { message, ..why }.hint(hint));
         }

@@ -182,6 +182,27 @@ fn an_act_without_an_answer_is_not_called_fenced_because_time_has_passed() {
     assert!(done(&mut yard.queue("a"), "T-1").unwrap().repeated, "it was");
 }
 
+/// The same where somebody removed the task's file meanwhile: the holder was told that there is no such task, and the
+/// finish stood (simulation, seed 124605).
+#[test]
+fn an_act_without_an_answer_is_not_called_unknown_because_its_file_has_gone() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    try_claim(&mut a, "T-1").unwrap();
+    let path = crate::usecase::testing::file(&a, "T-1");
+    rig_remote(&mut a, move |at| match at {
+        At::AfterPush => {
+            std::fs::remove_file(&path).unwrap();
+            Fate::Lost
+        }
+        At::BeforeRefs => Fate::Lost,
+        _ => Fate::Pass,
+    });
+    let error = done(&mut a, "T-1").unwrap_err();
+    assert_eq!(error.kind, Kind::Unreachable, "{error}");
+    assert!(error.message.contains("may have been accepted, and it cannot be kept here: "), "{error}");
+    assert!(done(&mut yard.queue("a"), "T-1").unwrap().repeated, "it was");
+}
+
 fn q_is_quiet(q: &mut Queue) -> bool {
     q.notices().iter().all(|notice| !notice.contains("kept here"))
 }
