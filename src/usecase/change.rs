@@ -375,8 +375,9 @@ fn accepted_before(
         return Ok(None);
     };
     absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
-    held::renewed(q, &known.view, *sent_at)?;
-    let task = known.view.clone();
+    held::renewed(q, &merged.task, *sent_at)?;
+    // As after any accepted swap, without what waits here: it is told as published.
+    let task = merged.task.clone();
     Ok(Some(Changed { task, published: true, repeated: false, retries: way.retries }))
 }
 

@@ -10,6 +10,7 @@ use crate::sync::{rejected, rename};
 use crate::usecase::error::Kind;
 use crate::usecase::holder::Failure;
 use crate::usecase::testing::{add, finish};
+use crate::usecase::{edit, operator};
 
 /// A machine died after its claim was pushed and before it had looked at the branch again. In between
 /// another machine had claimed, finished and folded the task. The next command of the first session found
@@ -124,6 +125,31 @@ fn an_accepted_act_that_was_folded_before_it_was_seen_is_a_success() {
     );
     let changed = holder::fail(&mut a, &id("T-1"), None, &broke()).unwrap();
     assert_eq!((changed.task.status(), changed.published), (Status::Pending, true));
+}
+
+/// A new plan was accepted and its answer lost; while the command asked again, another process of its machine left a note
+/// that could not go out. The answer was `published: true` with a task that held the note, which nobody else could see
+/// (simulation, seed 142167).
+#[test]
+fn an_accepted_act_is_told_as_published_without_a_note_that_waits() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    let other = yard.clone();
+    rig_remote(
+        &mut a,
+        at_nth(At::AfterPush, 1, move || {
+            sync_all(&mut other.queue("b"));
+            offline(&mut other.queue("a"), |a| edit::note(a, &id("T-1"), "seen")).unwrap();
+            Fate::Lost
+        }),
+    );
+    let plan = operator::Replan { notes: "again".to_owned(), description: None, success_criteria: None };
+    let changed = operator::replan(&mut a, &id("T-1"), &plan).unwrap();
+    assert!(changed.published && !changed.repeated);
+    assert_eq!(changed.task.history(), task(&b, "T-1").history());
+    assert_eq!(count(&task(&a, "T-1"), |action| matches!(action, Action::Note { .. })), 1);
+    sync_all(&mut a);
+    sync_all(&mut b);
+    assert_eq!(count(&task(&b, "T-1"), |action| matches!(action, Action::Note { .. })), 1);
 }
 
 fn broke() -> Failure {
