@@ -1,6 +1,6 @@
 //! `orch-harness sim`: runs plans, one after the other, until one breaks a promise or the budget is used up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -110,7 +110,13 @@ impl Sim {
         for (plan, outcome) in &broken {
             match outcome {
                 Some(outcome) => {
-                    report(plan, outcome, &self.sizes());
+                    report(plan, outcome);
+                    if self.seed.is_none() {
+                        last_steps(outcome);
+                    }
+                    let sizes =
+                        self.sizes().options().map(|options| format!(" {options}")).unwrap_or_default();
+                    again(&format!("--seed {} --profile {}{sizes}", plan.seed, plan.profile.name()));
                     self.keep(plan);
                 }
                 None => println!("seed {}: two runs of the same plan differ", plan.seed),
@@ -180,7 +186,8 @@ impl Sim {
         };
         let outcome = drive::run(&plan);
         show_tail(&outcome, self.tail);
-        report(&plan, &outcome, &Sizes::default());
+        report(&plan, &outcome);
+        again(&format!("--plan {}", file.display()));
         if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
@@ -280,17 +287,51 @@ fn fresh() -> u64 {
     now.as_millis() as u64 * 1_000
 }
 
-/// What happened, and how to see it again.
-fn report(plan: &Plan, outcome: &Outcome, sizes: &Sizes) {
+/// What happened.
+fn report(plan: &Plan, outcome: &Outcome) {
     println!("seed {}: {} promises broken", plan.seed, outcome.violations.len());
     for violation in &outcome.violations {
         let at = violation.at as f64 / 1e6;
         println!("  promise {} at {at:.3} s: {}", violation.promise, violation.what);
     }
-    let profile = plan.profile.name();
-    let seed = plan.seed;
-    let sizes = sizes.options().map(|options| format!(" {options}")).unwrap_or_default();
-    println!("again: cargo run --release -p orch-harness -- sim --seed {seed} --profile {profile}{sizes}");
+}
+
+/// How to see it again. A plan that was shrunk is no longer that of its seed.
+fn again(what: &str) {
+    println!("again: cargo run --release -p orch-harness -- sim {what}");
+}
+
+/// The last steps of the machines that the first broken promise is about.
+fn last_steps(outcome: &Outcome) {
+    const SHOWN: usize = 20;
+    let Some(violation) = outcome.violations.first() else { return };
+    let machines = machines(&violation.what);
+    let concerned: Vec<&String> =
+        outcome.tail.iter().filter(|line| machines.is_empty() || names_one_of(line, &machines)).collect();
+    for line in concerned.iter().skip(concerned.len().saturating_sub(SHOWN)) {
+        println!("  {line}");
+    }
+}
+
+/// The machines that a text names: `m2` itself, or the first number of a session (`agent-2-0`, `watchdog-2`).
+fn machines(text: &str) -> BTreeSet<u32> {
+    text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'))
+        .filter_map(|word| {
+            let number = match word.split_once('-') {
+                Some(("agent" | "operator" | "watchdog" | "sync" | "worker", rest)) => {
+                    rest.split('-').next()?
+                }
+                _ => word.strip_prefix('m')?,
+            };
+            number.parse().ok()
+        })
+        .collect()
+}
+
+/// Whether a line of the trace is of one of the machines. It begins with the time and the machine.
+fn names_one_of(line: &str, machines: &BTreeSet<u32>) -> bool {
+    let of = line.split_whitespace().nth(1).and_then(|word| word.strip_prefix('m'));
+    of.and_then(|number| number.parse().ok()).is_some_and(|number| machines.contains(&number))
 }
 
 fn show_tail(outcome: &Outcome, lines: usize) {
@@ -343,4 +384,20 @@ pub fn guard(text: &str) -> Result<Guard, String> {
         let all: Vec<String> = Guard::all().map(Guard::name).collect();
         format!("one of {}", all.join(", "))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_of_a_broken_promise_are_found() {
+        let found =
+            machines("T-0-2: snooze by operator-0 was told as published and is not, on m3 (agent-1-2, T-m4)");
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [0, 1, 3]);
+        assert!(machines("T-1-10001 was lost").is_empty());
+        let of = |line| names_one_of(line, &BTreeSet::from([1]));
+        assert!(of("    4128.935 m1 sync-0 sync: timeout: no answer"));
+        assert!(!of("    4138.182 m11 agent-1-0 pick: ok") && !of("    4138.182 the remote is away"));
+    }
 }

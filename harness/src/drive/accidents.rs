@@ -85,16 +85,21 @@ impl Run {
             4 => self.step_clock(machine),
             5 => {
                 let link = *self.dice.pick(&[Link::Cut, Link::Mute]);
-                self.kernel.borrow_mut().machines[machine].link = link;
+                let kernel = &mut *self.kernel.borrow_mut();
+                kernel.probes.hit("a link was cut or mute");
+                kernel.machines[machine].link = link;
                 self.pending.push((at + span, After::LinkUp(machine)));
             }
             6 => {
-                self.kernel.borrow_mut().remote_up = false;
+                let kernel = &mut *self.kernel.borrow_mut();
+                kernel.probes.hit("the remote was away");
+                kernel.remote_up = false;
                 self.pending.push((at + span / 2, After::RemoteUp));
             }
             7 => self.kernel.borrow_mut().machines[machine].full_until = at + span / 4,
             8 => {
                 let kernel = &mut *self.kernel.borrow_mut();
+                kernel.probes.hit("a clone was collected");
                 let Kernel { pool, machines, .. } = kernel;
                 pool.collect(&mut machines[machine].repo);
             }
@@ -196,6 +201,7 @@ impl Run {
             self.kernel.borrow_mut().probes.hit("a process was killed");
         } else {
             fiber.stop_until(at + span);
+            self.kernel.borrow_mut().probes.hit("a process was stopped");
         }
     }
 
@@ -233,7 +239,7 @@ impl Run {
             if !self.yard.oracle.borrow().has_all_of(&bytes) {
                 return;
             }
-            kernel.probes.hit("a vanished file was restored");
+            kernel.probes.hit("a file was removed by hand");
             kernel.trace.note(at, machine, &format!("{} is removed by hand", path.display()));
             let _ = kernel.machines[machine].disk.remove(&path, at_ns);
             return;

@@ -224,7 +224,11 @@ impl Port {
         let mut answers = self.apply(updates, atomic);
         let twice = {
             let kernel = &mut *self.kernel.borrow_mut();
-            kernel.dice.chance(kernel.knobs.twice)
+            let twice = kernel.dice.chance(kernel.knobs.twice);
+            if twice {
+                kernel.probes.hit("a push arrived twice");
+            }
+            twice
         };
         if twice {
             answers = self.apply(updates, atomic);

@@ -161,6 +161,7 @@ impl Port {
         self.enter()?;
         let kernel = &mut *self.kernel.borrow_mut();
         if kernel.dice.chance(kernel.knobs.disk_error) {
+            kernel.probes.hit("a disk answered with an error");
             return Err(io::Error::other("input/output error"));
         }
         let now = kernel.now;
@@ -176,6 +177,7 @@ impl Port {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device"));
         }
         if kernel.dice.chance(kernel.knobs.disk_error) {
+            kernel.probes.hit("a disk answered with an error");
             return Err(io::Error::other("input/output error"));
         }
         kernel.striker.changes();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Every probe by name. A nightly run in which one is missing has stopped testing something.
-pub const ALL: [&str; 36] = [
+pub const ALL: [&str; 42] = [
     "a claim was told",
     "a claim was repeated",
     "a claim lost its race",
@@ -26,19 +26,25 @@ pub const ALL: [&str; 36] = [
     "a hand edit was made",
     "a broken hand edit was made",
     "a damaged file was reported",
-    "a vanished file was restored",
+    "a file was removed by hand",
     "an id was taken twice",
     "a process was killed",
+    "a process was stopped",
     "the power failed",
     "a machine was suspended",
     "a clock stepped",
+    "a link was cut or mute",
+    "the remote was away",
+    "a clone was collected",
     "an answer was lost",
     "a push was lost",
     "a late push arrived",
     "a late push was refused",
+    "a push arrived twice",
     "a fetch brought what had moved",
     "a fetch by name came too late",
     "the disk was full",
+    "a disk answered with an error",
     "a command met a remote out of reach",
 ];
 
