@@ -1,8 +1,10 @@
 //! The disk of one machine: a small file system of its own that can be filled up. It needs root and Linux; where it
 //! is not to be had, the fault is left out and the report says so.
+//!
+//! It is an image in the folder of the run, which outlives a reboot; where no image can be made or mounted, it is memory.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::place::{Place, output};
@@ -29,8 +31,18 @@ impl Ballast {
             if !rustix::process::geteuid().is_root() {
                 return Err("only root may mount a small file system".to_owned());
             }
-            let size = format!("size={mib}m");
-            output(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "orch-soak"]).arg(&dir))?;
+            let image = place.dir.join("disk.img");
+            let known = image.exists();
+            match mount_image(&image, known, mib, &dir) {
+                Ok(()) => {}
+                // The machine is in there.
+                Err(why) if known => return Err(format!("{}: {why}", image.display())),
+                Err(_) => {
+                    drop(std::fs::remove_file(&image));
+                    let size = format!("size={mib}m");
+                    output(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "orch-soak"]).arg(&dir))?;
+                }
+            }
         }
         let ballast = Ballast { machine, dir };
         ballast.empty();
@@ -51,7 +63,7 @@ impl Ballast {
         drop(std::fs::remove_file(self.dir.join("ballast")));
     }
 
-    /// Takes the file system away; what was on it is gone.
+    /// Takes the file system away; what was on it is in its image, if it has one.
     pub fn unmount(&self) {
         if let Err(why) = output(Command::new("umount").arg(&self.dir)) {
             eprintln!("warning: {} is still mounted: {why}", self.dir.display());
@@ -59,15 +71,30 @@ impl Ballast {
     }
 }
 
+/// Mounts an image, which is made first where there is none.
+fn mount_image(image: &Path, known: bool, mib: u64, dir: &Path) -> Result<(), String> {
+    if !known {
+        let made = std::fs::File::create(image).and_then(|file| file.set_len(mib << 20));
+        made.map_err(|why| why.to_string())?;
+        // Tasks and git's objects are many small files, and no part of it is kept for root.
+        output(
+            Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0", "-i", "2048", "-I", "128"]).arg(image),
+        )?;
+    }
+    output(Command::new("mount").args(["-o", "loop"]).arg(image).arg(dir)).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The machine on the small file system was in memory, so that a run that was interrupted by a reboot, or ended before its
+    /// time, could not go on: `--resume` said that the machine is gone.
     #[test]
-    fn a_filled_disk_takes_nothing_and_an_emptied_one_does_again() {
+    fn a_filled_disk_takes_nothing_an_emptied_one_does_again_and_a_later_part_finds_its_files() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place { dir: dir.path().to_owned(), orch: PathBuf::new() };
-        let ballast = match Ballast::mount(&place, 0, 2) {
+        let ballast = match Ballast::mount(&place, 0, 16) {
             Ok(ballast) => ballast,
             Err(why) => return eprintln!("skipped: {why}"),
         };
@@ -78,5 +105,11 @@ mod tests {
         std::fs::write(&file, [1; 8192]).unwrap();
         ballast.unmount();
         assert!(!file.exists());
+        if !place.dir.join("disk.img").exists() {
+            return eprintln!("no loop device here: the small file system is memory");
+        }
+        let later = Ballast::mount(&place, 0, 16).unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), [1; 8192]);
+        later.unmount();
     }
 }
