@@ -10,14 +10,15 @@ use crate::report::Report;
 
 /// Make the page of a soak, and its twin in JSON
 ///
-/// The run may still go on. Both files are written into the folder of the run.
+/// The run may still go on. Both files are written into the folder of the run. The head of the page gives the verdict
+/// that a release needs, of the run and of the objectives; the exit code is that of the run itself.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   orch-harness report target/soak/smoke
   orch-harness report target/soak/24h --out public/
 
-Exit codes: 0 everything held, 1 something did not, 2 usage, 3 the run is invalid or has not ended")]
+Exit codes: 0 the run held, 1 it did not, 2 usage, 3 it is invalid or has not ended; `gate` also asks the objectives")]
 pub struct MakeReport {
     /// Folder of the run
     #[arg(value_name = "DIR")]

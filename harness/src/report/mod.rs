@@ -2,6 +2,7 @@
 //! can be had at any moment of a run.
 
 mod page;
+pub mod planted;
 mod plot;
 pub mod trend;
 
@@ -13,7 +14,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::record::Verdict;
+use crate::gate::{self, Line, Slo};
+use crate::record::{self, Verdict};
 use crate::soak::checkpoint::Checkpoint;
 use crate::soak::fleet::Violation;
 use crate::soak::{histogram::Histogram, sample};
@@ -54,6 +56,12 @@ pub struct Report {
     pub growth: Vec<Growth>,
     /// The time series as it was written.
     pub series: Vec<Value>,
+    /// What the profile demanded; `None` for a run that did not write it down.
+    pub owed: Option<sample::Owed>,
+    /// The objectives that the run is compared with.
+    pub slo: Slo,
+    /// The table of planted bugs, if one was measured; or why it cannot be read.
+    pub planted: Result<Option<planted::Table>, String>,
 }
 
 /// Name of the page in the folder of a run.
@@ -62,27 +70,54 @@ pub const PAGE: &str = "report.html";
 pub const TWIN: &str = "report.json";
 
 impl Report {
-    /// Reads the folder of a run.
+    /// Reads the folder of a run, and the table of planted bugs where records lie.
     ///
     /// # Errors
     /// There is none, or a file in it is damaged.
     pub fn of(dir: &Path) -> Result<Report, String> {
+        Report::with(dir, &record::folder())
+    }
+
+    /// The same with another folder of records.
+    ///
+    /// # Errors
+    /// There is no run, or a file in its folder is damaged.
+    pub fn with(dir: &Path, records: &Path) -> Result<Report, String> {
         Ok(Report {
             checkpoint: Checkpoint::read(dir)?,
             violations: lines(&dir.join("violations.jsonl"))?,
             faults: lines(&dir.join("faults.jsonl"))?,
             growth: lines(&dir.join("growth.jsonl"))?,
             series: lines(&dir.join(sample::FILE))?,
+            owed: sample::Owed::read(dir)?,
+            slo: crate::yaml::parse(gate::BUILT_IN, "soak/slo.yaml")?,
+            // It is of another layer: damaged, it takes nothing from this run.
+            planted: planted::Table::read(records),
         })
     }
 
-    /// The verdict; a run that has not ended has shown nothing yet, unless something is broken already.
+    /// The verdict of the run itself; a run that has not ended has shown nothing yet, unless something is broken already.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match &self.checkpoint.end {
             Some(end) => end.verdict,
             None if self.violations.is_empty() => Verdict::Invalid,
             None => Verdict::Broken,
+        }
+    }
+
+    /// The run compared with each objective.
+    #[must_use]
+    pub fn objectives(&self) -> Vec<Line> {
+        gate::judge(&self.slo, &self.numbers())
+    }
+
+    /// The verdict that a release needs: the run held, and so did every objective that is asked of it.
+    #[must_use]
+    pub fn release(&self) -> Verdict {
+        match self.verdict() {
+            Verdict::Held if !self.objectives().iter().all(Line::passes) => Verdict::Broken,
+            verdict => verdict,
         }
     }
 
@@ -99,16 +134,26 @@ impl Report {
         put(PAGE, page::html(self))
     }
 
-    /// The twin: verdict, measures, counters, latencies and violations.
+    /// The twin: what the page shows, for programs. `verdict` is that of the run itself, `release_verdict` also asks
+    /// the objectives.
     #[must_use]
     pub fn twin(&self) -> Value {
         let run = &self.checkpoint;
+        let objectives: Vec<Value> = self.objectives().iter().map(objective).collect();
+        let slopes: BTreeMap<&str, Value> =
+            self.slopes().into_iter().map(|(name, unit, slope)| (name, sloped(unit, slope))).collect();
+        let faults: BTreeMap<String, Value> = self
+            .faults_by_kind()
+            .into_iter()
+            .map(|(kind, (count, demanded))| (kind, json!({"count": count, "demanded": demanded})))
+            .collect();
         let latency: BTreeMap<&String, Value> =
             run.numbers.latency.iter().map(|(name, histogram)| (name, histogram.summary())).collect();
         json!({
             "schema_version": 1,
             "profile": run.profile,
             "verdict": self.verdict().word(),
+            "release_verdict": self.release().word(),
             "why": run.end.as_ref().map(|end| &end.why),
             "invalid": run.invalid,
             "notes": run.notes,
@@ -118,10 +163,14 @@ impl Report {
             "began": run.began,
             "seconds": Duration::from_millis(run.elapsed).as_secs(),
             "parts": run.part + 1,
+            "objectives": objectives,
             "measures": self.numbers(),
+            "slopes": slopes,
+            "faults": faults,
             "counts": run.numbers.counts,
             "latency_ms": latency,
             "violations": self.violations,
+            "planted_bugs": self.planted.as_ref().ok(),
         })
     }
 
@@ -171,15 +220,55 @@ impl Report {
     /// Slope of the steady watchdog's memory in MiB per hour over the last half of the run.
     #[must_use]
     pub fn rss_slope(&self) -> Option<trend::Slope> {
+        self.watchdog_slope(|dog| dog["rss_kib"].as_f64().map(|kib| kib / 1024.0))
+    }
+
+    /// What must not grow for ever: name, unit, and the slope over the last half of the run. Processes by the hour of
+    /// the wall clock; `.git` by the hour of load, since it grows by work.
+    #[must_use]
+    pub fn slopes(&self) -> [(&'static str, &'static str, Option<trend::Slope>); 4] {
+        let by_load = |points: Vec<(f64, f64)>| {
+            let hours: Vec<(f64, f64)> = points.into_iter().map(|(s, y)| (s / 3600.0, y)).collect();
+            trend::last_half(&hours)
+        };
+        [
+            ("rss", "MiB per hour", self.rss_slope()),
+            ("fds", "files per hour", self.watchdog_slope(|dog| dog["fds"].as_f64())),
+            (
+                "git_remote",
+                "MiB per hour of load",
+                by_load(self.points(|line| line["remote"].as_f64().map(mib))),
+            ),
+            ("git_clones_mean", "MiB per hour of load", by_load(self.points(mean_clone))),
+        ]
+    }
+
+    /// Slope per hour of something of the steady watchdog over the last half of the run.
+    fn watchdog_slope(&self, value: impl Fn(&Value) -> Option<f64>) -> Option<trend::Slope> {
         // By the clock of the wall, since memory grows at rest as well; and of one process only.
         let pid = self.series.iter().rev().find_map(|line| line["watchdog"]["pid"].as_u64())?;
         let mine = self.series.iter().filter(|line| line["watchdog"]["pid"].as_u64() == Some(pid));
-        let point = |line: &Value| {
-            Some((line["unix_ms"].as_f64()? / 3_600_000.0, line["watchdog"]["rss_kib"].as_f64()? / 1024.0))
-        };
+        let point = |line: &Value| Some((line["unix_ms"].as_f64()? / 3_600_000.0, value(&line["watchdog"])?));
         let points: Vec<(f64, f64)> = mine.filter_map(point).collect();
-        let hours = &points[points.len() / 2..];
-        trend::slope(hours)
+        trend::last_half(&points)
+    }
+
+    /// How often each kind of fault struck, and how often it had to. The second is missing where nobody wrote it down
+    /// and where this computer could not have the fault.
+    #[must_use]
+    pub fn faults_by_kind(&self) -> BTreeMap<String, (u64, Option<u64>)> {
+        let run = &self.checkpoint;
+        let demanded = |kind: &str| {
+            let left_out = LEFT_OUT
+                .iter()
+                .any(|(of, note)| *of == kind && run.notes.iter().any(|said| said.starts_with(note)));
+            self.owed.as_ref().filter(|_| !left_out)?.faults(kind, Duration::from_millis(run.wanted))
+        };
+        let struck = run.numbers.counts.keys().filter_map(|name| name.strip_prefix("faults."));
+        let owed = self.owed.iter().flat_map(|owed| owed.faults.keys().map(String::as_str));
+        let row =
+            |kind: &str| (kind.to_owned(), (run.numbers.count(&format!("faults.{kind}")), demanded(kind)));
+        struck.chain(owed).map(row).collect()
     }
 
     fn bytes_per_finished(&self) -> Option<f64> {
@@ -214,6 +303,11 @@ impl Report {
         );
         for note in run.notes.iter().chain(&run.invalid) {
             text.push_str(&format!("\n  - {note}"));
+        }
+        let objectives = self.objectives();
+        text.push_str(&format!("\n  objectives: {}", outcomes(&objectives)));
+        for line in objectives.iter().filter(|line| outcome(line) == "missed") {
+            text.push_str(&format!("\n  - missed: {}: {}, {}", line.says, line.measured(), line.target));
         }
         for violation in self.violations.iter().take(10) {
             text.push_str(&format!("\n  ! {} s {}: {}", violation.at, violation.kind, violation.what));
@@ -280,6 +374,57 @@ pub const MEASURES: &[&str] = &[
     "git_bytes_per_finished",
     "git_bytes_per_heartbeat",
 ];
+
+/// Faults that a computer may not be able to have, and how the note of a run that left them out begins.
+const LEFT_OUT: &[(&str, &str)] = &[("disk_full", "no full disk"), ("clock", "no clock offsets")];
+
+/// What can become of an objective.
+const OUTCOMES: [&str; 4] = ["held", "missed", "not measured", "not asked"];
+
+/// What became of an objective, one of [`OUTCOMES`].
+fn outcome(line: &Line) -> &'static str {
+    let at = match (&line.unasked, line.holds, line.measured) {
+        (Some(_), ..) => 3,
+        (None, true, _) => 0,
+        (None, false, Some(_)) => 1,
+        (None, false, None) => 2,
+    };
+    OUTCOMES[at]
+}
+
+/// How many objectives held, were missed, were not measured, were not asked; what there is none of is left out.
+fn outcomes(objectives: &[Line]) -> String {
+    let many = |word| (objectives.iter().filter(|line| outcome(line) == word).count(), word);
+    let parts = OUTCOMES.into_iter().map(many).filter(|(count, _)| *count > 0);
+    parts.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+}
+
+/// An objective for programs: as the gate tells it, with its unit and what became of it.
+fn objective(line: &Line) -> Value {
+    let mut value = line.json();
+    value["unit"] = json!(line.unit);
+    value["verdict"] = json!(outcome(line).replace(' ', "_"));
+    value
+}
+
+fn sloped(unit: &str, slope: Option<trend::Slope>) -> Value {
+    json!({
+        "unit": unit,
+        "median": slope.map(|slope| slope.median),
+        "low": slope.map(|slope| slope.low),
+        "high": slope.map(|slope| slope.high),
+    })
+}
+
+fn mib(bytes: f64) -> f64 {
+    bytes / 1024.0 / 1024.0
+}
+
+/// Size of `.git` of a machine in MiB, the mean of all machines.
+fn mean_clone(line: &Value) -> Option<f64> {
+    let sizes: Vec<f64> = line["clones"].as_array()?.iter().filter_map(Value::as_f64).collect();
+    (!sizes.is_empty()).then(|| mib(sizes.iter().sum::<f64>() / number(sizes.len() as u64)))
+}
 
 fn millis(histogram: &Histogram, share: f64) -> Option<f64> {
     histogram.quantile(share).map(|span| span.as_secs_f64() * 1000.0)

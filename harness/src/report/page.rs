@@ -5,49 +5,59 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::plot::{Bar, Chart, Line, clock, escape, short, timeline};
-use super::{Report, millis, number, trend};
-use crate::gate;
+use super::{Report, mib, millis, number, outcome, outcomes, planted, trend};
+use crate::gate::Line as Objective;
 use crate::record::Verdict;
 
 /// The page.
 #[must_use]
 pub fn html(report: &Report) -> String {
     let run = &report.checkpoint;
-    let title = format!("soak {}: {}", run.profile, report.verdict().word());
+    let title = format!("soak {}: {}", run.profile, report.release().word());
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <link rel=\"icon\" href=\"data:,\"><title>{}</title><style>{STYLE}</style></head><body><main>",
         escape(&title)
     );
-    head(report, &mut out);
-    objectives(report, &mut out);
+    let objectives = report.objectives();
+    head(report, &objectives, &mut out);
+    objectives_table(&objectives, &mut out);
     violations(report, &mut out);
     plots(report, &mut out);
+    faults_table(report, &mut out);
     tables(report, &mut out);
+    planted_bugs(report, &mut out);
     out.push_str("</main></body></html>\n");
     out
 }
 
-fn head(report: &Report, out: &mut String) {
+/// The verdict that a release needs: violations and objectives.
+fn head(report: &Report, objectives: &[Objective], out: &mut String) {
     let run = &report.checkpoint;
-    let (class, says) = match (report.verdict(), &run.end) {
-        (Verdict::Held, _) => ("good", "Everything held."),
-        (Verdict::Broken, _) => ("bad", "Something did not hold."),
-        (Verdict::Invalid, Some(_)) => ("warn", "This run is invalid: it shows nothing."),
-        (Verdict::Invalid, None) => ("warn", "This run has not ended."),
+    let all = objectives.iter().all(|line| line.unasked.is_none());
+    let (class, says) = match (report.verdict(), report.release(), &run.end) {
+        (Verdict::Held, Verdict::Held, _) if all => ("good", "Everything held."),
+        (Verdict::Held, Verdict::Held, _) => ("good", "Everything that was asked held."),
+        (Verdict::Held, ..) => ("bad", "Nothing broke, but objectives did not hold."),
+        (Verdict::Broken, ..) => ("bad", "Something did not hold."),
+        (Verdict::Invalid, _, Some(_)) => ("warn", "This run is invalid: it shows nothing."),
+        (Verdict::Invalid, _, None) => ("warn", "This run has not ended."),
     };
     let why = run.end.as_ref().map_or("it goes on", |end| end.why.as_str());
     let _ = write!(
         out,
-        "<header class=\"{class}\"><h1>{says}</h1><p>soak <b>{}</b>: {}. It ran {} of {} in {} part{}; {}.</p></header>",
+        "<header class=\"{class}\"><h1>{says}</h1><p>soak <b>{}</b>: {}. It ran {} of {} in {} part{}; {}.</p>\
+         <p>Violations: {}. Objectives: {}.</p></header>",
         escape(&run.profile),
         escape(&run.about),
         clock(number(run.elapsed) / 1000.0),
         clock(number(run.wanted) / 1000.0),
         run.part + 1,
         if run.part == 0 { "" } else { "s" },
-        escape(why)
+        escape(why),
+        report.violations.len(),
+        outcomes(objectives)
     );
     out.push_str("<ul class=\"tiles\">");
     let numbers = report.numbers();
@@ -70,25 +80,26 @@ fn head(report: &Report, out: &mut String) {
     );
 }
 
-fn objectives(report: &Report, out: &mut String) {
-    let Ok(slo) = crate::yaml::parse::<gate::Slo>(gate::BUILT_IN, "soak/slo.yaml") else { return };
+fn objectives_table(objectives: &[Objective], out: &mut String) {
     out.push_str(
         "<h2>Objectives</h2><div class=\"wide\"><table><thead><tr><th></th><th>objective</th>\
          <th class=\"num\">measured</th><th>target</th></tr></thead><tbody>",
     );
-    for line in gate::judge(&slo, &report.numbers()) {
-        let class = if line.holds {
-            "good"
-        } else if line.measured.is_some() {
-            "bad"
-        } else {
-            "warn"
+    for line in objectives {
+        let word = outcome(line);
+        let class = match word {
+            "held" => "good",
+            "missed" => "bad",
+            "not asked" => "none",
+            _ => "warn",
         };
+        let why =
+            line.unasked.as_deref().map(|why| format!("<br><span class=\"small\">{}</span>", escape(why)));
         let _ = write!(
             out,
-            "<tr><td><span class=\"mark {class}\">{}</span></td><td>{}</td><td class=\"num\">{}</td><td>{}</td></tr>",
-            line.verdict(),
+            "<tr><td><span class=\"mark {class}\">{word}</span></td><td>{}{}</td><td class=\"num\">{}</td><td>{}</td></tr>",
             escape(&line.says),
+            why.unwrap_or_default(),
             escape(&line.measured()),
             escape(&line.target)
         );
@@ -146,33 +157,33 @@ fn plots(report: &Report, out: &mut String) {
     out.push_str(&chart("Work done", "tasks", String::new(), false, lines).figure());
     out.push_str("<h2>Growth</h2>");
     let rss = report.points(|line| line["watchdog"]["rss_kib"].as_f64().map(|kib| kib / 1024.0));
-    let caption = report.rss_slope().map(|slope| trend_text(slope, "MiB per hour over the last half"));
+    let [rss_slope, fds_slope, remote_slope, clones_slope] = report.slopes().map(trend_text);
     let lines = vec![Line { name: "the steady watchdog".to_owned(), points: rss }];
-    out.push_str(&chart("Resident memory", "MiB", caption.unwrap_or_default(), false, lines).figure());
+    out.push_str(&chart("Resident memory", "MiB", rss_slope, false, lines).figure());
     let fds = vec![Line {
         name: "the steady watchdog".to_owned(),
         points: report.points(|line| line["watchdog"]["fds"].as_f64()),
     }];
-    out.push_str(&chart("Open files", "files", String::new(), false, fds).figure());
+    out.push_str(&chart("Open files", "files", fds_slope, false, fds).figure());
     let lasting: Vec<(f64, f64)> =
         report.growth.iter().map(|g| (number(g.at) / 1000.0, number(g.bytes) / 1024.0)).collect();
     let caption =
         report.bytes_per_finished().map(|bytes| format!("{} bytes per finished task", short(bytes)));
     let lines = vec![Line { name: "state branch, packed".to_owned(), points: lasting }];
     out.push_str(&chart("Lasting history", "KiB", caption.unwrap_or_default(), false, lines).figure());
-    out.push_str(
-        &chart("Size of .git", "MiB", "with loose objects".to_owned(), false, sizes(report)).figure(),
-    );
+    let caption = format!("with loose objects; remote: {remote_slope}; mean of the machines: {clones_slope}");
+    out.push_str(&chart("Size of .git", "MiB", caption, false, sizes(report)).figure());
     out.push_str("<h2>Percentiles</h2>");
     out.push_str(&percentiles(report));
 }
 
-fn trend_text(slope: trend::Slope, unit: &str) -> String {
-    format!("slope {} {unit} (95 %: {} to {})", short(slope.median), short(slope.low), short(slope.high))
+fn trend_text((_, unit, slope): (&str, &str, Option<trend::Slope>)) -> String {
+    let Some(slope) = slope else { return "no slope yet".to_owned() };
+    let (median, low, high) = (short(slope.median), short(slope.low), short(slope.high));
+    format!("slope {median} {unit} over the last half (95 %: {low} to {high})")
 }
 
 fn sizes(report: &Report) -> Vec<Line> {
-    let mib = |bytes: f64| bytes / 1024.0 / 1024.0;
     let mut lines = vec![Line {
         name: "remote".to_owned(),
         points: report.points(|line| line["remote"].as_f64().map(mib)),
@@ -216,6 +227,65 @@ fn percentiles(report: &Report) -> String {
     let caption = "calm.claim: by path, uncontended, at rest".to_owned();
     let title = "Latency by percentile, whole run";
     Chart { title, unit: "ms", caption, seconds: 0.0, steps: &steps, log: true, lines }.figure()
+}
+
+fn faults_table(report: &Report, out: &mut String) {
+    let all = report.faults_by_kind();
+    if all.is_empty() {
+        return;
+    }
+    out.push_str(
+        "<h2>Faults by kind</h2><div class=\"wide\"><table><thead><tr><th>kind</th><th class=\"num\">struck</th>\
+         <th class=\"num\">at least</th></tr></thead><tbody>",
+    );
+    for (kind, (count, demanded)) in all {
+        // A run that goes on may still strike as often as it has to.
+        let lacking = report.checkpoint.end.is_some() && demanded.is_some_and(|demanded| count < demanded);
+        let class = if lacking { " class=\"mark bad\"" } else { "" };
+        let demanded = demanded.map_or_else(|| "–".to_owned(), |demanded| demanded.to_string());
+        let _ = write!(
+            out,
+            "<tr><td>{}</td><td class=\"num\"><span{class}>{count}</span></td><td class=\"num\">{demanded}</td></tr>",
+            escape(&kind)
+        );
+    }
+    out.push_str("</tbody></table></div>");
+    out.push_str(match &report.owed {
+        Some(_) => "<p class=\"small\">“At least” is what the profile demands of a run of this length.</p>",
+        None => "<p class=\"small\">This run did not write down what its profile demands.</p>",
+    });
+}
+
+/// The table of planted bugs, where one was measured: another layer, so it counts for nothing in the verdict.
+fn planted_bugs(report: &Report, out: &mut String) {
+    let table = match &report.planted {
+        Ok(Some(table)) => table,
+        Ok(None) => return,
+        Err(why) => {
+            let _ = write!(out, "<h2>Planted bugs</h2><p class=\"note\">{}</p>", escape(why));
+            return;
+        }
+    };
+    let _ = write!(
+        out,
+        "<h2>Planted bugs</h2><p class=\"small\">One guard is taken away at a time; so many seeds the simulation took to \
+         notice. Measured at {}{}.</p><div class=\"wide\"><table><thead><tr><th>guard taken away</th>\
+         <th class=\"num\">seeds</th><th class=\"num\">limit</th><th>what broke</th></tr></thead><tbody>",
+        escape(&table.commit),
+        if table.commit == report.checkpoint.commit { "" } else { ", another commit than that of this run" }
+    );
+    for planted::Row { guard, broke, limit, seeds, .. } in &table.rows {
+        let seeds =
+            seeds.map_or_else(|| "<span class=\"mark bad\">not found</span>".to_owned(), |n| n.to_string());
+        let broke = broke.as_deref().unwrap_or("nothing was noticed");
+        let _ = write!(
+            out,
+            "<tr><td>{}</td><td class=\"num\">{seeds}</td><td class=\"num\">{limit}</td><td>{}</td></tr>",
+            escape(guard),
+            escape(broke)
+        );
+    }
+    out.push_str("</tbody></table></div>");
 }
 
 fn tables(report: &Report, out: &mut String) {

@@ -14,6 +14,7 @@ fn run(violations: bool) -> tempfile::TempDir {
         numbers.counts.insert(name.to_owned(), count);
     }
     numbers.counts.insert("claims.unavailable".to_owned(), 2);
+    numbers.counts.insert("faults.kill".to_owned(), 29);
     for name in ["claim", "done", "calm.claim", "sync", "recovery", "recovery.late", "convergence"] {
         let histogram = numbers.latency.entry(name.to_owned()).or_default();
         (1..100).for_each(|ms| histogram.record(Duration::from_millis(ms)));
@@ -63,6 +64,8 @@ fn run(violations: bool) -> tempfile::TempDir {
     );
     let kill = |n: u64| json!({"from": n * 3000, "to": n * 3000 + 5, "kind": "kill", "machine": 1});
     write("faults.jsonl", (1..30).map(kill).collect());
+    let faults = [("kill", 20), ("cut", 10), ("clock", 5)].map(|(kind, least)| (kind.to_owned(), least));
+    sample::Owed { whole: 240_000, faults: faults.into() }.write(dir.path()).unwrap();
     if violations {
         let lost =
             |n: u64| json!({"at": 60, "kind": "lost_operation", "what": format!("done of <T{n}> & more")});
@@ -109,18 +112,158 @@ fn a_last_line_that_was_cut_off_is_left_out() {
     assert_eq!(Report::of(dir.path()).unwrap().series.len(), 59);
 }
 
+/// A run whose measures all meet the objectives, as long as nobody changes it.
+fn good(change: impl FnOnce(&mut Checkpoint)) -> (tempfile::TempDir, Report) {
+    let dir = run(false);
+    let mut checkpoint = Checkpoint::read(dir.path()).unwrap();
+    let claims = checkpoint.numbers.latency.entry("calm.claim".to_owned()).or_default();
+    *claims = Histogram::default();
+    claims.record(Duration::from_millis(20));
+    checkpoint.numbers.counts.insert("calm.heartbeats".to_owned(), 3);
+    checkpoint.numbers.counts.insert("claims.unavailable".to_owned(), 1);
+    change(&mut checkpoint);
+    checkpoint.write(dir.path()).unwrap();
+    let report = Report::with(dir.path(), &dir.path().join("records")).unwrap();
+    (dir, report)
+}
+
+fn two_were_unavailable(run: &mut Checkpoint) {
+    run.numbers.counts.insert("claims.unavailable".to_owned(), 2);
+}
+
+fn page_of(dir: &Path, report: &Report) -> String {
+    std::fs::read_to_string(report.write(dir).unwrap()).unwrap()
+}
+
 #[test]
 fn the_page_needs_nothing_else_and_shows_the_verdict_first() {
-    for (violations, word) in [(false, "Everything held."), (true, "Something did not hold.")] {
+    for (violations, word) in
+        [(false, "Nothing broke, but objectives did not hold."), (true, "Something did not hold.")]
+    {
         let dir = run(violations);
-        let page =
-            std::fs::read_to_string(Report::of(dir.path()).unwrap().write(dir.path()).unwrap()).unwrap();
+        let page = page_of(dir.path(), &Report::of(dir.path()).unwrap());
         assert!(page.find(word).unwrap() < page.find("<h2>").unwrap());
         for outside in ["<script", "http://", "https://", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
         assert_eq!(page.contains("done of &lt;T1&gt; &amp; more"), violations);
     }
+}
+
+/// The page of a run without violations said that everything held above a table with red lines.
+#[test]
+fn the_head_gives_the_verdict_that_a_release_needs() {
+    let (dir, report) = good(|_| {});
+    assert_eq!((report.verdict(), report.release()), (Verdict::Held, Verdict::Held));
+    let page = page_of(dir.path(), &report);
+    // Two minutes show no trend of memory.
+    assert!(page.contains("<h1>Everything that was asked held.</h1>"), "{}", report.summary());
+    assert!(page.contains("Objectives: 14 held, 1 not asked."));
+    assert!(page.contains("<span class=\"mark none\">not asked</span>"));
+    assert!(page.contains("hours is 0.033, and this needs 0.15"));
+    assert!(!page.contains("mark bad\">missed"));
+
+    let (dir, report) = good(two_were_unavailable);
+    assert_eq!((report.verdict(), report.release()), (Verdict::Held, Verdict::Broken));
+    let page = page_of(dir.path(), &report);
+    assert!(page.contains("<title>soak smoke: broken</title>"));
+    assert!(page.contains("<header class=\"bad\"><h1>Nothing broke, but objectives did not hold.</h1>"));
+    assert!(page.contains("Violations: 0. Objectives: 13 held, 1 missed, 1 not asked."));
+    let said = "\n  objectives: 13 held, 1 missed, 1 not asked\n  - missed: availability of claim while the remote is up: 99.8 %, ≥ 99.9 %";
+    assert!(report.summary().contains(said), "{}", report.summary());
+
+    // A run that is long enough is asked everything; the made-up memory does not grow within its first hour.
+    let (dir, mut report) = good(|run| run.elapsed = 3_600_000);
+    report.series.iter_mut().for_each(|line| line["watchdog"]["rss_kib"] = json!(20_000));
+    assert!(page_of(dir.path(), &report).contains("<h1>Everything held.</h1>"), "{}", report.summary());
+}
+
+#[test]
+fn the_twin_holds_what_the_page_shows() {
+    let (_dir, report) = good(two_were_unavailable);
+    let twin = report.twin();
+    assert_eq!((&twin["verdict"], &twin["release_verdict"]), (&json!("held"), &json!("broken")));
+    let objective = |measure: &str| {
+        twin["objectives"].as_array().unwrap().iter().find(|line| line["measure"] == measure).unwrap()
+    };
+    let line = objective("claim_availability_percent");
+    assert_eq!(
+        (&line["verdict"], &line["measured"], &line["target"], &line["unit"]),
+        (&json!("missed"), &json!(99.8), &json!("≥ 99.9 %"), &json!("%"))
+    );
+    assert_eq!(objective("lost_operations")["verdict"], "held");
+    let line = objective("rss_slope_mib_per_hour");
+    assert_eq!((&line["verdict"], line["unasked"].is_string()), (&json!("not_asked"), true));
+    let slope =
+        |name: &str| (twin["slopes"][name]["unit"].clone(), twin["slopes"][name]["median"].as_f64().unwrap());
+    // Each sample of two seconds adds 8 KiB of memory, 1000 bytes of the remote, one byte of each clone, and no file.
+    let per_hour = 1800.0 / 1024.0 / 1024.0;
+    for (name, unit, expected) in [
+        ("rss", "MiB per hour", 1800.0 * 8.0 / 1024.0),
+        ("fds", "files per hour", 0.0),
+        ("git_remote", "MiB per hour of load", 1000.0 * per_hour),
+        ("git_clones_mean", "MiB per hour of load", per_hour),
+    ] {
+        let (found, median) = slope(name);
+        assert_eq!(found, unit);
+        assert!((median - expected).abs() < 1e-6, "{name}: {median} {expected}");
+    }
+    // Half of the whole length owes half. There was no clock to set.
+    assert_eq!(twin["faults"]["kill"], json!({"count": 29, "demanded": 10}));
+    assert_eq!(twin["faults"]["cut"], json!({"count": 0, "demanded": 5}));
+    assert_eq!(twin["faults"]["clock"], json!({"count": 0, "demanded": null}));
+}
+
+#[test]
+fn slopes_stand_beside_their_plots_and_faults_beside_what_was_demanded() {
+    let (dir, report) = good(|_| {});
+    let page = page_of(dir.path(), &report);
+    for beside in [
+        "<b>Resident memory</b> <span>slope 14.1 MiB per hour over the last half",
+        "<b>Open files</b> <span>slope 0 files per hour over the last half",
+        "<b>Size of .git</b> <span>with loose objects; remote: slope 1.72 MiB per hour of load over the last half",
+        "<td>kill</td><td class=\"num\"><span>29</span></td><td class=\"num\">10</td>",
+        "<td>cut</td><td class=\"num\"><span class=\"mark bad\">0</span></td><td class=\"num\">5</td>",
+        "<td>clock</td><td class=\"num\"><span>0</span></td><td class=\"num\">–</td>",
+    ] {
+        assert!(page.contains(beside), "{beside}");
+    }
+    // An older run goes without.
+    std::fs::remove_file(dir.path().join(sample::Owed::FILE)).unwrap();
+    let report = Report::of(dir.path()).unwrap();
+    assert_eq!(report.twin()["faults"], json!({"kill": {"count": 29, "demanded": null}}));
+    assert!(page_of(dir.path(), &report).contains("did not write down what its profile demands"));
+}
+
+#[test]
+fn the_table_of_planted_bugs_is_shown_where_one_was_measured() {
+    let (dir, report) = good(|_| {});
+    assert_eq!(report.twin()["planted_bugs"], Value::Null);
+    assert!(!page_of(dir.path(), &report).contains("Planted bugs"));
+    let row = |guard: &str, seeds: Option<u64>| planted::Row {
+        guard: guard.to_owned(),
+        broke: seeds.map(|_| "promise 2: <T1> by two".to_owned()),
+        limit: 20,
+        seeds,
+        seconds: 1.5,
+    };
+    let rows = vec![row("no-file-sync", Some(3)), row("dice-repeat", None)];
+    let records = dir.path().join("records");
+    planted::Table { commit: "1".repeat(40), rows }.write(&records).unwrap();
+    let report = Report::with(dir.path(), &records).unwrap();
+    let page = page_of(dir.path(), &report);
+    for shown in [
+        "Measured at 1111111111111111111111111111111111111111, another commit than that of this run.",
+        "<td>no-file-sync</td><td class=\"num\">3</td><td class=\"num\">20</td><td>promise 2: &lt;T1&gt; by two</td>",
+        "<td>dice-repeat</td><td class=\"num\"><span class=\"mark bad\">not found</span></td>",
+    ] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    assert_eq!(report.twin()["planted_bugs"]["rows"][0]["seeds"], 3);
+    assert_eq!(report.release(), Verdict::Held, "it is another layer");
+    std::fs::write(records.join(planted::FILE), "{").unwrap();
+    let report = Report::with(dir.path(), &records).unwrap();
+    assert!(page_of(dir.path(), &report).contains("bugs-table.json: EOF"));
 }
 
 fn browser() -> Option<&'static str> {
@@ -139,7 +282,16 @@ fn a_real_browser_shows_every_plot_and_complains_of_nothing() {
         return eprintln!("skipped: no chromium is installed");
     };
     let dir = run(true);
-    let page = Report::of(dir.path()).unwrap().write(dir.path()).unwrap();
+    // With every table that a page can have.
+    let row = planted::Row {
+        guard: "refusal-ignored".to_owned(),
+        broke: Some("promise 1: ".to_owned() + &"T-0-1 was claimed by two ".repeat(4)),
+        limit: 5,
+        seeds: Some(1),
+        seconds: 0.5,
+    };
+    planted::Table { commit: "1".repeat(40), rows: vec![row] }.write(dir.path()).unwrap();
+    let page = Report::with(dir.path(), dir.path()).unwrap().write(dir.path()).unwrap();
     // A script of the test counts what was laid out and writes it where the browser prints it.
     let text = std::fs::read_to_string(&page).unwrap();
     let count = "<script>addEventListener('load',()=>{const r=[...document.querySelectorAll('figure svg')]\

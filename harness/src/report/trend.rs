@@ -41,6 +41,12 @@ pub fn slope(points: &[(f64, f64)]) -> Option<Slope> {
     })
 }
 
+/// The slope of the last half of the points: what a run settles into, without its warm-up.
+#[must_use]
+pub fn last_half(points: &[(f64, f64)]) -> Option<Slope> {
+    slope(&points[points.len() / 2..])
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts of samples are far below 2^52")]
 fn count(of: usize) -> f64 {
     of as f64
@@ -73,6 +79,14 @@ mod tests {
         let points: Vec<(f64, f64)> = (0..200).map(|x| (f64::from(x), f64::from((x * 7919) % 101))).collect();
         let found = slope(&points).unwrap();
         assert!(found.low <= 0.0 && found.high >= 0.0, "{found:?}");
+    }
+
+    #[test]
+    fn a_warm_up_is_no_trend() {
+        let points: Vec<(f64, f64)> = (0..40).map(|x| (f64::from(x), f64::from(x.min(20)))).collect();
+        assert!(slope(&points).unwrap().median > 0.1);
+        assert!(last_half(&points).unwrap().median.abs() < 1e-9);
+        assert_eq!(last_half(&[]), None);
     }
 
     #[test]

@@ -69,6 +69,7 @@ fn the_real_program_is_found_sound_and_a_run_that_was_stopped_goes_on() {
         "{:?}",
         checkpoint.invalid
     );
+    assert!(dir.path().join("run").join(crate::soak::sample::Owed::FILE).exists());
     let (claims, elapsed) = (checkpoint.numbers.count("claims"), checkpoint.elapsed);
     let next = Options { resume: true, ..options(dir.path(), None, 60) };
     let checkpoint = soak(&next, |progress| progress.counts[0] > claims + 1 && progress.counts[2] > 0);
