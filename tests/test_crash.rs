@@ -11,7 +11,9 @@ const CALLS: &str = "openat,write,pwrite64,rename,renameat,renameat2,linkat,link
 fn killed_at(machine: &Machine, n: usize, args: &[&str]) -> Option<Command> {
     let strace = std::path::Path::new("/usr/bin/strace");
     if !strace.is_file() {
-        assert!(std::env::var_os("CI").is_none(), "install strace: without it crashes are not tested");
+        // Only Linux has strace. Elsewhere these kills are left to `orch-harness crash`, which needs none.
+        let must = cfg!(target_os = "linux") && std::env::var_os("CI").is_some();
+        assert!(!must, "install strace: without it crashes are not tested");
         eprintln!("skipped: no strace");
         return None;
     }

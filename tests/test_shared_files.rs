@@ -97,10 +97,10 @@ fn a_setting_is_changed_on_the_newest_version_of_the_file() {
 /// A hook that puts a commit of somebody else in front of every push, as long as there are names in the file `rivals`.
 const RIVAL: &str = "unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 name=$(head -n 1 rivals) && [ -n \"$name\" ] || exit 0
-sed -i 1d rivals
+sed 1d rivals > others && mv others rivals
 tip=$(git rev-parse refs/heads/orch-state)
 blob=$({ git cat-file blob $tip:orch.yaml; echo \"# $name\"; } | git hash-object -w --stdin)
-tree=$(git ls-tree $tip | sed \"s/blob [0-9a-f]*\\torch.yaml/blob $blob\\torch.yaml/\" | git mktree)
+tree=$(git ls-tree $tip | sed \"s/blob [0-9a-f]*\torch.yaml/blob $blob\torch.yaml/\" | git mktree)
 git update-ref refs/heads/orch-state $(git commit-tree -p $tip -m rival $tree) $tip";
 
 /// The machine had fetched, and another one was faster with its push all the same.

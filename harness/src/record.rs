@@ -46,7 +46,7 @@ impl Verdict {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// The layer, which is also the name of the file: `tests`, `loom`, `sim`, `bugs`, `model`, `soak-24h`, ….
+    /// The layer, which is also the name of the file: `tests`, `loom-full`, `sim`, `bugs`, `model`, `soak-24h`, ….
     pub layer: String,
     /// The commit of the sources, 40 digits; `-dirty` is appended when files differed from it.
     pub commit: String,
@@ -58,6 +58,9 @@ pub struct Record {
     pub verdict: Verdict,
     /// What was counted and measured.
     pub numbers: BTreeMap<String, f64>,
+    /// The command that was run, if it is none of this program that writes its own record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
 }
 
 impl Record {
@@ -67,7 +70,8 @@ impl Record {
         let seconds = started.elapsed().unwrap_or(Duration::ZERO).as_secs_f64();
         let commit = commit(Path::new(".")).unwrap_or_else(|_| "unknown".to_owned());
         let started = started.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-        Record { layer: layer.to_owned(), commit, started, seconds, verdict, numbers }
+        let command = Vec::new();
+        Record { layer: layer.to_owned(), commit, started, seconds, verdict, numbers, command }
     }
 
     /// Writes it to `folder/<layer>.json`, whole or not at all.
@@ -150,10 +154,13 @@ mod tests {
     fn a_record_comes_back_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let numbers = BTreeMap::from([("seeds".to_owned(), 1000.0)]);
-        let record = Record::of("sim", SystemTime::now(), Verdict::Held, numbers);
-        let path = record.write(dir.path()).unwrap();
-        assert_eq!(path, dir.path().join("sim.json"));
-        assert_eq!(Record::read(&path).unwrap(), record);
+        let mut record = Record::of("sim", SystemTime::now(), Verdict::Held, numbers);
+        for command in [Vec::new(), vec!["cargo".to_owned(), "test".to_owned()]] {
+            record.command = command;
+            let path = record.write(dir.path()).unwrap();
+            assert_eq!(path, dir.path().join("sim.json"));
+            assert_eq!(Record::read(&path).unwrap(), record);
+        }
     }
 
     #[test]

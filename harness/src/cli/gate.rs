@@ -66,7 +66,7 @@ impl Gate {
         let judged = read(&path);
         let owed = if self.rc {
             let records = self.records.clone().unwrap_or_else(record::folder);
-            rc::judge(Path::new("."), &records, &slo.release)?
+            rc::judge(Path::new("."), &records, &slo)?
         } else {
             Vec::new()
         };

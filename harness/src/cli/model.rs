@@ -1,8 +1,9 @@
 //! `orch-harness model`: search through the protocol within a bound.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::{Args, ValueEnum};
 
@@ -16,6 +17,8 @@ Examples:
   orch-harness model --variant delete-before-fold     what happens without that guard
   orch-harness model --variants                       every guard left out in turn; each must be noticed
   orch-harness model --claimers 3 --operator 0        a bound of one's own (the rest as: everybody once, 1 fault)
+
+For the gate, CI's bounds, the full one and --variants leave a record each: `model`, `model-full`, `model-variants`.
 
 Exit codes: 0 everything held, 1 a promise is broken or the task cannot come to rest (with --variants: a
 variant was not noticed), 2 usage, 3 the search was cut off before it had seen everything.";
@@ -86,7 +89,7 @@ pub fn main(options: &Options) -> ExitCode {
     if options.variants {
         return all_variants();
     }
-    let Some(name) = &options.variant else { return suite(&bounds(options, None), Guards::default()) };
+    let Some(name) = &options.variant else { return protocol(&bounds(options, None)) };
     let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) else {
         let names: Vec<&str> = VARIANTS.iter().map(|variant| variant.name).collect();
         eprintln!("error: there is no variant `{name}`; there are: {}", names.join(", "));
@@ -95,24 +98,61 @@ pub fn main(options: &Options) -> ExitCode {
     println!("variant    {}: {}", variant.name, variant.what);
     let mut guards = Guards::default();
     (variant.leave_out)(&mut guards);
-    suite(&bounds(options, Some((variant.bound)())), guards)
+    ExitCode::from(suite(&bounds(options, Some((variant.bound)())), guards).code)
 }
 
-/// Searches each bound in turn; the worst verdict counts, a broken promise before a search that was cut off.
-fn suite(bounds: &[(&str, Bound)], guards: Guards) -> ExitCode {
-    let mut verdicts = Vec::new();
+/// The protocol as it is, with a record for the gate where the bounds are some that it knows.
+fn protocol(bounds: &[(&str, Bound)]) -> ExitCode {
+    let started = SystemTime::now();
+    let Sum { exhausted, states, code } = suite(bounds, Guards::default());
+    if let Some(layer) = layer(bounds) {
+        let numbers =
+            [("bounds", bounds.len() as f64), ("exhausted", f64::from(exhausted)), ("states", states as f64)];
+        let numbers: BTreeMap<String, f64> = numbers.map(|(name, n)| (name.to_owned(), n)).into();
+        super::keep_record(layer, started, code == 0, numbers);
+    }
+    ExitCode::from(code)
+}
+
+/// The layer that these bounds show, if they are CI's or the full ones.
+fn layer(bounds: &[(&str, Bound)]) -> Option<&'static str> {
+    match bounds {
+        bounds if bounds == Bound::ci_suite() => Some("model"),
+        bounds if bounds == Bound::full_suite() => Some("model-full"),
+        _ => None,
+    }
+}
+
+/// What came of several searches.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    /// Bounds in which every state was looked at, and everything held.
+    exhausted: u32,
+    /// States of all of them.
+    states: usize,
+    /// The worst verdict: a broken promise before a search that was cut off.
+    code: u8,
+}
+
+/// Searches each bound in turn.
+fn suite(bounds: &[(&str, Bound)], guards: Guards) -> Sum {
+    let (mut sum, mut verdicts) = (Sum::default(), Vec::new());
     for (name, bound) in bounds {
         println!("bound      {name}: {bound}");
         verdicts.push(match search(*bound, guards) {
-            Ok(outcome) => report(&outcome),
+            Ok(outcome) => {
+                sum.exhausted += u32::from(outcome.holds());
+                sum.states += outcome.states;
+                report(&outcome)
+            }
             Err(why) => {
                 eprintln!("error: {why}");
                 3
             }
         });
     }
-    let worst = [1, 3].into_iter().find(|code| verdicts.contains(code));
-    ExitCode::from(worst.unwrap_or(0))
+    sum.code = [1, 3].into_iter().find(|code| verdicts.contains(code)).unwrap_or(0);
+    sum
 }
 
 fn bounds(options: &Options, own: Option<Bound>) -> Vec<(&'static str, Bound)> {
@@ -188,7 +228,7 @@ fn show(found: &Found) {
 }
 
 fn all_variants() -> ExitCode {
-    let mut all = true;
+    let (started, mut missed) = (SystemTime::now(), 0_u32);
     for variant in VARIANTS {
         let mut guards = Guards::default();
         (variant.leave_out)(&mut guards);
@@ -201,15 +241,42 @@ fn all_variants() -> ExitCode {
                 found.what
             ),
             Ok(outcome) => {
-                all = false;
+                missed += 1;
                 format!("MISSED     {} states, exhausted: {}", outcome.states, outcome.exhausted)
             }
             Err(why) => {
-                all = false;
+                missed += 1;
                 format!("MISSED     {why}")
             }
         };
         println!("{:<28} {line}", variant.name);
     }
-    ExitCode::from(u8::from(!all))
+    let numbers = [("variants", VARIANTS.len() as f64), ("missed", f64::from(missed))];
+    let numbers = numbers.map(|(name, count)| (name.to_owned(), count));
+    super::keep_record("model-variants", started, missed == 0, numbers.into());
+    ExitCode::from(u8::from(missed > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_search_that_saw_everything_counts_as_exhausted() {
+        let bound = Bound { claimers: 1, claims: 2, operator: 0, ..Bound::small() };
+        let sum = suite(&[("whole", bound), ("cut", Bound { states: 10, ..bound })], Guards::default());
+        assert_eq!((sum.exhausted, sum.code), (1, 3));
+        let broken = Guards { read_after_claim: false, ..Guards::default() };
+        let sum = suite(&[("broken", Bound { operator: 1, ..bound })], broken);
+        assert_eq!((sum.exhausted, sum.code), (0, 1));
+    }
+
+    /// Another bound than these says nothing to the gate.
+    #[test]
+    fn each_suite_has_a_layer_of_its_own() {
+        assert_eq!(layer(&Bound::ci_suite()), Some("model"));
+        assert_eq!(layer(&Bound::full_suite()), Some("model-full"));
+        assert_eq!(layer(&Bound::small_suite()), None);
+        assert_eq!(layer(&[("own", Bound::small())]), None);
+    }
 }

@@ -63,6 +63,11 @@ pub struct Layer {
     /// The largest numbers of its record.
     #[serde(default)]
     pub at_most: BTreeMap<String, f64>,
+    /// The command that its record must be of, word for word, where `record` makes it: that one knows no numbers.
+    pub command: Option<String>,
+    /// Whether the objectives are asked of its record, which is one of a soak.
+    #[serde(default)]
+    pub objectives: bool,
 }
 
 /// The objectives and what a release candidate owes.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::Layer;
+use super::{Layer, Line, Slo};
 use crate::record::{Record, Verdict, last_change};
 
 /// The judgement of one layer.
@@ -32,24 +32,35 @@ impl Owed {
 ///
 /// # Errors
 /// The history of the sources cannot be read.
-pub fn judge(sources: &Path, records: &Path, layers: &[Layer]) -> Result<Vec<Owed>, String> {
-    let (changed, commit) = last_change(sources, "src")?;
-    let owed = layers.iter().map(|layer| {
-        let missing = lacks(sources, records, layer, changed, &commit);
+pub fn judge(sources: &Path, records: &Path, slo: &Slo) -> Result<Vec<Owed>, String> {
+    let change = last_change(sources, "src")?;
+    let owed = slo.release.iter().map(|layer| {
+        let path = records.join(format!("{}.json", layer.layer));
+        let missing = match Record::read(&path) {
+            Ok(record) => {
+                let mut missing = outdated(sources, &path, &record, layer, &change);
+                missing.extend(short(&record, layer));
+                if layer.objectives {
+                    missing.extend(missed(&record, slo));
+                }
+                missing
+            }
+            Err(_) if !path.exists() => vec![format!("there is no {}", path.display())],
+            Err(why) => vec![why],
+        };
         Owed { layer: layer.layer.clone(), missing, run: layer.run.clone() }
     });
     Ok(owed.collect())
 }
 
-fn lacks(sources: &Path, records: &Path, layer: &Layer, changed: u64, commit: &str) -> Vec<String> {
-    let path = records.join(format!("{}.json", layer.layer));
-    if !path.exists() {
-        return vec![format!("there is no {}", path.display())];
-    }
-    let record = match Record::read(&path) {
-        Ok(record) => record,
-        Err(why) => return vec![why],
-    };
+/// Why a record is none of a run of that layer, with these sources, that held.
+fn outdated(
+    sources: &Path,
+    path: &Path,
+    record: &Record,
+    layer: &Layer,
+    (changed, commit): &(u64, String),
+) -> Vec<String> {
     let mut missing = Vec::new();
     if record.layer != layer.layer {
         missing.push(format!("{} is a record of {}", path.display(), record.layer));
@@ -57,7 +68,7 @@ fn lacks(sources: &Path, records: &Path, layer: &Layer, changed: u64, commit: &s
     if record.verdict != Verdict::Held {
         missing.push(format!("its last run is {}", record.verdict.word()));
     }
-    if record.started < changed {
+    if record.started < *changed {
         let short = &commit[..commit.len().min(10)];
         missing.push(format!(
             "it was begun {} s before src/ changed last, in {short}",
@@ -67,6 +78,18 @@ fn lacks(sources: &Path, records: &Path, layer: &Layer, changed: u64, commit: &s
     // Newer by the clock is not enough: another branch may have been checked out.
     if let Some(why) = other_source(sources, &record.commit) {
         missing.push(why);
+    }
+    missing
+}
+
+/// What was too little, too much, or another command.
+fn short(record: &Record, layer: &Layer) -> Vec<String> {
+    let mut missing = Vec::new();
+    if let Some(wanted) = layer.command.as_ref().filter(|wanted| **wanted != record.command.join(" ")) {
+        missing.push(match record.command.join(" ") {
+            none if none.is_empty() => format!("it does not say that `{wanted}` was run"),
+            other => format!("it is one of `{other}`, not of `{wanted}`"),
+        });
     }
     for (name, least) in &layer.at_least {
         match record.numbers.get(name) {
@@ -83,6 +106,12 @@ fn lacks(sources: &Path, records: &Path, layer: &Layer, changed: u64, commit: &s
         }
     }
     missing
+}
+
+/// Objectives that do not hold by the numbers of a record.
+fn missed(record: &Record, slo: &Slo) -> Vec<String> {
+    let told = |line: &Line| format!("{}: {}, target {}", line.says, line.measured(), line.target);
+    super::judge(slo, &record.numbers).iter().filter(|line| !line.passes()).map(told).collect()
 }
 
 /// Why a record of that commit says nothing about the sources as they are.
@@ -127,20 +156,29 @@ mod tests {
         git(dir, &["commit", "--quiet", "--message", text]);
     }
 
-    fn write(dir: &Path, verdict: Verdict, seeds: f64, started: SystemTime) {
+    fn record(dir: &Path, verdict: Verdict, seeds: f64, started: SystemTime) -> Record {
         let numbers = BTreeMap::from([("seeds".to_owned(), seeds)]);
         let commit = crate::record::commit(dir).unwrap();
         let started = started.duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let record = Record { layer: "sim".to_owned(), commit, started, seconds: 1.0, verdict, numbers };
-        record.write(&dir.join("records")).unwrap();
+        let (layer, command) = ("sim".to_owned(), Vec::new());
+        Record { layer, commit, started, seconds: 1.0, verdict, numbers, command }
+    }
+
+    fn write(dir: &Path, verdict: Verdict, seeds: f64, started: SystemTime) {
+        record(dir, verdict, seeds, started).write(&dir.join("records")).unwrap();
+    }
+
+    fn missing_of(dir: &Path, slo: &str) -> String {
+        let slo: Slo = crate::yaml::parse(slo, "slo.yaml").unwrap();
+        let owed = judge(dir, &dir.join("records"), &slo).unwrap();
+        owed[0].missing.join("; ")
     }
 
     fn missing(dir: &Path) -> String {
-        let at_least = BTreeMap::from([("seeds".to_owned(), 1000.0)]);
-        let (layer, run, at_most) = ("sim".to_owned(), "orch-harness sim".to_owned(), BTreeMap::new());
-        let layer = Layer { layer, run, at_least, at_most };
-        let owed = judge(dir, &dir.join("records"), &[layer]).unwrap();
-        owed[0].missing.join("; ")
+        missing_of(
+            dir,
+            "objectives: []\nrelease: [{layer: sim, run: orch-harness sim, at_least: {seeds: 1000}}]\n",
+        )
     }
 
     #[test]
@@ -168,5 +206,80 @@ mod tests {
         std::fs::write(dir.path().join("src/lib.rs"), "three").unwrap();
         write(dir.path(), Verdict::Held, 1000.0, later);
         assert!(missing(dir.path()).contains("not committed"));
+    }
+
+    /// `record tests -- true` was a test suite that had passed.
+    #[test]
+    fn a_record_of_another_command_shows_nothing() {
+        let dir = repository();
+        let later = SystemTime::now() + Duration::from_secs(5);
+        let slo = "objectives: []\nrelease: [{layer: sim, run: a, command: cargo test --workspace}]\n";
+        for (command, says) in [
+            ("", "it does not say that `cargo test --workspace` was run"),
+            ("true", "it is one of `true`, not of `cargo test --workspace`"),
+            ("cargo test --workspace one", "not of `cargo test --workspace`"),
+            ("cargo test --workspace", ""),
+        ] {
+            let command = command.split_whitespace().map(str::to_owned).collect();
+            let record = Record { command, ..record(dir.path(), Verdict::Held, 1.0, later) };
+            record.write(&dir.path().join("records")).unwrap();
+            let missing = missing_of(dir.path(), slo);
+            assert!(if says.is_empty() { missing.is_empty() } else { missing.contains(says) }, "{missing}");
+        }
+    }
+
+    /// The longest soak owed hours without a violation, and could be as slow as it liked.
+    #[test]
+    fn the_objectives_are_asked_of_the_record_of_a_soak() {
+        let dir = repository();
+        let later = SystemTime::now() + Duration::from_secs(5);
+        write(dir.path(), Verdict::Held, 7.0, later);
+        let slo = |most: u32, asked: bool| {
+            format!(
+                "objectives: [{{measure: seeds, says: a claim, unit: ms, at_most: {most}}}]\n\
+                 release: [{{layer: sim, run: a, objectives: {asked}}}]\n"
+            )
+        };
+        assert_eq!(missing_of(dir.path(), &slo(7, true)), "");
+        assert_eq!(missing_of(dir.path(), &slo(6, true)), "a claim: 7 ms, target ≤ 6 ms");
+        assert_eq!(missing_of(dir.path(), &slo(6, false)), "");
+    }
+
+    /// A command that succeeds is no layer, whatever it is called.
+    #[test]
+    fn no_layer_of_ours_is_content_with_any_command_that_succeeds() {
+        let dir = repository();
+        let later = SystemTime::now() + Duration::from_secs(5);
+        let slo: Slo = crate::yaml::parse(crate::gate::BUILT_IN, "slo.yaml").unwrap();
+        for layer in &slo.release {
+            let (name, command) = (layer.layer.clone(), vec!["true".to_owned()]);
+            let record = Record { layer: name, command, ..record(dir.path(), Verdict::Held, 1.0, later) };
+            let record = Record { numbers: BTreeMap::new(), ..record };
+            record.write(&dir.path().join("records")).unwrap();
+        }
+        let owed = judge(dir.path(), &dir.path().join("records"), &slo).unwrap();
+        let content: Vec<&Owed> = owed.iter().filter(|owed| owed.missing.is_empty()).collect();
+        assert!(content.is_empty(), "{content:?}");
+    }
+
+    /// The gate demanded what no step of the workflow made or fetched, so that it could not be passed.
+    #[test]
+    fn the_release_workflow_makes_or_fetches_every_layer() {
+        let workflows = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.github/workflows");
+        let text = std::fs::read_to_string(workflows.join("release.yml")).unwrap();
+        let workflow: serde_json::Value = crate::yaml::parse(&text, "release.yml").unwrap();
+        let made = workflow["jobs"]["layers"]["strategy"]["matrix"]["include"].as_array().unwrap();
+        let slo: Slo = crate::yaml::parse(crate::gate::BUILT_IN, "slo.yaml").unwrap();
+        for Layer { layer, run, .. } in &slo.release {
+            if layer.starts_with("soak-") {
+                assert!(text.contains(&format!("fetch {layer} ")), "nothing fetches {layer}");
+                assert!(workflows.join(format!("{layer}.yml")).exists(), "nothing makes {layer}");
+                continue;
+            }
+            let ours = made.iter().find(|step| step["layer"] == **layer).map(|step| &step["run"]);
+            let words = run.strip_prefix("cargo run --release -p orch-harness -- ");
+            let words = words.or_else(|| run.strip_prefix("orch-harness ")).unwrap();
+            assert_eq!(ours.and_then(|run| run.as_str()), Some(words), "{layer}");
+        }
     }
 }
