@@ -2,8 +2,8 @@
 //! simulation or the model notices.
 //!
 //! A patch says in its first line what it breaks, and in the line `Noticed-by:` what has to fail: a command of this
-//! program, or `test` and the tests of the library whose names begin so. Building each takes minutes, so this is for the
-//! night.
+//! program, or `test` and names of tests of the library, or `runner` and names of tests of the whole program. Building
+//! each takes minutes, so this is for the night.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -33,8 +33,8 @@ pub struct Mutants {
 /// The line that names the command.
 const NOTICED_BY: &str = "Noticed-by: ";
 
-/// The command that stands for tests of the library.
-const TEST: &str = "test";
+/// The commands that stand for tests, and which of cargo's targets they are in.
+const TESTS: [(&str, &[&str]); 2] = [("test", &["--lib"]), ("runner", &["--test", "runner"])];
 
 /// A patch.
 struct Mutant {
@@ -94,12 +94,12 @@ impl Mutants {
 impl Mutant {
     /// Builds the copy and runs what has to fail.
     fn is_noticed(&self, copy: &Path, target: &Path) -> io::Result<bool> {
-        if let [test, names @ ..] = self.command.as_slice()
-            && test == TEST
+        if let [first, names @ ..] = self.command.as_slice()
+            && let Some((_, tests)) = TESTS.iter().find(|(name, _)| name == first)
         {
             let cargo = |last: &[&str]| {
                 let mut cargo = Command::new("cargo");
-                cargo.args(["test", "--quiet", "-p", "orch", "--lib"]).args(last);
+                cargo.args(["test", "--quiet", "-p", "orch"]).args(*tests).args(last);
                 cargo
                     .env("CARGO_TARGET_DIR", target)
                     .current_dir(copy)
@@ -208,7 +208,9 @@ mod tests {
             run(Command::new("git").args(["init", "--quiet"]).current_dir(place.path())).unwrap();
             let applied = run(Command::new("git").arg("apply").arg(&mutant.path).current_dir(place.path()));
             assert!(applied.is_ok(), "{}: {applied:?}", mutant.name);
-            assert!(!mutant.story.is_empty() && ["sim", "model", TEST].contains(&&*mutant.command[0]));
+            assert!(
+                !mutant.story.is_empty() && ["sim", "model", "test", "runner"].contains(&&*mutant.command[0])
+            );
         }
     }
 }

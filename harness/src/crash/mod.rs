@@ -8,7 +8,8 @@
 //! | this one | which calls are struck, and what must hold afterwards |
 //!
 //! A first pass counts the calls of a command. Then it is run again and again from the same state: killed at each call,
-//! with and without a power loss; with each call failing once, and with all calls failing from there on. Whoever ran
+//! with and without a power loss; with each call failing once, and with all calls failing from there on (a bad block, too
+//! many open files, a full disk and a read-only one in turn). Whoever ran
 //! it runs it again (depth 2: that one is killed at each of *its* calls, too), machines exchange what they have, and
 //! then the command has happened exactly once, everybody holds the same files, and nothing that was told is lost.
 

@@ -140,7 +140,7 @@ impl Port {
             kernel.now += DISK_CALL;
             let struck = kernel.striker.meets();
             if struck == Some(Blow::Fail) {
-                return Err(io::Error::other("input/output error"));
+                return Err(kernel.striker.error());
             }
             let kill = struck == Some(Blow::Kill) || kernel.dice.chance(kernel.knobs.kill_at_disk);
             let preempt = kernel.knobs.preempt;

@@ -3,14 +3,21 @@
 //! A first pass counts ([`Striker::count`]); it also says at which calls a death differs from a death at the call
 //! before, because something was changed in between. Later passes strike ([`Striker::strike`]).
 
+use std::io;
+
+use rustix::io::Errno;
+
 /// What happens at the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blow {
     /// The process is killed before the call has an effect.
     Kill,
-    /// The call fails: an input/output error, or a message or answer that is lost.
+    /// The call fails: an error of the disk ([`Striker::error`]), or a message or answer that is lost.
     Fail,
 }
+
+/// What a disk answers with: a bad block, too many open files, no space left, a file system that is read-only.
+const ERRORS: [Errno; 4] = [Errno::IO, Errno::MFILE, Errno::NOSPC, Errno::ROFS];
 
 /// What is planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +68,12 @@ impl Striker {
         hit.then_some(planned.blow)
     }
 
+    /// The error of a call that is struck. Calls get all of them in turn; from a planned call on it stays the same.
+    pub(super) fn error(&self) -> io::Error {
+        let at = self.planned.map_or(self.calls, |planned| planned.at + u64::from(planned.for_good));
+        ERRORS[(at % ERRORS.len() as u64) as usize].into()
+    }
+
     /// The call that has begun changes something that outlives the process.
     pub(super) fn changes(&mut self) {
         self.changed = true;
@@ -99,6 +112,20 @@ mod tests {
             }
         }
         assert_eq!((striker.calls(), striker.deaths()), (6, [1, 3, 5, 6].as_slice()));
+    }
+
+    /// Every failing disk had a bad block: that a full one, a read-only one and one without a handle left are told apart was
+    /// never tried.
+    #[test]
+    fn neighbouring_calls_fail_in_different_ways_and_each_call_in_two() {
+        let error = |at, for_good| Striker::strike(at, Blow::Fail, for_good).error().raw_os_error();
+        let once: std::collections::BTreeSet<_> = (1..=4).map(|at| error(at, false)).collect();
+        assert_eq!(once, ERRORS.map(|errno| Some(errno.raw_os_error())).into());
+        assert!((1..=4).all(|at| error(at, true) != error(at, false)));
+        let mut striker = Striker::strike(2, Blow::Fail, true);
+        let seen: Vec<_> =
+            (0..4).filter_map(|_| striker.meets().map(|_| striker.error().raw_os_error())).collect();
+        assert_eq!(seen, vec![seen[0]; 3]);
     }
 
     #[test]
