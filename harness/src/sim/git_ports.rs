@@ -217,7 +217,8 @@ impl Port {
                 }
                 let updates =
                     updates.iter().map(|update| (update.name.clone(), update.expected, update.new)).collect();
-                kernel.late.push(Late { at, updates });
+                let sent = kernel.awake();
+                kernel.late.push(Late { at, updates, sent });
             }
             return silence(kernel, updates.len());
         }

@@ -192,6 +192,8 @@ pub struct Late {
     pub at: Micros,
     /// What it wants, as far as it concerns refs.
     pub updates: Vec<(String, Option<Oid>, Option<Oid>)>,
+    /// For how long each machine had been awake when it was sent.
+    pub sent: Vec<Awake>,
 }
 
 /// A ref of the remote that moved.
@@ -207,6 +209,8 @@ pub struct Moved {
     pub new: Option<Oid>,
     /// For how long each machine had been awake then.
     pub awake: Vec<Awake>,
+    /// The same when it was sent, which is when it was decided upon: a push may arrive late.
+    pub sent: Vec<Awake>,
 }
 
 /// A task's file that was put in place.
@@ -330,7 +334,7 @@ impl Kernel {
             None => self.remote.refs.remove(name),
         };
         let (at, name, awake) = (self.now, name.to_owned(), self.awake());
-        self.moved.push(Moved { at, name, old: actual, new, awake });
+        self.moved.push(Moved { at, name, old: actual, new, sent: awake.clone(), awake });
         true
     }
 
@@ -352,6 +356,9 @@ impl Kernel {
         for late in due {
             for (name, old, new) in late.updates {
                 let arrived = self.swap_remote(&name, old, new);
+                if let Some(moved) = self.moved.last_mut().filter(|_| arrived) {
+                    moved.sent.clone_from(&late.sent);
+                }
                 self.probes.hit(if arrived { "a late push arrived" } else { "a late push was refused" });
             }
         }
@@ -397,5 +404,21 @@ mod tests {
             (awake[1].since(awake[0]), awake[2].since(awake[0]), awake[0].since(awake[0])),
             (150, 50, 0)
         );
+    }
+
+    /// The story: a claim was decided upon and sent after its machine had been awake for long enough; it arrived late, when the
+    /// power of that machine had failed and come back, and the judge called it too early: seed 304719.
+    #[test]
+    fn a_push_that_arrives_late_is_judged_by_when_it_was_sent() {
+        let mut kernel = Kernel::new(Dice::new(1), Knobs::calm(), None);
+        kernel.machines.push(Machine::new(PathBuf::from("/m0/state"), Clocks::default()));
+        kernel.now = 500;
+        let updates = vec![("refs/late".to_owned(), None, Some(Oid([1; 20])))];
+        kernel.late.push(Late { at: 700, updates, sent: kernel.awake() });
+        kernel.machines[0].clocks.boot(600);
+        kernel.now = 700;
+        kernel.deliver_late();
+        let moved = kernel.moved.last().unwrap();
+        assert_eq!((moved.at, moved.sent[0].since_boot, moved.awake[0].since_boot), (700, 500, 100));
     }
 }

@@ -238,7 +238,7 @@ impl Oracle {
         if moved.old.is_some() {
             self.grew_or_withdrawn(moved.at, before.as_ref(), &task);
         }
-        self.not_too_early(kernel, moved.at, &moved.awake, before.as_ref(), &task);
+        self.not_too_early(kernel, moved.at, &moved.sent, before.as_ref(), &task);
         self.note_renewal(moved.at, &moved.awake, &task);
         self.leases.insert(id.clone(), task);
     }
