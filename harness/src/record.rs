@@ -81,11 +81,8 @@ impl Record {
     pub fn write(&self, folder: &Path) -> Result<PathBuf, String> {
         let path = folder.join(format!("{}.json", self.layer));
         let text = serde_json::to_string_pretty(self).map_err(|why| why.to_string())? + "\n";
-        let shown = |why| format!("{}: {why}", path.display());
-        std::fs::create_dir_all(folder).map_err(shown)?;
-        let temporary = path.with_extension("json.new");
-        std::fs::write(&temporary, text).map_err(shown)?;
-        std::fs::rename(&temporary, &path).map_err(shown)?;
+        std::fs::create_dir_all(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+        replace(&path, &text)?;
         Ok(path)
     }
 
@@ -98,6 +95,16 @@ impl Record {
         let text = std::fs::read_to_string(path).map_err(|why| shown(&why))?;
         serde_json::from_str(&text).map_err(|why| shown(&why))
     }
+}
+
+/// Puts a file in place, whole or not at all.
+///
+/// # Errors
+/// The file and why it cannot be written.
+pub fn replace(path: &Path, text: &str) -> Result<(), String> {
+    let next = path.with_extension("new");
+    let written = std::fs::write(&next, text).and_then(|()| std::fs::rename(&next, path));
+    written.map_err(|why| format!("{}: {why}", path.display()))
 }
 
 /// Where records lie, seen from the root of the sources.

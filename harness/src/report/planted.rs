@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::record;
+
 /// One guard that was taken away.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,12 +43,10 @@ impl Table {
     /// The file and why it cannot be written.
     pub fn write(&self, records: &Path) -> Result<PathBuf, String> {
         let path = records.join(FILE);
-        let next = path.with_extension("json.new");
         let text = serde_json::to_string_pretty(self).map_err(|why| why.to_string())? + "\n";
-        let written = std::fs::create_dir_all(records)
-            .and_then(|()| std::fs::write(&next, text))
-            .and_then(|()| std::fs::rename(&next, &path));
-        written.map_err(|why| format!("{}: {why}", path.display())).map(|()| path)
+        std::fs::create_dir_all(records).map_err(|why| format!("{}: {why}", records.display()))?;
+        record::replace(&path, &text)?;
+        Ok(path)
     }
 
     /// Reads the one of a folder of records; `None` where none was measured.

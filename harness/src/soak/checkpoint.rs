@@ -82,10 +82,7 @@ impl Checkpoint {
     /// # Errors
     /// The file and why not.
     pub fn write(&self, dir: &Path) -> Result<(), String> {
-        let path = dir.join(FILE);
-        let next = path.with_extension("new");
         let text = serde_json::to_string(self).map_err(|why| why.to_string())?;
-        let written = std::fs::write(&next, text).and_then(|()| std::fs::rename(&next, &path));
-        written.map_err(|why| format!("{}: {why}", path.display()))
+        crate::record::replace(&dir.join(FILE), &text)
     }
 }

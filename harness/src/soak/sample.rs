@@ -44,9 +44,7 @@ impl Owed {
     /// How often a kind of fault must have struck in a run of that length. `None` if the profile does not have it.
     #[must_use]
     pub fn faults(&self, kind: &str, wanted: Duration) -> Option<u64> {
-        let all = *self.faults.get(kind)?;
-        let scaled = u128::from(all) * wanted.as_millis() / u128::from(self.whole.max(1));
-        Some(u64::try_from(scaled).unwrap_or(u64::MAX).min(all))
+        Some(share(*self.faults.get(kind)?, wanted.as_millis(), u128::from(self.whole)))
     }
 
     /// Reads the one of a run; `None` if it has none.
@@ -67,12 +65,15 @@ impl Owed {
     /// # Errors
     /// The file and why not.
     pub fn write(&self, dir: &Path) -> Result<(), String> {
-        let path = dir.join(Owed::FILE);
-        let next = path.with_extension("new");
         let text = serde_json::to_string(self).map_err(|why| why.to_string())?;
-        let written = std::fs::write(&next, text).and_then(|()| std::fs::rename(&next, &path));
-        written.map_err(|why| format!("{}: {why}", path.display()))
+        crate::record::replace(&dir.join(Owed::FILE), &text)
     }
+}
+
+/// What a run owes of something: a shorter one than the whole owes less, in proportion.
+#[must_use]
+pub fn share(all: u64, wanted: u128, whole: u128) -> u64 {
+    u64::try_from(u128::from(all) * wanted / whole.max(1)).unwrap_or(u64::MAX).min(all)
 }
 
 /// Takes one sample. Beside the first one it is written down what the run owes.

@@ -16,6 +16,7 @@ use super::link::Links;
 use super::numbers::{Numbers, Tally};
 use super::place::{Place, find_orch, find_program, output};
 use super::processes::Processes;
+use super::sample::share;
 use super::{Options, judge, ready, strike};
 
 /// A fleet that is ready to be let go.
@@ -230,14 +231,9 @@ fn read_violations(path: &Path) -> Result<Vec<Violation>, String> {
 pub fn shortfall(fleet: &Fleet, checkpoint: &Checkpoint) -> Vec<String> {
     let profile = &fleet.profile;
     let whole = profile.duration.0.as_millis();
-    let share = |wanted: u64| {
-        // A shorter run owes less, in proportion.
-        let scaled = u128::from(wanted) * u128::from(checkpoint.wanted) / whole.max(1);
-        u64::try_from(scaled).unwrap_or(u64::MAX).min(wanted)
-    };
     let mut short = Vec::new();
     let mut need = |name: &str, wanted: u64| {
-        let (done, wanted) = (fleet.tally.get(name), share(wanted));
+        let (done, wanted) = (fleet.tally.get(name), share(wanted, u128::from(checkpoint.wanted), whole));
         if done < wanted {
             short.push(format!("{name}: {done}, at least {wanted} are needed"));
         }
