@@ -25,6 +25,8 @@ pub(super) enum After {
     PowerBack(usize),
     LinkUp(usize),
     RemoteUp,
+    /// The host refuses nothing more.
+    Allowed,
     /// Who has broken a file puts back what was there before.
     Repaired(BrokenFile),
 }
@@ -41,6 +43,9 @@ impl Run {
         self.pending = rest;
         for (when, after) in due {
             self.end_accident(when, after);
+        }
+        if self.next_of_others <= at {
+            self.others_act(at);
         }
         if self.next_accident > at {
             return;
@@ -117,6 +122,7 @@ impl Run {
             }
             After::LinkUp(machine) => kernel.machines[machine].link = Link::Up,
             After::RemoteUp => kernel.remote_up = true,
+            After::Allowed => kernel.forbidden = None,
             After::Repaired(BrokenFile { machine, path, before, left }) => {
                 // A file that orch could read after all has gone on: what nobody else has of it yet would be lost with
                 // its only copy, and no program could help it.

@@ -9,7 +9,7 @@ use orch::world::{Clock, Disk, Random, RemoteFailure};
 use super::dice::Dice;
 use super::faults::Knobs;
 use super::fiber::{Fiber, Fibers};
-use super::kernel::{Clocks, Kernel, Machine, SECOND, Shared};
+use super::kernel::{Clocks, Forbidden, Kernel, Machine, SECOND, Shared};
 use super::ports::Port;
 use crate::conformance;
 use crate::conformance::disk::DiskPlace;
@@ -105,7 +105,10 @@ fn the_simulated_remote_conforms() {
             RemotePlace {
                 a: machine(fiber),
                 b: machine(elsewhere),
-                forbid: Some(Box::new(move |part| forbid.borrow_mut().forbidden = Some(part.to_owned()))),
+                forbid: Some(Box::new(move |part| {
+                    let rule = Forbidden { part: part.to_owned(), why: "rule 7".to_owned() };
+                    forbid.borrow_mut().forbidden = Some(rule);
+                })),
                 vanish: Some(Box::new(move || {
                     vanish.borrow_mut().remote_up = false;
                     RemoteFailure::Timeout

@@ -127,11 +127,14 @@ pub enum Broken {
     FenceIgnored,
     /// A program goes on when its worker was killed.
     TreeOutlivesWorker,
+    /// What the branch of the remote holds is taken for a descendant of whatever was known: a branch that was forced back
+    /// is followed.
+    RewindFollowed,
 }
 
 impl Broken {
     /// Those that the simulation notices.
-    pub const NOTICED: [Broken; 23] = [
+    pub const NOTICED: [Broken; 24] = [
         Broken::PushWithoutCompare,
         Broken::RefusalIgnored,
         Broken::LostAnswerIsSuccess,
@@ -155,6 +158,7 @@ impl Broken {
         Broken::ShortWrite,
         Broken::FenceIgnored,
         Broken::TreeOutlivesWorker,
+        Broken::RewindFollowed,
     ];
 
     /// Those that take too many seeds: a debt of the load. A plan of the corpus shows each.
@@ -191,7 +195,10 @@ impl Broken {
             | Broken::LockOutlivesHolder
             | Broken::LimitIgnored
             | Broken::EverybodyIsDead => 5,
-            Broken::BootIdStays | Broken::DiceRepeat | Broken::ObserverCountsSuspension => 60,
+            Broken::BootIdStays
+            | Broken::RewindFollowed
+            | Broken::DiceRepeat
+            | Broken::ObserverCountsSuspension => 60,
             _ => 20,
         }
     }

@@ -9,7 +9,8 @@ use orch::world::{
 };
 
 use super::faults::Broken;
-use super::kernel::{Kernel, Late, Link};
+use super::kernel::{Kernel, Late, Link, Micros, SECOND};
+use super::oracle::BRANCH;
 use super::ports::{Port, die, unwinding};
 use super::strike::Blow;
 
@@ -51,7 +52,11 @@ impl Objects for Port {
     }
 
     fn is_ancestor(&self, ancestor: Oid, tip: Oid) -> Result<bool, ObjectsError> {
-        self.repo(|kernel, at| kernel.pool.is_ancestor(&kernel.machines[at].repo, ancestor, tip))
+        let followed = self.broken(Broken::RewindFollowed);
+        self.repo(|kernel, at| {
+            let followed = followed && kernel.remote.refs.get(BRANCH) == Some(&tip);
+            Ok(followed || kernel.pool.is_ancestor(&kernel.machines[at].repo, ancestor, tip)?)
+        })
     }
 
     fn refs(&self, prefix: &str) -> Result<Vec<(String, Oid)>, ObjectsError> {
@@ -68,6 +73,12 @@ impl Objects for Port {
     fn swap_ref(&self, name: &str, old: Option<Oid>, new: Option<Oid>) -> Result<(), ObjectsError> {
         if !is_ref_name(name) {
             return Err(ObjectsError::Other(format!("{name:?} is no full ref name")));
+        }
+        if self.are_refs_locked() {
+            self.wait(LOCK_PATIENCE);
+            if self.are_refs_locked() {
+                return Err(ObjectsError::Locked(format!("{name}.lock")));
+            }
         }
         self.repo(|kernel, at| {
             kernel.striker.changes();
@@ -188,6 +199,16 @@ impl Port {
         self.wait(if self.broken(Broken::LimitIgnored) { 3_600_000_000 } else { patience });
     }
 
+    /// Whether somebody holds the locks of the local refs.
+    fn are_refs_locked(&self) -> bool {
+        let kernel = &mut *self.kernel.borrow_mut();
+        let locked = kernel.now < kernel.machines[self.machine].refs_locked_until;
+        if locked {
+            kernel.probes.hit("a local ref was locked");
+        }
+        locked
+    }
+
     fn no_answer() -> RemoteError {
         RemoteError { kind: RemoteFailure::Timeout, message: "no answer".to_owned() }
     }
@@ -266,8 +287,8 @@ impl Port {
                 if doubled(at) || update.name.contains(FORBIDDEN) {
                     return PushOutcome::Refused("named twice, or no name".to_owned());
                 }
-                if kernel.forbidden.as_ref().is_some_and(|part| update.name.contains(part)) {
-                    return PushOutcome::Refused("rule 7".to_owned());
+                if let Some(why) = kernel.refusal(&update.name) {
+                    return PushOutcome::Refused(why);
                 }
                 let actual = kernel.remote.refs.get(&update.name).copied();
                 if actual == update.new {
@@ -291,6 +312,9 @@ impl Port {
             .collect()
     }
 }
+
+/// How long git waits for the lock of a ref.
+const LOCK_PATIENCE: Micros = SECOND;
 
 /// What no name of a ref has.
 const FORBIDDEN: [char; 4] = [':', ' ', '~', '^'];
@@ -353,6 +377,7 @@ impl Remote for Port {
         if unwinding() || self.go(limit) == Fate::Lost {
             return Err(Self::no_answer());
         }
+        let locked = self.are_refs_locked();
         {
             let kernel = &mut *self.kernel.borrow_mut();
             let nothing = kernel.is_broken(Broken::FetchBringsNothing);
@@ -361,8 +386,15 @@ impl Remote for Port {
             for (local, oid) in found.into_iter().filter(|_| !nothing) {
                 let repo = &mut machines[self.machine].repo;
                 pool.copy(remote, repo, oid);
-                repo.refs.insert(local.to_owned(), oid);
+                if !locked {
+                    repo.refs.insert(local.to_owned(), oid);
+                }
             }
+        }
+        if let Some(one) = wanted.first().filter(|_| locked) {
+            // Objects come before refs.
+            let message = format!("cannot lock ref '{}'", one.local);
+            return Err(RemoteError { kind: RemoteFailure::Locked, message });
         }
         if self.come(limit) == Fate::Lost { Err(Self::no_answer()) } else { Ok(()) }
     }

@@ -137,6 +137,10 @@ pub struct Machine {
     pub link: Link,
     /// Until when its disk is full.
     pub full_until: Micros,
+    /// Until when its disk is slow, and how long each call takes there.
+    pub slow: (Micros, Micros),
+    /// Until when another program, or one that was killed, holds the locks of its local refs.
+    pub refs_locked_until: Micros,
     /// Whether it has power.
     pub up: bool,
     /// When its wall clock was last set.
@@ -163,6 +167,8 @@ impl Machine {
             clocks,
             link: Link::Up,
             full_until: 0,
+            slow: (0, 0),
+            refs_locked_until: 0,
             up: true,
             stepped: 0,
             locks: HashMap::new(),
@@ -211,6 +217,17 @@ pub struct Moved {
     pub awake: Vec<Awake>,
     /// The same when it was sent, which is when it was decided upon: a push may arrive late.
     pub sent: Vec<Awake>,
+    /// Somebody moved it who is no machine of the queue, and compared nothing.
+    pub forced: bool,
+}
+
+/// What a host refuses by a rule of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forbidden {
+    /// Refs whose name contains this.
+    pub part: String,
+    /// What it says.
+    pub why: String,
 }
 
 /// A task's file that was put in place.
@@ -239,8 +256,8 @@ pub struct Kernel {
     pub remote: Repo,
     /// Whether it answers at all.
     pub remote_up: bool,
-    /// It refuses refs whose name contains this, by a rule of its own.
-    pub forbidden: Option<String>,
+    /// What it refuses by a rule of its own.
+    pub forbidden: Option<Forbidden>,
     /// Whether the remote hands out only what its refs hold, as a host of protocol 0 does.
     pub by_name: bool,
     /// How its refs moved since the oracle last looked.
@@ -334,8 +351,25 @@ impl Kernel {
             None => self.remote.refs.remove(name),
         };
         let (at, name, awake) = (self.now, name.to_owned(), self.awake());
-        self.moved.push(Moved { at, name, old: actual, new, sent: awake.clone(), awake });
+        self.moved.push(Moved { at, name, old: actual, new, sent: awake.clone(), awake, forced: false });
         true
+    }
+
+    /// Why a rule of the host refuses a ref, if one does.
+    pub fn refusal(&mut self, name: &str) -> Option<String> {
+        let why = self.forbidden.as_ref().filter(|rule| name.contains(&rule.part))?.why.clone();
+        self.probes.hit("a push was refused by a rule");
+        Some(why)
+    }
+
+    /// Somebody who is no machine of the queue moves a ref of the remote, whatever it holds.
+    pub fn force_remote(&mut self, name: &str, new: Option<Oid>) {
+        let old = self.remote.refs.get(name).copied();
+        if self.swap_remote(name, old, new)
+            && let Some(moved) = self.moved.last_mut()
+        {
+            moved.forced = true;
+        }
     }
 
     /// For how long each machine has been awake.

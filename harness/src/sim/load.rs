@@ -17,7 +17,7 @@ use orch::usecase::holder::{self, Checkpoint, Failure, Finish};
 use orch::usecase::operator::{self, Replan};
 use orch::usecase::queue::Queue;
 use orch::usecase::watch::{self, Rules};
-use orch::usecase::{add, edit, sync};
+use orch::usecase::{add, doctor, edit, sync};
 
 use super::calls::Calls;
 use super::dice::Dice;
@@ -526,15 +526,46 @@ pub fn exchange(yard: &Rc<Yard>, fiber: &Rc<Fiber>, name: &str, mut dice: Dice) 
     while !yard.ending.get() {
         let span = 2 * MINUTE + dice.below(MINUTE);
         pause(yard, fiber, span);
-        if !yard.ending.get() {
-            let _ = run(yard, fiber, name, "sync", sync::sync);
+        if yard.ending.get() {
+            return;
+        }
+        if exchanged(yard, fiber, name) == Exchanged::Alarm {
+            let noticed = SECOND + if yard.calm.get() { 0 } else { dice.below(10 * MINUTE) };
+            pause(yard, fiber, noticed);
+            publish_again(yard, fiber, name);
         }
     }
 }
 
+/// What became of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exchanged {
+    /// It went well, or failed for a reason that passes.
+    Somehow,
+    /// The branch was rewound, and a person has to decide.
+    Alarm,
+}
+
+fn exchanged(yard: &Yard, fiber: &Rc<Fiber>, name: &str) -> Exchanged {
+    match run(yard, fiber, name, "sync", sync::sync).0 {
+        Err(Some(error)) if error.code == "rewound" => Exchanged::Alarm,
+        _ => Exchanged::Somehow,
+    }
+}
+
+/// Somebody reads that the branch was rewound, and has this machine's state published again, as the message says.
+fn publish_again(yard: &Yard, fiber: &Rc<Fiber>, name: &str) {
+    let (done, _) = run(yard, fiber, name, "doctor --repair", |q| doctor::publish_again(q));
+    if matches!(done, Ok(Some(_))) {
+        hit(yard, "a machine published its state again");
+    }
+}
+
 /// One exchange, for the end.
-pub fn exchange_once(yard: &Yard, fiber: &Rc<Fiber>) -> bool {
-    run(yard, fiber, "end", "sync", sync::sync).0.is_ok()
+pub fn exchange_once(yard: &Yard, fiber: &Rc<Fiber>) {
+    if exchanged(yard, fiber, "end") == Exchanged::Alarm {
+        publish_again(yard, fiber, "end");
+    }
 }
 
 /// How long anything may take once faults have stopped: backoff of three attempts, leases that must lapse, work.

@@ -5,20 +5,21 @@
 //! has to be searched for.
 
 mod by_position;
+mod files;
+mod forced;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use orch::protocol::id::{OpId, TaskId};
 use orch::protocol::invariant;
 use orch::protocol::op::{Action, Op};
 use orch::protocol::task::{Status, Task};
-use orch::store::seal::Seal;
 use orch::store::{codec, layout};
 use orch::world::{Oid, TreeChange};
 
-use super::disk_image::Bytes;
-use super::kernel::{Awake, Kernel, MINUTE, Micros, Moved, SECOND, Written};
+use self::forced::Forced;
+use super::kernel::{Awake, Kernel, MINUTE, Micros, Moved, SECOND};
 
 /// The state branch on the simulated remote.
 pub const BRANCH: &str = "refs/heads/orch-state";
@@ -96,6 +97,8 @@ pub struct Oracle {
     dead: BTreeSet<(usize, u32, u64)>,
     /// Whose each operation is.
     ops: HashMap<OpId, (TaskId, String, &'static str)>,
+    /// What others have forced.
+    forced: Forced,
     /// Claims confirmed.
     pub claims: u64,
     /// Tasks that ended as done on the branch.
@@ -119,7 +122,9 @@ impl Oracle {
             self.file_written(kernel, &file);
         }
         for moved in std::mem::take(&mut kernel.moved) {
-            if moved.name == BRANCH {
+            if moved.forced {
+                self.was_forced(kernel, &moved);
+            } else if moved.name == BRANCH {
                 self.branch_moved(kernel, &moved);
             } else if let Some(id) = moved.name.strip_prefix(LEASES).and_then(|id| TaskId::parse(id).ok()) {
                 self.lease_moved(kernel, &id, &moved);
@@ -127,53 +132,11 @@ impl Oracle {
         }
     }
 
-    /// Without a remote the register of a task is its file.
-    fn file_written(&mut self, kernel: &Kernel, file: &Written) {
-        let Written { at, path, bytes, awake } = file;
-        let (at, Some(id)) = (*at, id_of(path)) else { return };
-        let task = match codec::decode(bytes) {
-            Ok(decoded) => decoded.task,
-            Err(problem) => {
-                return self.broken(8, at, format!("{}: {}", path.display(), problem.message));
-            }
-        };
-        let before = self.branch.get(&id).cloned();
-        self.grew(at, before.as_ref(), &task);
-        self.not_too_early(kernel, at, awake, before.as_ref(), &task);
-        self.note_renewal(at, awake, &task);
-        if task.status() == Status::Done {
-            self.finished.insert(id.clone());
-        }
-        self.branch.insert(id, task);
-    }
-
-    /// Looks at the files of a machine without a remote after its power failed, or at the end: each is whole, and holds
-    /// what was acknowledged.
-    pub fn reread(&mut self, at: Micros, files: &BTreeMap<PathBuf, Bytes>) {
-        let mut found = BTreeMap::new();
-        for (path, bytes) in files {
-            let Some(id) = id_of(path) else { continue };
-            match codec::decode(bytes) {
-                Ok(decoded) if decoded.seal == Seal::Valid => {
-                    found.insert(id, decoded.task);
-                }
-                Ok(_) => self.broken(8, at, format!("{}: its seal does not fit", path.display())),
-                Err(problem) => self.broken(8, at, format!("{}: {}", path.display(), problem.message)),
-            }
-        }
-        self.branch = found;
-        let lost = self.told.iter().find(|told| told.verb != "heartbeat" && !self.shows(&told.task, told));
-        if let Some(text) = lost.map(|told| format!("{}: {} by {} is gone", told.task, told.verb, told.by)) {
-            self.broken(4, at, text);
-        }
-    }
-
     fn note_renewal(&mut self, at: Micros, awake: &[Awake], task: &Task) {
         let Some(lease) = task.lease() else { return };
         let key = (task.id().clone(), lease.epoch);
         // An operation that is withdrawn puts back what was there before, and renews nothing.
-        let claims = |op: &&Op| matches!(op.action, Action::Claim { epoch, .. } if epoch == lease.epoch);
-        let claim = task.history().iter().rfind(claims).map(|op| op.id);
+        let claim = claim_of(task, lease.epoch);
         if self.renewed.get(&key).is_some_and(|known| known.claim == claim && known.beat >= lease.beat) {
             return;
         }
@@ -199,11 +162,10 @@ impl Oracle {
             Ok(changes) => changes,
             Err(error) => return self.broken(4, moved.at, format!("the state branch is torn: {error}")),
         };
-        let places = |change: &TreeChange| layout::parse_tree_path(&change.path)?.ok();
         let written: BTreeSet<TaskId> =
-            changes.iter().filter(|change| change.new.is_some()).filter_map(places).collect();
+            changes.iter().filter(|change| change.new.is_some()).filter_map(task_of).collect();
         for change in changes {
-            let Some(id) = places(&change) else { continue };
+            let Some(id) = task_of(&change) else { continue };
             let Some(entry) = change.new else {
                 // Into the archive or out of it: the same commit has it in the other place.
                 if written.contains(&id) {
@@ -320,6 +282,13 @@ impl Oracle {
         after: &Task,
     ) {
         let Some(op) = after.history().last() else { return };
+        let hidden = |epoch| {
+            let lease = (after.id().clone(), epoch);
+            self.renewed.get(&lease).is_some_and(|known| self.forced.hid(&lease, known.beat))
+        };
+        if taken(op).is_some_and(hidden) {
+            return;
+        }
         self.nobody_at_work(kernel, at, before, after, op);
         let was = before.and_then(Task::lease).or_else(|| self.branch.get(after.id()).and_then(Task::lease));
         let Some(epoch) = taken(op) else { return };
@@ -376,6 +345,10 @@ impl Oracle {
 
     /// Whatever was acknowledged of a version that goes away stands elsewhere.
     fn nothing_lost(&mut self, at: Micros, id: &TaskId, gone: &Task) {
+        if self.forced.touched(id) {
+            // The branch may have had it and was forced back; the end shows whether it comes back.
+            return;
+        }
         let branch = self.branch.get(id);
         let lost: Vec<String> = gone
             .history()
@@ -407,7 +380,8 @@ impl Oracle {
     ) {
         let key = (task.id().clone(), epoch);
         self.claims += u64::from(!repeated);
-        if let Some(other) = self.holders.get(&key)
+        let touched = self.forced.touched(task.id());
+        if let Some(other) = self.holders.get(&key).filter(|_| !touched)
             && (other.session != session || other.machine != machine)
         {
             let text = format!(
@@ -419,7 +393,9 @@ impl Oracle {
             self.broken(1, at, text);
         }
         let newest = self.holders.keys().filter(|(id, _)| id == task.id()).map(|(_, epoch)| *epoch).max();
-        if !repeated && newest.is_some_and(|newest| newest >= epoch) {
+        if touched && !repeated {
+            self.above_what_was_seen(at, task, epoch, machine);
+        } else if !repeated && newest.is_some_and(|newest| newest >= epoch) {
             let text = format!("{}: epoch {epoch} was told after epoch {newest:?}", task.id());
             self.broken(1, at, text);
         }
@@ -436,7 +412,7 @@ impl Oracle {
                 machine,
                 published: true,
             };
-            if !self.shows(task.id(), &told) {
+            if !self.shows(task.id(), &told) && !self.forced.just_now(at) {
                 let text =
                     format!("{}: the claim of {session} was told and is not in the register", task.id());
                 self.broken(2, at, text);
@@ -461,7 +437,7 @@ impl Oracle {
         let Some(op) = all.find(own) else { return };
         let (verb, by) = (op.action.verb(), session.to_owned());
         let told = Told { task: task.id().clone(), op: op.id, by, verb, machine, published };
-        if published && !self.shows(task.id(), &told) {
+        if published && !self.shows(task.id(), &told) && !self.forced.just_now(kernel.now) {
             let text = format!("{}: {verb} by {session} was told as published and is not", task.id());
             self.broken(4, kernel.now, text);
         }
@@ -501,6 +477,7 @@ impl Oracle {
     /// Once faults have stopped, a lease that nobody renews is taken back within its time to live, as observers wait
     /// for it, and two rounds of their watchdogs.
     pub fn recovered_in_time(&mut self, now: Micros, calm_since: Micros) {
+        let calm_since = calm_since.max(self.forced.decided());
         let held =
             self.leases.values().chain(self.branch.values().filter(|t| !self.leases.contains_key(t.id())));
         let late = held.filter(|task| task.status() == Status::InProgress).find_map(|task| {
@@ -527,12 +504,22 @@ impl Oracle {
             .filter(|told| {
                 !ops.contains(&(told.op, told.by.as_str())) && (told.published || !gone[told.machine])
             })
-            .filter(|told| told.verb != "heartbeat")
-            .filter(|told| told.published || !rejected[told.machine].contains(&told.op.to_string()))
+            .filter(|told| told.verb != "heartbeat" && !self.forced.excuses(&told.task, told.op, told.verb))
+            .filter(|told| !self.was_kept(told, rejected))
             .map(|told| format!("{}: {} {} on m{}", told.task, told.verb, told.op, told.machine))
             .collect();
         if let Some(first) = lost.first() {
             self.broken(4, at, format!("{} acknowledged operations are gone, {first} first", lost.len()));
+        }
+    }
+
+    /// Whether an operation that does not stand was kept as rejected: where it was made, or, where somebody forced the
+    /// branch away from under it, by whoever published it again.
+    fn was_kept(&self, told: &Told, rejected: &[String]) -> bool {
+        let kept = |texts: &String| texts.contains(&told.op.to_string());
+        match told.published {
+            false => kept(&rejected[told.machine]),
+            true => self.forced.touched(&told.task) && rejected.iter().any(kept),
         }
     }
 
@@ -543,6 +530,12 @@ impl Oracle {
         let id = decoded.task.id();
         let known: Vec<&Task> = self.branch.get(id).into_iter().chain(self.leases.get(id)).collect();
         decoded.task.history().iter().all(|op| known.iter().any(|task| task.has_op(op)))
+    }
+
+    /// Whether somebody has forced a ref that held something of a task.
+    #[must_use]
+    pub fn was_touched(&self, id: &TaskId) -> bool {
+        self.forced.touched(id)
     }
 
     /// Tasks of the branch.
@@ -556,6 +549,17 @@ impl Oracle {
     pub fn in_flight(&self) -> usize {
         self.leases.len()
     }
+}
+
+/// The claim of an epoch.
+fn claim_of(task: &Task, epoch: u64) -> Option<OpId> {
+    let claims = |op: &&Op| matches!(op.action, Action::Claim { epoch: e, .. } if e == epoch);
+    task.history().iter().rfind(claims).map(|op| op.id)
+}
+
+/// The task whose file changed.
+fn task_of(change: &TreeChange) -> Option<TaskId> {
+    layout::parse_tree_path(&change.path)?.ok()
 }
 
 /// The epoch whose lease an operation takes from its holder.

@@ -113,6 +113,43 @@ impl Accidents {
     }
 }
 
+/// What others do to the shared repository, and disks that have become slow, each as its mean number in an hour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Others {
+    /// The host refuses for a while what it took before.
+    pub refuse: f64,
+    /// Somebody commits something to the branch that is none of orch's business.
+    pub commit: f64,
+    /// A slow disk.
+    pub slow: f64,
+    /// Locks of local refs that another program holds, or one that was killed.
+    #[serde(default)]
+    pub lock: f64,
+    /// Somebody forces the branch back, deletes it or a lease ref, or restores a backup.
+    pub rewind: f64,
+}
+
+impl Others {
+    /// In the order in which they are drawn: refusals, commits, slow disks, locks, rewinds.
+    #[must_use]
+    pub fn rates(&self) -> [f64; 5] {
+        [self.refuse, self.commit, self.slow, self.lock, self.rewind]
+    }
+
+    /// Drawn apart from everything else, so that a seed is otherwise the run that it was without them.
+    fn swarm(dice: &mut Dice, local: bool) -> Self {
+        let mut some = |often: f64, most: f64| {
+            if dice.chance(often) { short(dice.unit() * most) } else { 0.0 }
+        };
+        let mut all = Others { slow: some(0.2, 4.0), lock: some(0.2, 4.0), ..Others::default() };
+        if !local {
+            // What is rewound is judged less strictly, so most runs are without.
+            (all.refuse, all.commit, all.rewind) = (some(0.2, 4.0), some(0.2, 4.0), some(0.15, 3.0));
+        }
+        all
+    }
+}
+
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -143,6 +180,9 @@ pub struct Plan {
     pub knobs: Knobs,
     /// Larger accidents.
     pub accidents: Accidents,
+    /// What others do.
+    #[serde(default)]
+    pub others: Others,
     /// Seconds of each machine's clock per true second.
     pub rates: Vec<f64>,
     /// Offset of each machine's wall clock, milliseconds.
@@ -244,6 +284,11 @@ impl Plan {
                 * if profile == Profile::Long { 3 } else { 1 },
             knobs: if calm { Knobs::calm() } else { Knobs::swarm(dice) },
             accidents,
+            others: if calm {
+                Others::default()
+            } else {
+                Others::swarm(&mut Dice::new(seed).fork("others"), local)
+            },
             rates: (0..machines)
                 .map(|_| if calm || herd { 1.0 } else { short(0.95 + dice.unit() * 0.1) })
                 .collect(),

@@ -138,6 +138,7 @@ impl Port {
             let kernel = &mut *self.kernel.borrow_mut();
             kernel.calls += 1;
             kernel.now += DISK_CALL;
+            let (slow_until, slowness) = kernel.machines[self.machine].slow;
             let struck = kernel.striker.meets();
             if struck == Some(Blow::Fail) {
                 return Err(kernel.striker.error());
@@ -145,7 +146,11 @@ impl Port {
             let kill = struck == Some(Blow::Kill) || kernel.dice.chance(kernel.knobs.kill_at_disk);
             let preempt = kernel.knobs.preempt;
             let pause = kernel.dice.chance(preempt).then(|| kernel.dice.below(20_000));
-            (kill, pause)
+            let slow = (kernel.now < slow_until).then_some(slowness);
+            if slow.is_some() {
+                kernel.probes.hit("a disk was slow");
+            }
+            (kill, pause.max(slow))
         };
         if kill {
             self.kernel.borrow_mut().probes.hit("a process was killed");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Every probe by name. A nightly run in which one is missing has stopped testing something.
-pub const ALL: [&str; 42] = [
+pub const ALL: [&str; 50] = [
     "a claim was told",
     "a claim was repeated",
     "a claim lost its race",
@@ -46,6 +46,14 @@ pub const ALL: [&str; 42] = [
     "the disk was full",
     "a disk answered with an error",
     "a command met a remote out of reach",
+    "a push was refused by a rule",
+    "a disk was slow",
+    "a local ref was locked",
+    "somebody committed to the branch",
+    "the branch was rewound",
+    "the branch was deleted",
+    "a lease ref was deleted",
+    "a machine published its state again",
 ];
 
 /// Those of workers and the programs that they run.

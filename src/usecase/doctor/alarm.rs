@@ -11,18 +11,41 @@ use super::{Check, Visit};
 
 const NAME: &str = "branch";
 
+/// Publishes this machine's state again if the alarm stands, and what waited meanwhile. `None` if it does not stand, or
+/// not any more once the remote was looked at.
+///
+/// # Errors
+/// Unreachable (75), refused (77) where the host takes no push.
+pub fn publish_again(q: &mut Queue) -> Result<Option<Republished>> {
+    look(q)?;
+    match alarm::standing(&q.cx()) {
+        Some(_) => republish(q).map(Some).map_err(|error| Error::from_sync(&error)),
+        None => Ok(None),
+    }
+}
+
+fn republish(q: &Queue) -> std::result::Result<Republished, SyncError> {
+    let done = repair::republish(&q.cx())?;
+    publish::publish(&q.cx(), publish::Scope::WaitingAndFolds)?;
+    Ok(done)
+}
+
+fn look(q: &mut Queue) -> Result<()> {
+    match change::fetch_now(q) {
+        // What the remote holds was looked at, and an alarm that has become idle was lowered.
+        Ok(_) | Err(SyncError::Rewound(_)) => Ok(()),
+        // The check of the remote has said so.
+        Err(error) if error.is_unreachable() => Ok(()),
+        Err(error) => Err(Error::from_sync(&error)),
+    }
+}
+
 pub(super) fn check(q: &mut Queue, visit: &mut Visit) -> Result<()> {
     if !q.is_shared() {
         return Ok(());
     }
     if !q.no_sync {
-        match change::fetch_now(q) {
-            // What the remote holds was looked at, and an alarm that has become idle was lowered.
-            Ok(_) | Err(SyncError::Rewound(_)) => {}
-            // The check of the remote has said so.
-            Err(error) if error.is_unreachable() => {}
-            Err(error) => return Err(Error::from_sync(&error)),
-        }
+        look(q)?;
     }
     let Some(text) = alarm::standing(&q.cx()) else {
         visit.add(Check::fine(NAME, "the shared branch holds everything that was seen of it"));
@@ -35,11 +58,7 @@ pub(super) fn check(q: &mut Queue, visit: &mut Visit) -> Result<()> {
         ));
         return Ok(());
     }
-    let done = repair::republish(&q.cx()).and_then(|done| {
-        publish::publish(&q.cx(), publish::Scope::WaitingAndFolds)?;
-        Ok(done)
-    });
-    match done {
+    match republish(q) {
         Ok(done) => {
             visit.repaired(describe(&q.names.branch, &done));
             done.problems.into_iter().for_each(|text| visit.repaired(text));

@@ -32,6 +32,8 @@ use crate::world::{Clock, Disk, Objects};
 use super::error::{Error, Kind, Result};
 use super::queue::Queue;
 
+pub use alarm::publish_again;
+
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
