@@ -137,7 +137,9 @@ impl Oracle {
         let key = (task.id().clone(), lease.epoch);
         // An operation that is withdrawn puts back what was there before, and renews nothing.
         let claim = claim_of(task, lease.epoch);
-        if self.renewed.get(&key).is_some_and(|known| known.claim == claim && known.beat >= lease.beat) {
+        // Where something was forced the ref may have begun anew with a beat that it had long before.
+        let known = self.renewed.get(&key).filter(|known| !self.forced.hid(&key, known.beat));
+        if known.is_some_and(|known| known.claim == claim && known.beat >= lease.beat) {
             return;
         }
         let claimed = matches!(task.history().last().map(|op| &op.action), Some(Action::Claim { .. }));
@@ -216,7 +218,8 @@ impl Oracle {
         let void = before.is_some_and(|before| {
             let mut lost = before.history().iter().filter(|op| !after.has_op(op));
             let branch = self.branch.get(after.id());
-            lost.all(|op| !self.was_told(op))
+            // After a force the branch may have gone another way with what was told: the end shows whether it was kept.
+            lost.all(|op| !self.was_told(op) || self.forced.touched(after.id()))
                 && branch.is_some_and(|branch| after.history().starts_with(branch.history()))
         });
         if withdrawn {
