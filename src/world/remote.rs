@@ -166,7 +166,7 @@ impl GitRemote {
     fn push_some(&self, updates: &[&RefUpdate], atomic: bool, limit: Duration) -> Vec<PushOutcome> {
         if limit.is_zero() {
             let error = failure::no_time("push", self.longest());
-            return refuse(updates.len(), &format!("not sent: {}", error.message));
+            return refuse(updates.len(), &format!("{}{}", failure::NOT_SENT, error.message));
         }
         let answer = match self.run("push", self.push_command(updates, atomic), limit, MOST_ANSWER) {
             Ok(answer) => answer,

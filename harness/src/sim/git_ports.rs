@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use orch::world::remote::failure::NOT_SENT;
 use orch::world::{
     CommitInfo, NewCommit, Objects, ObjectsError, Oid, Pressure, PushOutcome, RefUpdate, Remote, RemoteError,
     RemoteFailure, TreeChange, TreeEntry, Wanted,
@@ -215,7 +216,7 @@ impl Port {
 
     fn pushed(&self, updates: &[RefUpdate], atomic: bool, limit: Duration) -> Vec<PushOutcome> {
         if limit.is_zero() || updates.is_empty() {
-            return vec![PushOutcome::Refused("no time is left".to_owned()); updates.len()];
+            return vec![PushOutcome::Refused(format!("{NOT_SENT}no time is left")); updates.len()];
         }
         if unwinding() {
             return vec![PushOutcome::Unknown("dead".to_owned()); updates.len()];

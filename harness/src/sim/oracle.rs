@@ -203,6 +203,7 @@ impl Oracle {
             self.grew_or_withdrawn(moved.at, before.as_ref(), &task);
         }
         self.not_too_early(kernel, moved.at, &moved.sent, before.as_ref(), &task);
+        self.forced.holds(new, &task);
         self.note_renewal(moved.at, &moved.awake, &task);
         self.leases.insert(id.clone(), task);
     }

@@ -126,6 +126,9 @@ pub fn classify(answer: &Finished) -> RemoteError {
     RemoteError { kind, message }
 }
 
+/// How the refusal begins of a push that was not sent, because what came before it has used up the time limit.
+pub const NOT_SENT: &str = "not sent: ";
+
 /// Whether the words of a refused ref, which nobody has moved meanwhile, speak of a cause that passes: it
 /// decides the exit code of a refusal that changed nothing. `None` = somebody forbids it.
 #[must_use]
@@ -141,6 +144,10 @@ pub fn passing(refusal: &str) -> Option<RemoteFailure> {
     ];
     const LOCK: [&str; 5] =
         ["failed to update ref", "cannot lock ref", "failed to lock", "unable to lock", ".lock"];
+    // Nobody forbids what was not sent for want of time.
+    if refusal.starts_with(NOT_SENT) {
+        return Some(RemoteFailure::Timeout);
+    }
     let lower = refusal.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if has(&RACE) {

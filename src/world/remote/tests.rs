@@ -108,6 +108,9 @@ fn a_step_without_time_is_not_started_and_says_what_took_it() {
         matches!(&outcomes[..], [PushOutcome::Refused(why)] if why.contains("not sent: `git push`")),
         "{outcomes:?}"
     );
+    // It was told as a refusal by the host, with the advice to look for a hook there, and an act was not kept.
+    let [PushOutcome::Refused(why)] = &outcomes[..] else { panic!("{outcomes:?}") };
+    assert_eq!(failure::passing(why), Some(RemoteFailure::Timeout));
 }
 
 #[test]

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use orch::protocol::id::{OpId, TaskId};
+use orch::protocol::op::Op;
 use orch::protocol::task::Task;
 use orch::store::codec;
 use orch::store::layout::{self, Layout};
 use orch::world::Oid;
 
-use super::{BRANCH, LEASES, Oracle, claim_of, task_of};
+use super::{BRANCH, LEASES, Oracle, claim_of, machine_of, task_of};
 use crate::sim::kernel::{Kernel, MINUTE, Micros, Moved};
 
 /// Where a machine remembers the branch, and the lease refs.
@@ -31,12 +32,15 @@ pub(super) struct Forced {
     touched: BTreeSet<TaskId>,
     /// Operations that went from the remote when no machine had them that comes back.
     nobody_had: HashSet<OpId>,
-    /// What went from the remote since the last reckoning.
-    gone: HashSet<OpId>,
+    /// What went from the remote since the last reckoning, and which machine alone publishes it again: an act that stood on
+    /// a lease ref only is, to others, a claim that was withdrawn.
+    gone: HashMap<OpId, Option<usize>>,
     /// The highest epoch of each task that each machine had seen, and the claim that it saw there.
     seen: BTreeMap<usize, BTreeMap<TaskId, Seen>>,
     /// The last renewal of each lease whose ref or task was forced: watchdogs may have seen an older one only.
     beats: HashMap<(TaskId, u64), u64>,
+    /// What lease refs have held.
+    held: HashSet<Oid>,
 }
 
 /// An epoch and its claim.
@@ -64,6 +68,15 @@ impl Forced {
         self.beats.get(lease).is_some_and(|forced| beat <= *forced)
     }
 
+    /// A lease ref holds this now. What it held before, and somebody puts back after a force, renews nothing: a watchdog
+    /// may have watched it all the time.
+    pub(super) fn holds(&mut self, object: Oid, task: &Task) {
+        let again = !self.held.insert(object);
+        if let Some(lease) = task.lease().filter(|_| again && self.touched(task.id())) {
+            self.beats.insert((task.id().clone(), lease.epoch), lease.beat);
+        }
+    }
+
     /// When people have decided on every machine.
     pub(super) fn decided(&self) -> Micros {
         self.last.map_or(0, |last| last + DECISION)
@@ -84,20 +97,23 @@ impl Oracle {
                     *before = (task.epoch(), claim_of(&task, task.epoch()));
                 }
                 if *core {
-                    task.history().iter().for_each(|op| {
-                        gone.remove(&op.id);
-                    });
+                    let ids = task.history().iter().map(|op| op.id);
+                    ids.for_each(|id| drop_if(&mut gone, id, |of| of.is_none_or(|machine| machine == at)));
                 }
             }
         }
-        self.forced.nobody_had.extend(gone);
+        self.forced.nobody_had.extend(gone.into_keys());
     }
 
     /// One ref that was moved by force: what is there now is where everything goes on.
     pub(super) fn was_forced(&mut self, kernel: &Kernel, moved: &Moved) {
         if let Some(id) = moved.name.strip_prefix(LEASES).and_then(|id| TaskId::parse(id).ok()) {
             let before = self.leases.remove(&id);
-            self.forced.gone.extend(before.iter().flat_map(Task::history).map(|op| op.id));
+            let branch = self.branch.get(&id);
+            let alone = |op: &&Op| branch.is_none_or(|task| !task.has_op(op));
+            for op in before.iter().flat_map(Task::history).filter(alone) {
+                self.forced.gone.entry(op.id).or_insert_with(|| machine_of(&op.machine));
+            }
             self.touch(id);
         }
         if moved.name != BRANCH {
@@ -110,16 +126,14 @@ impl Oracle {
         for change in &changes {
             let Some(id) = task_of(change) else { continue };
             let before = self.branch.remove(&id);
-            self.forced.gone.extend(before.iter().flat_map(Task::history).map(|op| op.id));
+            self.forced.gone.extend(before.iter().flat_map(Task::history).map(|op| (op.id, None)));
             self.touch(id);
         }
         for change in changes {
             if let (Some(id), Some(entry)) = (task_of(&change), change.new)
                 && let Some(task) = self.decode(kernel, moved.at, &change.path, entry.oid)
             {
-                task.history().iter().for_each(|op| {
-                    self.forced.gone.remove(&op.id);
-                });
+                task.history().iter().for_each(|op| drop_if(&mut self.forced.gone, op.id, |_| true));
                 self.branch.insert(id, task);
             }
         }
@@ -148,6 +162,12 @@ impl Oracle {
             );
             self.broken(1, at, text);
         }
+    }
+}
+
+fn drop_if(gone: &mut HashMap<OpId, Option<usize>>, op: OpId, comes_back: impl Fn(Option<usize>) -> bool) {
+    if gone.get(&op).is_some_and(|of| comes_back(*of)) {
+        gone.remove(&op);
     }
 }
 
