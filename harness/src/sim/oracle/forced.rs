@@ -73,7 +73,8 @@ impl Forced {
     pub(super) fn holds(&mut self, object: Oid, task: &Task) {
         let again = !self.held.insert(object);
         if let Some(lease) = task.lease().filter(|_| again && self.touched(task.id())) {
-            self.beats.insert((task.id().clone(), lease.epoch), lease.beat);
+            let known = self.beats.entry((task.id().clone(), lease.epoch)).or_default();
+            *known = (*known).max(lease.beat);
         }
     }
 
