@@ -79,10 +79,26 @@ enum Fault {
     StatForgetsWhen,
     RenameKeepsTheOld,
     AppendReplaces,
+    RenameReplacesDirectories,
+    RemovesFilesAsDirectories,
     FollowsLinks,
+    StatFollowsLinks,
+    AppendFollowsLinks,
+    RenameFollowsLinks,
+    RenameMovesWhereLinksLead,
+    RemoveFollowsLinks,
+    EntersLinks,
+    StopsAtLinks,
 }
 
 struct Broken(Fault);
+
+impl Broken {
+    /// The path, or where the link leads that stands in its place, if that is what this disk does.
+    fn led(&self, fault: Fault, path: &Path) -> PathBuf {
+        if self.0 == fault { path.canonicalize().unwrap_or(path.to_owned()) } else { path.to_owned() }
+    }
+}
 
 struct Nothing;
 impl LockGuard for Nothing {}
@@ -96,12 +112,12 @@ impl Disk for Broken {
         }
     }
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
-        let found = RealDisk.stat(path)?;
+        let found = RealDisk.stat(&self.led(Fault::StatFollowsLinks, path))?;
         let forget = |stat: Stat| Stat { size: stat.size, kind: stat.kind, ..Stat::default() };
         Ok(if self.0 == Fault::StatForgetsWhen { found.map(forget) } else { found })
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, FileKind)>> {
-        let mut found = RealDisk.list(dir)?;
+        let mut found = RealDisk.list(&self.led(Fault::EntersLinks, dir))?;
         match self.0 {
             Fault::AbsentIsAnError if !dir.exists() => return Err(io::ErrorKind::NotFound.into()),
             Fault::Unsorted => found.reverse(),
@@ -117,6 +133,9 @@ impl Disk for Broken {
             let path = dir.join(".tmp.1");
             return std::fs::write(&path, bytes).map(|()| path);
         }
+        if self.0 == Fault::StopsAtLinks && dir.is_symlink() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
         RealDisk.write_temp(dir, bytes)
     }
     fn sync_file(&self, path: &Path) -> io::Result<()> {
@@ -126,7 +145,19 @@ impl Disk for Broken {
         if self.0 == Fault::RenameKeepsTheOld && to.exists() {
             return RealDisk.remove(from);
         }
-        RealDisk.rename(from, to)
+        match self.0 {
+            Fault::RenameReplacesDirectories if to.is_dir() && !to.is_symlink() => {
+                std::fs::remove_dir_all(to)?;
+                RealDisk.rename(from, to)
+            }
+            Fault::RenameFollowsLinks if to.is_symlink() => {
+                std::fs::copy(from, to).and_then(|_| RealDisk.remove(from))
+            }
+            Fault::RenameMovesWhereLinksLead if from.is_symlink() => {
+                std::fs::rename(from.canonicalize()?, to).and_then(|()| RealDisk.remove(from))
+            }
+            _ => RealDisk.rename(from, to),
+        }
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         RealDisk.sync_dir(dir)
@@ -135,16 +166,19 @@ impl Disk for Broken {
         RealDisk.sync_fs(dir)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove(path)
+        RealDisk.remove(&self.led(Fault::RemoveFollowsLinks, path))
     }
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        if self.0 == Fault::RemovesFilesAsDirectories && dir.is_file() {
+            return RealDisk.remove(dir);
+        }
         RealDisk.remove_dir(dir)
     }
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        if self.0 == Fault::AppendReplaces {
-            std::fs::write(path, bytes)
-        } else {
-            RealDisk.append(path, bytes)
+        match self.0 {
+            Fault::AppendReplaces => std::fs::write(path, bytes),
+            Fault::AppendFollowsLinks if path.is_symlink() => std::fs::write(path, bytes),
+            _ => RealDisk.append(path, bytes),
         }
     }
     fn lock(&self, path: &Path, wait: Duration) -> io::Result<Option<Box<dyn LockGuard>>> {
@@ -172,7 +206,18 @@ fn a_disk_that_breaks_a_promise_is_noticed() {
         (Fault::StatForgetsWhen, "a file that was replaced has another stat"),
         (Fault::RenameKeepsTheOld, "a rename replaces what was there"),
         (Fault::AppendReplaces, "appending makes the file"),
+        (Fault::RenameReplacesDirectories, "a rename replaces no directory"),
+        (Fault::RemovesFilesAsDirectories, "only an empty directory is removed"),
         (Fault::FollowsLinks, "a link in the place of a file"),
+        (Fault::StatFollowsLinks, "a link in the place of a file"),
+        (Fault::StatFollowsLinks, "a link in the place of a directory"),
+        (Fault::AppendFollowsLinks, "a link in the place of a file"),
+        (Fault::AppendFollowsLinks, "where a link leads nowhere"),
+        (Fault::RenameFollowsLinks, "a rename replaces a link itself"),
+        (Fault::RenameMovesWhereLinksLead, "a link that is renamed stays a link"),
+        (Fault::RemoveFollowsLinks, "a rename replaces a link itself"),
+        (Fault::EntersLinks, "a link in the place of a directory"),
+        (Fault::StopsAtLinks, "a link on the way to a name"),
     ] {
         let failed = super::disk::disk(&|| {
             let dir = tempfile::tempdir().unwrap();
@@ -181,9 +226,7 @@ fn a_disk_that_breaks_a_promise_is_noticed() {
                 other: Box::new(Broken(fault)),
                 root: dir.path().canonicalize().unwrap(),
                 clock: Box::new(RealClock),
-                link: Some(Box::new(|to: &Path, at: &Path| {
-                    std::os::unix::fs::symlink(to, at).map_err(|error| error.to_string())
-                })),
+                link: Box::new(super::real::link),
                 keep: Box::new(dir),
             }
         });

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use orch::world::{Clock, Disk, FileKind, Stat};
 
-use super::{Outcome, Statement, ensure, fails, fine, same, try_all};
+use super::{Statement, ensure, fails, fine, same, try_all};
 
 /// Makes a symbolic link: where it leads, and where it is to stand.
 pub type MakeLink = Box<dyn Fn(&Path, &Path) -> Result<(), String>>;
@@ -23,8 +23,8 @@ pub struct DiskPlace {
     pub root: PathBuf,
     /// Measures how long a lock is waited for.
     pub clock: Box<dyn Clock>,
-    /// Where links can be made.
-    pub link: Option<MakeLink>,
+    /// Makes links.
+    pub link: MakeLink,
     /// What must live as long as the place.
     pub keep: Box<dyn std::any::Any>,
 }
@@ -63,7 +63,7 @@ pub fn disk(make: &dyn Fn() -> DiskPlace) -> Vec<String> {
     failed
 }
 
-const FILES: [Statement<DiskPlace>; 10] = [
+const FILES: [Statement<DiskPlace>; 11] = [
     ("a rename replaces what was there, with all of its bytes", |p| {
         for bytes in [&b"old"[..], b"", b"a longer new one"] {
             let path = p.put("task", bytes)?;
@@ -78,6 +78,14 @@ const FILES: [Statement<DiskPlace>; 10] = [
         fails("a rename into another directory", &p.disk.rename(&temp, &p.at("d/x")))?;
         same("what it left", fine(p.disk.read(&temp, 9))?, b"x".to_vec())?;
         fails("a rename of nothing", &p.disk.rename(&p.at("none"), &p.at("x")))
+    }),
+    ("a rename replaces no directory", |p| {
+        fine(p.disk.create_dir(&p.at("d")))?;
+        p.put("d/f", b"x")?;
+        let temp = fine(p.disk.write_temp(&p.root, b"y"))?;
+        fails("a rename over a directory", &p.disk.rename(&temp, &p.at("d")))?;
+        same("what is in it", fine(p.disk.read(&p.at("d/f"), 9))?, b"x".to_vec())?;
+        same("what was to replace it", fine(p.disk.read(&temp, 9))?, b"y".to_vec())
     }),
     ("temporary names are in the directory asked for, and nobody else's", |p| {
         let mut names = BTreeSet::new();
@@ -143,7 +151,8 @@ const FILES: [Statement<DiskPlace>; 10] = [
         same("what is there", (p.stat(&path)?, p.names(&p.root)?), before)?;
         let gone = p.at("none");
         fails("syncing a file that is not there", &p.disk.sync_file(&gone))?;
-        fails("syncing a directory that is not there", &p.disk.sync_dir(&gone))
+        fails("syncing a directory that is not there", &p.disk.sync_dir(&gone))?;
+        fails("syncing the file system of nothing", &p.disk.sync_fs(&gone))
     }),
     ("appending makes the file, adds at its end, and mixes with nobody", |p| {
         let path = p.at("log");
@@ -182,7 +191,11 @@ const DIRECTORIES: [Statement<DiskPlace>; 5] = [
         ];
         let wanted: Vec<_> = wanted.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
         same("what is listed", fine(p.disk.list(&p.root))?, wanted)?;
-        fails("a listing of a file", &p.disk.list(&p.at("a")))
+        for file in [p.at("a"), p.at("a/below")] {
+            fails("a listing of a file", &p.disk.list(&file))?;
+            fails("many stats there", &p.disk.stat_many(&file, &["x"]))?;
+        }
+        Ok(())
     }),
     ("directories are made with their parents, and it is said which is new", |p| {
         let deep = p.at("a/b/c");
@@ -211,7 +224,10 @@ const DIRECTORIES: [Statement<DiskPlace>; 5] = [
         fine(p.disk.remove(&p.at("d/f")))?;
         fine(p.disk.remove_dir(&p.at("d")))?;
         same("what is there", fine(p.disk.stat(&p.at("d")))?, None)?;
-        fine(p.disk.remove_dir(&p.at("d")))
+        fine(p.disk.remove_dir(&p.at("d")))?;
+        let file = p.put("f", b"x")?;
+        fails("removing a file as a directory", &p.disk.remove_dir(&file))?;
+        same("the file then", fine(p.disk.read(&file, 9))?, b"x".to_vec())
     }),
 ];
 
@@ -281,43 +297,98 @@ const LOCKS: [Statement<DiskPlace>; 6] = [
     }),
 ];
 
-/// Does something with a link, where links can be made.
-fn with_link(p: &DiskPlace, to: &Path, body: impl FnOnce(&Path) -> Outcome) -> Outcome {
-    let Some(link) = &p.link else { return Ok(()) };
+/// A link, and where it stands.
+fn linked(p: &DiskPlace, to: &Path) -> Result<PathBuf, String> {
     let at = p.at("link");
-    link(to, &at)?;
-    body(&at)
+    (p.link)(to, &at)?;
+    Ok(at)
 }
 
-const LINKS: [Statement<DiskPlace>; 3] = [
+const LINKS: [Statement<DiskPlace>; 6] = [
     ("a link in the place of a file is not followed", |p| {
         let outside = p.put("outside", b"secret")?;
-        with_link(p, &outside, |link| {
-            same("its kind", p.stat(link)?.kind, FileKind::Other)?;
-            fails("reading through it", &p.disk.read(link, 99))?;
-            fails("appending through it", &p.disk.append(link, b"x"))?;
-            fails("locking through it", &p.disk.lock(link, Duration::ZERO).map(drop))?;
-            same("what it leads to", fine(p.disk.read(&outside, 99))?, b"secret".to_vec())
-        })
+        let link = &linked(p, &outside)?;
+        let (told, file) = (p.stat(link)?, p.stat(&outside)?);
+        same("its kind", told.kind, FileKind::Other)?;
+        ensure(told.inode != file.inode, "it is the file that it leads to")?;
+        let names = ["link", "outside"];
+        same("many stats", fine(p.disk.stat_many(&p.root, &names))?, vec![Some(told), Some(file)])?;
+        let kinds = [("link", FileKind::Other), ("outside", FileKind::File)];
+        let kinds: Vec<_> = kinds.map(|(name, kind)| (name.to_owned(), kind)).into();
+        same("what is listed", fine(p.disk.list(&p.root))?, kinds)?;
+        let kind = p.disk.read(link, 99).err().map(|error| error.kind());
+        same("the kind of error of reading", kind, Some(ErrorKind::InvalidData))?;
+        fails("appending through it", &p.disk.append(link, b"x"))?;
+        fails("syncing through it", &p.disk.sync_file(link))?;
+        fails("locking through it", &p.disk.lock(link, Duration::ZERO).map(drop))?;
+        same("what it leads to", fine(p.disk.read(&outside, 99))?, b"secret".to_vec())
     }),
     ("a rename replaces a link itself, and so does a removal", |p| {
         let outside = p.put("outside", b"secret")?;
-        with_link(p, &outside, |link| {
-            p.put("link", b"mine")?;
-            same("what is there", fine(p.disk.read(link, 99))?, b"mine".to_vec())?;
-            same("what it led to", fine(p.disk.read(&outside, 99))?, b"secret".to_vec())?;
-            fine(p.disk.remove(link))?;
-            same("what it led to then", fine(p.disk.read(&outside, 99))?, b"secret".to_vec())
-        })
+        let link = &linked(p, &outside)?;
+        p.put("link", b"mine")?;
+        same("what is there", fine(p.disk.read(link, 99))?, b"mine".to_vec())?;
+        same("what it led to", fine(p.disk.read(&outside, 99))?, b"secret".to_vec())?;
+        fine(p.disk.remove(link))?;
+        linked(p, &outside)?;
+        fine(p.disk.remove(link))?;
+        same("what is there then", fine(p.other.stat(link))?, None)?;
+        same("what it led to then", fine(p.disk.read(&outside, 99))?, b"secret".to_vec())
+    }),
+    ("a link that is renamed stays a link", |p| {
+        let outside = p.put("outside", b"secret")?;
+        let (link, there) = (linked(p, &outside)?, p.put("there", b"old")?);
+        fine(p.disk.rename(&link, &there))?;
+        same("its kind", p.stat(&there)?.kind, FileKind::Other)?;
+        same("what is left in its old place", fine(p.disk.stat(&link))?, None)?;
+        fails("reading through it", &p.disk.read(&there, 99))?;
+        same("what it leads to", fine(p.disk.read(&outside, 99))?, b"secret".to_vec())
     }),
     ("a link in the place of a directory is not entered", |p| {
         fine(p.disk.create_dir(&p.at("d")))?;
         p.put("d/f", b"x")?;
-        with_link(p, &p.at("d"), |link| {
-            fails("a listing", &p.disk.list(link))?;
-            fails("many stats", &p.disk.stat_many(link, &["f"]))?;
-            fails("making it a directory", &p.disk.create_dir(link))?;
-            fails("syncing it", &p.disk.sync_dir(link))
-        })
+        let link = &linked(p, &p.at("d"))?;
+        same("its kind", p.stat(link)?.kind, FileKind::Other)?;
+        fails("a listing", &p.disk.list(link))?;
+        fails("many stats", &p.disk.stat_many(link, &["f"]))?;
+        fails("making it a directory", &p.disk.create_dir(link))?;
+        fails("syncing it", &p.disk.sync_dir(link))?;
+        fails("syncing its file system", &p.disk.sync_fs(link))?;
+        fails("removing it as a directory", &p.disk.remove_dir(link))?;
+        fine(p.disk.remove(link))?;
+        same("what it led to", p.names(&p.at("d"))?, vec!["f".to_owned()])
+    }),
+    ("a link on the way to a name is followed", |p| {
+        fine(p.disk.create_dir(&p.at("d/e")))?;
+        // Relative, and from where the link stands.
+        let link = linked(p, Path::new("./d/../d"))?;
+        let temp = fine(p.disk.write_temp(&link, b"x"))?;
+        fine(p.disk.sync_file(&temp))?;
+        fine(p.disk.rename(&temp, &link.join("f")))?;
+        same("what is there", fine(p.other.read(&p.at("d/f"), 9))?, b"x".to_vec())?;
+        fine(p.disk.append(&link.join("f"), b"y"))?;
+        same("its stat", p.stat(&link.join("f"))?, p.stat(&p.at("d/f"))?)?;
+        same("many stats", fine(p.disk.stat_many(&p.root, &["link/f"]))?, vec![Some(p.stat(&p.at("d/f"))?)])?;
+        same("a directory there is new", fine(p.disk.create_dir(&link.join("e")))?, false)?;
+        same("another one is new", fine(p.disk.create_dir(&link.join("e/g/h")))?, true)?;
+        same("what is below", p.names(&p.at("d/e/g"))?, vec!["h".to_owned()])?;
+        fine(p.disk.sync_dir(&link.join("e")))?;
+        fine(p.disk.remove_dir(&link.join("e/g/h")))?;
+        fine(p.disk.remove(&link.join("f")))?;
+        same("what is left", (p.names(&p.at("d"))?, p.names(&p.at("d/e/g"))?), (vec!["e".to_owned()], vec![]))
+    }),
+    ("where a link leads nowhere or to itself, nothing is made", |p| {
+        for to in ["none", "link"] {
+            let link = &linked(p, &p.at(to))?;
+            same("its kind", p.stat(link)?.kind, FileKind::Other)?;
+            fails("reading through it", &p.disk.read(link, 9))?;
+            fails("appending through it", &p.disk.append(link, b"x"))?;
+            fails("appending behind it", &p.disk.append(&link.join("f"), b"x"))?;
+            fails("a directory in its place", &p.disk.create_dir(link))?;
+            fails("a directory behind it", &p.disk.create_dir(&link.join("d")))?;
+            same("what is there", p.names(&p.root)?, vec!["link".to_owned()])?;
+            fine(p.disk.remove(link))?;
+        }
+        Ok(())
     }),
 ];

@@ -36,6 +36,11 @@ fn the_real_randomness_conforms() {
     assert_conforms(&super::clock::random(&|| Box::new(RealRandom) as Box<dyn Random>));
 }
 
+/// A symbolic link, and where it is to stand.
+pub(super) fn link(to: &Path, at: &Path) -> Result<(), String> {
+    std::os::unix::fs::symlink(to, at).map_err(|error| error.to_string())
+}
+
 #[test]
 fn the_real_disk_conforms() {
     assert_conforms(&super::disk::disk(&|| {
@@ -45,9 +50,7 @@ fn the_real_disk_conforms() {
             other: Box::new(RealDisk),
             root: dir.path().canonicalize().unwrap(),
             clock: Box::new(RealClock),
-            link: Some(Box::new(|to: &Path, at: &Path| {
-                std::os::unix::fs::symlink(to, at).map_err(|error| error.to_string())
-            })),
+            link: Box::new(link),
             keep: Box::new(dir),
         }
     }));

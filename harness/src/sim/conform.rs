@@ -1,7 +1,7 @@
 //! The simulated seams do what the real ones do: the same statements, tried inside a fiber.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use orch::world::{Clock, Disk, Random, RemoteFailure};
@@ -27,7 +27,7 @@ fn world() -> Shared {
 }
 
 /// Runs a body inside a fiber of a new world and gives the statements that failed.
-fn inside(body: impl Fn(&Shared, &Rc<Fiber>, &Rc<Fiber>) -> Vec<String> + 'static) -> Vec<String> {
+pub(super) fn inside(body: impl Fn(&Shared, &Rc<Fiber>, &Rc<Fiber>) -> Vec<String> + 'static) -> Vec<String> {
     let found: Rc<RefCell<Option<Vec<String>>>> = Rc::default();
     let kernel = world();
     let mut fibers = Fibers::default();
@@ -42,8 +42,17 @@ fn inside(body: impl Fn(&Shared, &Rc<Fiber>, &Rc<Fiber>) -> Vec<String> + 'stati
     found.borrow_mut().take().expect("the fiber has ended")
 }
 
+/// Makes links on the first machine's disk: nothing in the simulated world does, so there is no port for it.
+pub(super) fn link(kernel: &Shared) -> impl Fn(&Path, &Path) -> Result<(), String> + use<> {
+    let kernel = Rc::clone(kernel);
+    move |to, at| {
+        let made = kernel.borrow_mut().machines[0].disk.create_link(at, to, 0);
+        made.map_err(|error| error.to_string())
+    }
+}
+
 #[track_caller]
-fn assert_conforms(failed: &[String]) {
+pub(super) fn assert_conforms(failed: &[String]) {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
@@ -65,7 +74,8 @@ fn the_simulated_disk_conforms() {
             let root = PathBuf::from(format!("/m0/place-{}", number.get()));
             let port = || Box::new(Port::new(kernel, fiber));
             port().create_dir(&root).expect("a calm disk makes a directory");
-            DiskPlace { disk: port(), other: port(), root, clock: port(), link: None, keep: Box::new(()) }
+            let link = Box::new(link(kernel));
+            DiskPlace { disk: port(), other: port(), root, clock: port(), link, keep: Box::new(()) }
         })
     }));
 }

@@ -3,6 +3,11 @@
 //! The hazards are those of journalling file systems with delayed allocation (Pillai et al., OSDI'14): a name may
 //! be durable before the bytes of its file; names of one directory become durable in any order; what was not
 //! synced may be there in whole, in part, as zeros, or not at all.
+//!
+//! Symbolic links are there as far as the calls of a disk can see them: followed on the way to a name, never in its
+//! place. Where a link leads is in the same block as the link itself, so it is never torn: only its name can be lost.
+
+mod links;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, btree_map};
@@ -33,6 +38,8 @@ struct Inode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entry {
     File(u64),
+    /// Where it leads is what the file of that number holds.
+    Link(u64),
     Dir,
 }
 
@@ -80,6 +87,8 @@ pub struct DiskImage {
     dirs: HashMap<String, Dir, Fast>,
     inodes: HashMap<u64, Inode, Fast>,
     last: u64,
+    /// There may be links. Hardly any disk has some, and without them no path needs a second look.
+    linked: bool,
 }
 
 /// The time that a file gets for something that happens now.
@@ -91,7 +100,11 @@ fn not_found(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("{}: no such file or directory", path.display()))
 }
 
-/// Simulated paths are text: absolute, and without anything that would have to be resolved.
+fn not_a_directory(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotADirectory, format!("{}: not a directory", path.display()))
+}
+
+/// Simulated paths are text: absolute, and without anything that would have to be resolved but links.
 fn text(path: &Path) -> &str {
     path.to_str().unwrap_or_default()
 }
@@ -108,7 +121,8 @@ fn split(path: &Path) -> (&str, &str) {
 impl Default for DiskImage {
     fn default() -> Self {
         let root = Dir { inode: 2, ..Dir::default() };
-        DiskImage { dirs: HashMap::from_iter([("/".to_owned(), root)]), inodes: HashMap::default(), last: 2 }
+        let dirs = HashMap::from_iter([("/".to_owned(), root)]);
+        DiskImage { dirs, inodes: HashMap::default(), last: 2, linked: false }
     }
 }
 
@@ -126,6 +140,11 @@ impl DiskImage {
     }
 
     fn entry(&self, path: &Path) -> Option<Entry> {
+        self.at(&self.way(path).ok()?)
+    }
+
+    /// What is at a path that leads through no link.
+    fn at(&self, path: &Path) -> Option<Entry> {
         let (dir, name) = split(path);
         self.dirs.get(dir)?.live.get(name).copied()
     }
@@ -133,7 +152,7 @@ impl DiskImage {
     fn file(&self, path: &Path) -> io::Result<u64> {
         match self.entry(path) {
             Some(Entry::File(inode)) => Ok(inode),
-            Some(Entry::Dir) => {
+            Some(Entry::Link(_) | Entry::Dir) => {
                 let text = format!("{}: not a regular file", path.display());
                 Err(io::Error::new(io::ErrorKind::InvalidData, text))
             }
@@ -152,9 +171,11 @@ impl DiskImage {
     /// `lstat`.
     #[must_use]
     pub fn stat(&self, path: &Path) -> Option<Stat> {
+        let path = &*self.way(path).ok()?;
         let (dir, name) = split(path);
         match self.dirs.get(dir).and_then(|dir| dir.live.get(name)) {
-            Some(Entry::File(inode)) => Some(self.stat_file(*inode)),
+            Some(Entry::File(inode)) => Some(self.stat_file(*inode, FileKind::File)),
+            Some(Entry::Link(inode)) => Some(self.stat_file(*inode, FileKind::Other)),
             // The root has no name in any directory.
             _ => self.dirs.get(text(path)).map(|dir| Stat {
                 size: 4096,
@@ -166,21 +187,23 @@ impl DiskImage {
         }
     }
 
-    fn stat_file(&self, inode: u64) -> Stat {
+    fn stat_file(&self, inode: u64, kind: FileKind) -> Stat {
         let node = &self.inodes[&inode];
-        Stat {
-            size: node.live.len() as u64,
-            mtime_ns: node.mtime_ns,
-            ctime_ns: node.ctime_ns,
-            inode,
-            kind: FileKind::File,
-        }
+        Stat { size: node.live.len() as u64, mtime_ns: node.mtime_ns, ctime_ns: node.ctime_ns, inode, kind }
     }
 
     /// `lstat` of many names below one directory. Every command asks for some hundred of them in the order in which
     /// they stand in their directories, so each directory is gone through once.
-    #[must_use]
-    pub fn stat_many(&self, dir: &Path, names: &[&str]) -> Vec<Option<Stat>> {
+    ///
+    /// # Errors
+    /// Something else is in the place of the directory.
+    pub fn stat_many(&self, dir: &Path, names: &[&str]) -> io::Result<Vec<Option<Stat>>> {
+        let dir = &*self.way(dir)?;
+        if !self.dirs.contains_key(text(dir)) {
+            self.nothing_at(dir)?;
+        } else if self.linked {
+            return Ok(names.iter().map(|name| self.stat(&dir.join(name))).collect());
+        }
         let mut path = format!("{}/", text(dir).trim_end_matches('/'));
         let begin = path.len();
         let mut walk: Option<Walk<'_, '_>> = None;
@@ -199,38 +222,38 @@ impl DiskImage {
                 path.truncate(begin);
             }
             found.push(walk.as_mut().and_then(|walk| walk.find(last)).and_then(|entry| match entry {
-                Entry::File(inode) => Some(self.stat_file(inode)),
+                Entry::File(inode) => Some(self.stat_file(inode, FileKind::File)),
+                Entry::Link(inode) => Some(self.stat_file(inode, FileKind::Other)),
                 Entry::Dir => {
                     path.push_str(name);
                     self.stat(Path::new(&path))
                 }
             }));
         }
-        found
+        Ok(found)
     }
 
     /// Names and kinds, sorted; an absent directory is empty.
     ///
     /// # Errors
-    /// A file is in its place.
+    /// Something else is in its place.
     pub fn list(&self, dir: &Path) -> io::Result<Vec<(String, FileKind)>> {
         let kind = |entry: &Entry| match entry {
             Entry::File(_) => FileKind::File,
+            Entry::Link(_) => FileKind::Other,
             Entry::Dir => FileKind::Dir,
         };
+        let dir = &*self.way(dir)?;
         match self.dirs.get(text(dir)) {
             Some(dir) => Ok(dir.live.iter().map(|(name, entry)| (name.clone(), kind(entry))).collect()),
-            None if self.entry(dir).is_some() => {
-                Err(io::Error::new(io::ErrorKind::NotADirectory, dir.display().to_string()))
-            }
-            None => Ok(Vec::new()),
+            None => self.nothing_at(dir).map(|()| Vec::new()),
         }
     }
 
     /// The file that a lock is on, made where it is not there.
     ///
     /// # Errors
-    /// It cannot be made, or is a directory.
+    /// It cannot be made, or is no file.
     pub fn lock_file(&mut self, path: &Path, now_ns: i64) -> io::Result<u64> {
         if self.entry(path).is_none() {
             self.create(path, Vec::new(), now_ns)?;
@@ -241,16 +264,20 @@ impl DiskImage {
     /// Creates a directory and its parents; says whether it is new.
     ///
     /// # Errors
-    /// A file is in its place.
+    /// Something else is in its place.
     pub fn create_dir(&mut self, dir: &Path, now_ns: i64) -> io::Result<bool> {
+        let above = split(dir).0;
+        let dir = &*self.way(dir)?;
         if self.dirs.contains_key(text(dir)) {
             return Ok(false);
         }
         let (parent, name) = split(dir);
-        self.create_dir(Path::new(parent), now_ns)?;
-        if matches!(self.entry(dir), Some(Entry::File(_))) {
-            let text = format!("{}: not a directory", dir.display());
-            return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
+        if !self.dirs.contains_key(parent) {
+            // By the path that was given: where a link leads nowhere, nothing is made there.
+            self.create_dir(Path::new(above), now_ns)?;
+        }
+        if matches!(self.entry(dir), Some(Entry::File(_) | Entry::Link(_))) {
+            return Err(not_a_directory(dir));
         }
         self.link(parent, name, Entry::Dir, now_ns)?;
         self.last += 1;
@@ -271,12 +298,19 @@ impl DiskImage {
     /// # Errors
     /// The directory is not there, or the name is taken.
     pub fn create(&mut self, path: &Path, bytes: Vec<u8>, now_ns: i64) -> io::Result<()> {
+        let path = &*self.way(path)?;
+        self.is_free(path)?;
+        let inode = self.new_inode(bytes, now_ns);
+        let (dir, name) = split(path);
+        self.link(dir, name, Entry::File(inode), now_ns)
+    }
+
+    fn is_free(&mut self, path: &Path) -> io::Result<()> {
         let (dir, name) = split(path);
         if self.dir_mut(dir)?.live.contains_key(name) {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, path.display().to_string()));
         }
-        let inode = self.new_inode(bytes, now_ns);
-        self.link(dir, name, Entry::File(inode), now_ns)
+        Ok(())
     }
 
     /// Changes a file in place, as an editor that does not replace it.
@@ -326,18 +360,25 @@ impl DiskImage {
     /// Replaces `to` by `from`, in one directory.
     ///
     /// # Errors
-    /// `from` is not there, or they lie in different directories.
+    /// `from` is not there, they lie in different directories, or one of them is a directory.
     pub fn rename(&mut self, from: &Path, to: &Path, now_ns: i64) -> io::Result<()> {
-        let inode = self.file(from)?;
-        let ((dir, old), (other, new)) = (split(from), split(to));
-        if dir != other {
+        let (entry, inode) = match self.entry(from) {
+            Some(entry @ (Entry::File(inode) | Entry::Link(inode))) => (entry, inode),
+            _ => self.file(from).map(|inode| (Entry::File(inode), inode))?,
+        };
+        if split(from).0 != split(to).0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not within one directory"));
         }
+        if let Some(Entry::Dir) = self.entry(to) {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, to.display().to_string()));
+        }
+        let (from, to) = (&*self.way(from)?, &*self.way(to)?);
+        let ((dir, old), (_, new)) = (split(from), split(to));
         self.dir_mut(dir)?.live.remove(old);
         if let Some(node) = self.inodes.get_mut(&inode) {
             node.ctime_ns = tick(now_ns);
         }
-        self.link(dir, new, Entry::File(inode), now_ns)
+        self.link(dir, new, entry, now_ns)
     }
 
     /// `fsync` of a directory: its names are durable from now on.
@@ -345,6 +386,7 @@ impl DiskImage {
     /// # Errors
     /// It is not there.
     pub fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let dir = &*self.way(dir)?;
         let dir = self.dir_mut(text(dir))?;
         dir.durable.clone_from(&dir.live);
         Ok(())
@@ -360,16 +402,17 @@ impl DiskImage {
         }
     }
 
-    /// Removes a file; absent is fine.
+    /// Removes a file or a link; absent is fine.
     ///
     /// # Errors
     /// It is a directory.
     pub fn remove(&mut self, path: &Path, now_ns: i64) -> io::Result<()> {
+        let path = &*self.way(path)?;
         let (dir, name) = split(path);
         match self.entry(path) {
             None => Ok(()),
             Some(Entry::Dir) => Err(io::Error::new(io::ErrorKind::IsADirectory, path.display().to_string())),
-            Some(Entry::File(_)) => {
+            Some(Entry::File(_) | Entry::Link(_)) => {
                 let dir = self.dir_mut(dir)?;
                 dir.live.remove(name);
                 dir.mtime_ns = tick(now_ns);
@@ -381,9 +424,10 @@ impl DiskImage {
     /// Removes an empty directory; absent is fine.
     ///
     /// # Errors
-    /// It is not empty.
+    /// It is not empty, or no directory.
     pub fn remove_dir(&mut self, path: &Path, now_ns: i64) -> io::Result<()> {
-        let Some(dir) = self.dirs.get(text(path)) else { return Ok(()) };
+        let path = &*self.way(path)?;
+        let Some(dir) = self.dirs.get(text(path)) else { return self.nothing_at(path) };
         if !dir.live.is_empty() {
             return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, path.display().to_string()));
         }
@@ -434,7 +478,7 @@ impl DiskImage {
             for (name, entry) in &dir.live {
                 match entry {
                     Entry::Dir => open.push(format!("{}/{name}", path.trim_end_matches('/'))),
-                    Entry::File(inode) => {
+                    Entry::File(inode) | Entry::Link(inode) => {
                         files.insert(*inode);
                     }
                 }
@@ -453,7 +497,7 @@ impl DiskImage {
             .values()
             .flat_map(|dir| dir.live.values().chain(dir.durable.values()))
             .filter_map(|entry| match entry {
-                Entry::File(inode) => Some(*inode),
+                Entry::File(inode) | Entry::Link(inode) => Some(*inode),
                 Entry::Dir => None,
             })
             .collect();
@@ -545,9 +589,48 @@ mod tests {
         ];
         let dir = Path::new(DIR);
         let alone: Vec<Option<Stat>> = names.iter().map(|name| disk.stat(&dir.join(name))).collect();
-        assert_eq!(disk.stat_many(dir, &names), alone);
-        assert_eq!(disk.stat_many(Path::new("/"), &["a", "b"]), [disk.stat(Path::new("/a")), None]);
-        assert_eq!(disk.stat_many(Path::new("/none"), &["a", "b/c"]), [None, None]);
+        let many = |dir: &str, names: &[&str]| disk.stat_many(Path::new(dir), names).unwrap();
+        assert_eq!(many(DIR, &names), alone);
+        assert_eq!(many("/", &["a", "b"]), [disk.stat(Path::new("/a")), None]);
+        assert_eq!(many("/none", &["a", "b/c"]), [None, None]);
+        let mut linked = disk.clone();
+        linked.create_link(Path::new("/link"), Path::new("/a"), 0).unwrap();
+        assert_eq!(linked.stat_many(dir, &names).unwrap(), alone);
+        assert_eq!(linked.stat_many(Path::new("/link/b"), &names).unwrap(), alone);
+    }
+
+    /// The story: the simulated disk had no links, so what the library does with those of a hostile tree was tried on
+    /// real disks only, which never lose power.
+    #[test]
+    fn the_name_of_a_link_can_be_lost_and_come_back_but_where_it_leads_is_never_torn() {
+        let link = PathBuf::from("/a/b/link");
+        let after = |synced: bool, removed: bool| {
+            let mut disk = DiskImage::default();
+            disk.create_dir(Path::new(DIR), 0).unwrap();
+            disk.sync_all();
+            disk.create_link(&link, Path::new("/a"), 0).unwrap();
+            if synced {
+                disk.sync_dir(Path::new(DIR)).unwrap();
+            }
+            if removed {
+                disk.remove(&link, 0).unwrap();
+            }
+            let mut seen = std::collections::BTreeSet::new();
+            for seed in 0..100 {
+                let mut disk = disk.clone();
+                disk.lose_power(&mut Dice::new(seed));
+                disk.tidy();
+                let there = disk.stat(&link).is_some();
+                // The way through it is open as long as its name is there.
+                assert_eq!(disk.stat(&link.join("b")).map(|stat| stat.kind), there.then_some(FileKind::Dir));
+                seen.insert(there);
+            }
+            Vec::from_iter(seen)
+        };
+        assert_eq!(after(true, false), [true]);
+        assert_eq!(after(false, false), [false, true]);
+        assert_eq!(after(true, true), [false, true]);
+        assert_eq!(after(false, true), [false]);
     }
 
     #[test]

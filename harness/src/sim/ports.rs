@@ -295,7 +295,7 @@ impl Disk for Port {
     }
 
     fn stat_many(&self, dir: &Path, names: &[&str]) -> io::Result<Vec<Option<Stat>>> {
-        Port::read(self, |machine, _| Ok(machine.disk.stat_many(dir, names)))
+        Port::read(self, |machine, _| machine.disk.stat_many(dir, names))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, FileKind)>> {
@@ -362,8 +362,14 @@ impl Disk for Port {
         self.write(|machine, _| machine.disk.sync_dir(dir))
     }
 
-    fn sync_fs(&self, _: &Path) -> io::Result<()> {
+    fn sync_fs(&self, dir: &Path) -> io::Result<()> {
         self.write(|machine, _| {
+            if machine.disk.stat(dir).is_none_or(|stat| stat.kind != FileKind::Dir) {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("{}: no directory", dir.display()),
+                ));
+            }
             machine.disk.sync_all();
             Ok(())
         })
