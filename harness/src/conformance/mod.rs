@@ -31,6 +31,22 @@ fn try_all<T>(make: &dyn Fn() -> T, statements: &[Statement<T>]) -> Vec<String> 
     failed.collect()
 }
 
+/// Statements that an implementation cannot hold, each with the reason. What is not in such a list is demanded.
+pub type Impossible = [(&'static str, &'static str)];
+
+/// What failed beyond such a list; and what stands there although it holds, or is no statement any more.
+#[must_use]
+pub fn beyond(failed: Vec<String>, listed: &Impossible) -> Vec<String> {
+    let about =
+        |why: &str, sentence: &str| why.strip_prefix(sentence).is_some_and(|rest| rest.starts_with(": "));
+    let stale = listed.iter().filter(|(sentence, _)| !failed.iter().any(|why| about(why, sentence)));
+    let stale: Vec<String> = stale
+        .map(|(sentence, _)| format!("{sentence}: it is listed as impossible, and does not fail"))
+        .collect();
+    let unlisted = failed.into_iter().filter(|why| !listed.iter().any(|(sentence, _)| about(why, sentence)));
+    unlisted.chain(stale).collect()
+}
+
 /// Holds if the condition does.
 fn ensure(condition: bool, why: &str) -> Outcome {
     if condition { Ok(()) } else { Err(why.to_owned()) }

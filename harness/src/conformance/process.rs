@@ -7,6 +7,7 @@ use std::time::Duration;
 use orch::world::process::{Child, Command, Event, Exit, Signal, Stream};
 use orch::world::{Clock, Process, ProcessId};
 
+use super::disk::MakeLink;
 use super::{Outcome, Statement, ensure, fails, fine, same, try_all};
 
 /// A program for a statement. The maker says which command behaves like that.
@@ -28,6 +29,12 @@ pub enum Program {
     KillsItself,
     /// Leaves a process behind that waits for ever, and exits with 3.
     LeavesOneBehind,
+    /// The same, but the one that is left behind ignores `SIGTERM`.
+    LeavesADeafOne,
+    /// Writes the value of this variable (nothing if there is none), a colon, and its directory without links.
+    Shows(&'static str),
+    /// Uses the processor for a while.
+    Works,
 }
 
 /// Processes, and a way to say which.
@@ -40,8 +47,12 @@ pub struct ProcessPlace {
     pub command: Box<dyn Fn(Program) -> Command>,
     /// A name and a `PATH` that finds a program by it.
     pub findable: (String, String),
-    /// A directory that exists.
+    /// A directory that exists and is empty.
     pub dir: PathBuf,
+    /// Makes links.
+    pub link: MakeLink,
+    /// Kills the supervisor of the child with this number and nothing else, or says why it cannot.
+    pub kill_supervisor: Box<dyn Fn(u32) -> Outcome>,
     /// What must live as long as the place.
     pub keep: Box<dyn std::any::Any>,
 }
@@ -91,6 +102,17 @@ impl ProcessPlace {
         drop(self.until(&mut *child, |_, out| out.windows(5).any(|part| part == b"ready"))?);
         Ok(child)
     }
+
+    /// Waits until a child's program has ended, without asking the child.
+    fn ended(&self, child: &dyn Child) -> Outcome {
+        for _ in 0..6000 {
+            if self.process.identify(child.pid()).is_none() {
+                return Ok(());
+            }
+            self.clock.sleep(Duration::from_millis(10));
+        }
+        Err("it does not end within a minute".to_owned())
+    }
 }
 
 /// What workers, leases and locks rely on.
@@ -127,11 +149,13 @@ const IDENTITY: [Statement<ProcessPlace>; 3] = [
         let real = fine(p.process.real_dir(&p.dir))?;
         ensure(real.is_absolute(), "it is relative")?;
         same("that of this one", fine(p.process.real_dir(&real))?, real.clone())?;
-        fails("one that is not there", &p.process.real_dir(&real.join("none")))
+        fails("one that is not there", &p.process.real_dir(&real.join("none")))?;
+        (p.link)(&real, &real.join("link"))?;
+        same("that of a link", fine(p.process.real_dir(&real.join("link/./link")))?, real)
     }),
 ];
 
-const CHILDREN: [Statement<ProcessPlace>; 10] = [
+const CHILDREN: [Statement<ProcessPlace>; 16] = [
     ("code and both outputs come back, and the end is told again and again", |p| {
         let mut child = p.spawn(Program::Says(7))?;
         let (out, err, exit) = p.finish(&mut *child)?;
@@ -177,9 +201,63 @@ const CHILDREN: [Statement<ProcessPlace>; 10] = [
         let exit = p.finish(&mut *child)?.2;
         same("the end of another", (exit.signal, exit.survivors), (Some(9), 0))
     }),
+    ("a signal that comes after the end changes nothing", |p| {
+        for signal in [Signal::Term, Signal::Kill] {
+            let mut child = p.spawn(Program::Says(7))?;
+            p.ended(&*child)?;
+            fine(child.signal(signal))?;
+            let (out, _, exit) = p.finish(&mut *child)?;
+            same("what was written", out, b"out".to_vec())?;
+            same("the end", (exit.code, exit.signal, exit.fenced), (Some(7), None, false))?;
+        }
+        Ok(())
+    }),
+    ("the environment and the directory are those given, and nothing else is inherited", |p| {
+        let dir = fine(p.process.real_dir(&p.dir))?;
+        let env = vec![("ORCH_GIVEN".to_owned(), "a value".to_owned())];
+        for (name, value) in [("ORCH_GIVEN", "a value"), ("HOME", "")] {
+            let command = (p.command)(Program::Shows(name));
+            let command = Command { env: env.clone(), cwd: dir.clone(), ..command };
+            let (out, _, exit) = p.finish(&mut *fine(p.process.spawn(&command))?)?;
+            let told = String::from_utf8_lossy(&out).trim_end().to_owned();
+            same(name, (told, exit.code), (format!("{value}:{}", dir.display()), Some(0)))?;
+        }
+        Ok(())
+    }),
+    ("a running child is known by its number, and nobody else gets that meanwhile", |p| {
+        let child = p.waiting(Program::Waits)?;
+        let who = p.process.identify(child.pid()).ok_or("a running child is nobody")?;
+        same("its number", who.pid, child.pid())?;
+        for _ in 0..60 {
+            let mut other = p.spawn(Program::Says(0))?;
+            ensure(other.pid() != who.pid, "its number was given to another one")?;
+            drop(p.finish(&mut *other)?);
+        }
+        ensure(p.process.alive(&who), "it is gone")
+    }),
     ("who is left behind is ended and counted; the code stays the program's", |p| {
         let exit = p.finish(&mut *p.spawn(Program::LeavesOneBehind)?)?.2;
         same("the end", (exit.code, exit.stragglers, exit.survivors), (Some(3), 1, 0))
+    }),
+    ("who is left behind and does not listen is ended all the same, after a while", |p| {
+        let started = p.clock.monotonic();
+        let exit = p.finish(&mut *p.spawn(Program::LeavesADeafOne)?)?.2;
+        same("the end", (exit.code, exit.stragglers, exit.survivors), (Some(3), 1, 0))?;
+        ensure(
+            p.clock.monotonic() - started >= Duration::from_secs(1),
+            "it was given no time to end by itself",
+        )
+    }),
+    (USAGE, |p| {
+        let exit = p.finish(&mut *p.spawn(Program::Works)?)?.2;
+        ensure(exit.user_ms + exit.sys_ms > 0, "it took no time of the processor")?;
+        ensure(exit.max_rss_kb > 0, "it took no memory")
+    }),
+    (ORPHAN, |p| {
+        let mut child = p.waiting(Program::IgnoresTerm)?;
+        (p.kill_supervisor)(child.pid())?;
+        let exit = p.finish(&mut *child)?.2;
+        ensure(exit.orphaned && exit.survivors == 0, "it is no orphan, or lives on")
     }),
     ("at the fence the tree ends by itself, the last word counts, and the first one counts at once", fences),
     ("what cannot be started is an error, and what is dropped is gone", |p| {
@@ -196,6 +274,11 @@ const CHILDREN: [Statement<ProcessPlace>; 10] = [
     }),
 ];
 
+/// About what a tree used.
+pub const USAGE: &str = "what a tree used of the processor and of the memory is told";
+/// About a supervisor that is killed.
+pub const ORPHAN: &str = "a supervisor that is killed takes its tree along, and that is told";
+
 fn fences(p: &ProcessPlace) -> Outcome {
     let mut child = p.waiting(Program::IgnoresTerm)?;
     fine(child.fence_at(p.clock.boottime() + Duration::from_secs(3600)))?;
@@ -206,5 +289,12 @@ fn fences(p: &ProcessPlace) -> Outcome {
     let fence_at = Some(p.clock.boottime() + Duration::from_millis(100));
     let command = Command { fence_at, ..(p.command)(Program::IgnoresTerm) };
     let exit = p.finish(&mut *fine(p.process.spawn(&command))?)?.2;
-    same("the end of one that was born with it", (exit.fenced, exit.survivors), (true, 0))
+    same("the end of one that was born with it", (exit.fenced, exit.survivors), (true, 0))?;
+    // A fence that has passed means at once, and not then.
+    let mut child = p.waiting(Program::Waits)?;
+    fine(child.fence_at(p.clock.boottime().saturating_sub(Duration::from_secs(1))))?;
+    p.ended(&*child)?;
+    fine(child.signal(Signal::Kill))?;
+    let exit = p.finish(&mut *child)?.2;
+    same("the end of one that was killed after it", (exit.fenced, exit.signal), (true, Some(9)))
 }

@@ -41,6 +41,16 @@ pub(super) fn link(to: &Path, at: &Path) -> Result<(), String> {
     std::os::unix::fs::symlink(to, at).map_err(|error| error.to_string())
 }
 
+/// Kills the supervisor of a child, which is the parent of the program.
+fn kill_supervisor(pid: u32) -> Result<(), String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| error.to_string())?;
+    // The name may hold anything, parentheses too; after the last one come state and parent.
+    let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+    let parent = parent.ok_or("a process without a parent")?;
+    let done = std::process::Command::new("kill").args(["-9", parent]).status();
+    if done.is_ok_and(|status| status.success()) { Ok(()) } else { Err(format!("cannot kill {parent}")) }
+}
+
 #[test]
 fn the_real_disk_conforms() {
     assert_conforms(&super::disk::disk(&|| {
@@ -126,6 +136,10 @@ fn script(program: Program) -> String {
         Program::IgnoresTerm => "trap '' TERM; echo ready; exec sleep 600".to_owned(),
         Program::KillsItself => "kill -9 $$".to_owned(),
         Program::LeavesOneBehind => "sleep 600 & exit 3".to_owned(),
+        // What is ignored stays so in the one that is left behind.
+        Program::LeavesADeafOne => "trap '' TERM; sleep 600 & exit 3".to_owned(),
+        Program::Shows(name) => format!("printf %s \"${{{name}-}}\"; printf : ; pwd -P"),
+        Program::Works => "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done".to_owned(),
     }
 }
 
@@ -155,6 +169,8 @@ fn the_real_processes_conform() {
             command: Box::new(command),
             findable: ("sh".to_owned(), path.clone()),
             dir: dir.path().to_owned(),
+            link: Box::new(link),
+            kill_supervisor: Box::new(kill_supervisor),
             keep: Box::new(dir),
         }
     }));

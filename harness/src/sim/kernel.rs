@@ -151,6 +151,8 @@ pub struct Machine {
     pub processes: BTreeMap<u32, u64>,
     /// Programs that run here or have run, by number.
     pub trees: BTreeMap<u64, Tree>,
+    /// Which of these last had a process number.
+    pub children: BTreeMap<u32, u64>,
     next_pid: u32,
 }
 
@@ -174,6 +176,7 @@ impl Machine {
             locks: HashMap::new(),
             processes: BTreeMap::new(),
             trees: BTreeMap::new(),
+            children: BTreeMap::new(),
             next_pid: 100,
         }
     }
@@ -182,8 +185,8 @@ impl Machine {
     pub fn start_process(&mut self, now: Micros) -> (u32, u64) {
         let few = 100..=140;
         let from = self.next_pid;
-        let free = (from..=140).chain(few.clone()).find(|pid| !self.processes.contains_key(pid));
-        let pid = free.unwrap_or_else(|| self.processes.keys().max().map_or(100, |last| last + 1));
+        let is_free = |pid: &u32| !self.processes.contains_key(pid) && self.child(*pid, now).is_none();
+        let pid = (from..=140).chain(few.clone()).chain(141..).find(is_free).unwrap_or(u32::MAX);
         self.next_pid = if few.contains(&(pid + 1)) { pid + 1 } else { 100 };
         let start = self.clocks.boottime(now) / 10_000;
         self.processes.insert(pid, start);

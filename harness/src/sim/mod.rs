@@ -11,7 +11,7 @@
 //! | `ports`, `git_ports` | the seams of `orch::world` over the kernel |
 //! | `machine` | a machine put together, a command run on it |
 //! | `load` | agents, operators, watchdogs |
-//! | `tree`, `worker` | programs, and the workers that run them |
+//! | `script`, `tree`, `worker` | what programs do, programs, and the workers that run them |
 //! | `oracle` | what must hold |
 //! | `calls` | what sessions were told of claims and their ends, for the checker of histories |
 //! | `plan` | a run as data, drawn from its seed |
@@ -20,6 +20,8 @@
 pub mod calls;
 #[cfg(test)]
 mod conform;
+#[cfg(test)]
+mod conform_process;
 pub mod dice;
 pub mod disk_image;
 pub mod faults;
@@ -33,6 +35,7 @@ pub mod plan;
 pub mod ports;
 pub mod probes;
 pub mod repo;
+mod script;
 pub mod strike;
 pub mod trace;
 pub mod tree;

@@ -452,7 +452,10 @@ impl Process for Port {
     }
 
     fn identify(&self, pid: u32) -> Option<ProcessId> {
-        let start = *self.kernel.borrow().machines[self.machine].processes.get(&pid)?;
+        let kernel = self.kernel.borrow();
+        let machine = &kernel.machines[self.machine];
+        let start = machine.processes.get(&pid).copied().or_else(|| machine.child(pid, kernel.now))?;
+        drop(kernel);
         let start = if self.broken(Broken::PidIsIdentity) { 0 } else { start };
         Some(ProcessId { pid, start, boot: self.boot_id() })
     }
@@ -463,14 +466,20 @@ impl Process for Port {
     }
 
     fn real_dir(&self, dir: &Path) -> io::Result<PathBuf> {
-        Ok(dir.to_owned())
+        self.kernel.borrow().machines[self.machine].disk.real_dir(dir)
     }
 
-    fn find_program(&self, name: &str, _: &Path, _: &str) -> io::Result<PathBuf> {
-        match name {
-            tree::PROGRAM => Ok(PathBuf::from("/bin").join(name)),
-            _ => Err(io::Error::new(io::ErrorKind::NotFound, name.to_owned())),
-        }
+    fn find_program(&self, name: &str, cwd: &Path, path: &str) -> io::Result<PathBuf> {
+        let mut found: Vec<PathBuf> = if name.contains('/') {
+            vec![cwd.join(name)]
+        } else {
+            let dirs = path.split(':').map(Path::new).filter(|dir| dir.is_absolute());
+            dirs.map(|dir| dir.join(name)).collect()
+        };
+        found.retain(|path| tree::is_program(path));
+        let none =
+            || io::Error::new(io::ErrorKind::NotFound, format!("no program `{name}` in PATH ({path})"));
+        found.into_iter().next().ok_or_else(none)
     }
 
     fn spawn(&self, command: &Command) -> io::Result<Box<dyn Child>> {

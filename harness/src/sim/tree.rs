@@ -1,5 +1,5 @@
 //! Programs on simulated machines: each a tree of processes under a supervisor, like [`orch::world::process`] but without
-//! processes. A program is a script drawn from the dice of its parent: how long it works, what it writes, how it ends, and
+//! processes. What a program does is a script ([`super::script`]): how long it works, what it writes, how it ends, and
 //! whether it listens when it is asked to.
 //!
 //! The kernel keeps when each ran and for which claim, also after its end, so that the judge can ask whether two holders of a
@@ -7,18 +7,31 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
-use orch::world::process::{Child, Command, Event, Exit, Signal, Stream};
+use orch::world::process::{Child, Command, Event, Exit, Signal};
 
 use super::faults::Broken;
-use super::kernel::{Clocks, Kernel, MINUTE, Micros, SECOND};
+use super::kernel::{Clocks, Kernel, MINUTE, Machine, Micros, SECOND};
 use super::ports::{Port, unwinding};
+use super::script::{Said, Script};
 
-/// The only program there is.
+/// The program that workers run, by its name: what it does is drawn from the dice of its parent.
 pub const PROGRAM: &str = "agent";
+/// Where that lies.
+pub const AGENT: &str = "/bin/agent";
+/// A program that does what its arguments say ([`Script::told`]).
+pub const PLAYER: &str = "/bin/player";
 /// How long a program goes on that would never end by itself.
-const FOR_EVER: Micros = 24 * 60 * MINUTE;
+pub(super) const FOR_EVER: Micros = 24 * 60 * MINUTE;
+/// How long those that a program left behind get to end after they were asked to.
+const LINGER: Micros = SECOND;
+
+/// Whether there is such a program; every machine has the same.
+pub(super) fn is_program(path: &Path) -> bool {
+    [AGENT, PLAYER].iter().any(|program| path == Path::new(program))
+}
 
 /// What programs are like.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,21 +70,26 @@ pub struct Tree {
     task: String,
     epoch: u64,
     from: Micros,
-    /// When it ends by itself, or was ended.
+    /// When the program itself ends or has ended, as far as its supervisor lets it.
+    leads: Micros,
+    /// When the last of the tree ends by itself, or was ended.
     ends: Micros,
-    /// When its supervisor ends it, by the clock that counts suspension.
-    fence: Option<Micros>,
+    /// When its supervisor ends it, by the clock that counts suspension; and when the supervisor was told.
+    fence: Option<(Micros, Micros)>,
+    /// Start of the program, as [`orch::world::ProcessId`] has it.
+    start: u64,
 }
 
 impl Tree {
     /// When its supervisor ends it, in true time.
     fn fenced(&self, clocks: &Clocks) -> Option<Micros> {
-        let fence = self.fence?;
+        let (fence, told) = self.fence?;
         let mut at = clocks.booted + (fence as f64 / clocks.rate) as Micros;
         while clocks.boottime(at) < fence {
             at += 1;
         }
-        Some(at.max(self.from))
+        // A moment that has passed means at once.
+        Some(at.max(told))
     }
 
     /// When it is over.
@@ -83,6 +101,15 @@ impl Tree {
     fn end(&mut self, at: Micros, clocks: &Clocks) {
         self.ends = self.over(clocks).min(at);
         self.fence = None;
+    }
+}
+
+impl Machine {
+    /// When the running program with this number was started.
+    #[must_use]
+    pub fn child(&self, pid: u32, now: Micros) -> Option<u64> {
+        let tree = self.trees.get(self.children.get(&pid)?)?;
+        (now < tree.leads.min(tree.over(&self.clocks))).then_some(tree.start)
     }
 }
 
@@ -121,76 +148,87 @@ struct Held {
     port: Port,
     number: u64,
     pid: u32,
-    outputs: VecDeque<(Micros, Stream)>,
-    code: i32,
+    outputs: VecDeque<Said>,
+    code: Option<i32>,
     signal: Option<i32>,
+    left: u32,
     stubborn: bool,
+}
+
+/// What a tree is like at a moment.
+struct Look {
+    now: Micros,
+    /// When the program itself ends.
+    leads: Micros,
+    /// When all is over.
+    over: Micros,
+    /// The supervisor is what ends it.
+    fenced: bool,
 }
 
 /// Starts a program for the claim that its environment names.
 pub(super) fn start(port: &Port, command: &Command) -> io::Result<Box<dyn Child>> {
+    let missing = || io::Error::new(io::ErrorKind::NotFound, "no such program");
+    if !is_program(&command.program) {
+        return Err(missing());
+    }
     let variable = |name: &str| {
         command.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default()
     };
     let (task, epoch) = (variable("ORCH_TASK"), variable("ORCH_EPOCH").parse().unwrap_or_default());
     let mut kernel = port.kernel.borrow_mut();
     let kernel = &mut *kernel;
-    let Manners { mean, most, fails, hangs, stubborn, missing } = kernel.manners;
-    let dice = &mut *port.own_dice.borrow_mut();
-    if dice.chance(missing) {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "no such program"));
-    }
-    let (from, number) = (kernel.now, kernel.token());
-    let long = if dice.chance(hangs) { FOR_EVER } else { dice.exponential(mean as f64) as Micros }.min(most);
-    let mut outputs: Vec<(Micros, Stream)> = (0..dice.below(4))
-        .map(|_| (from + dice.below(long.max(1)), *dice.pick(&[Stream::Stdout, Stream::Stderr])))
-        .collect();
-    outputs.sort_by_key(|(at, _)| *at);
+    kernel.machines[port.machine].disk.real_dir(&command.cwd)?;
+    let from = kernel.now;
+    let script = if command.program == Path::new(PLAYER) {
+        Script::told(command, from)?
+    } else {
+        let dice = &mut *port.own_dice.borrow_mut();
+        Script::drawn(&kernel.manners, dice, from).ok_or_else(missing)?
+    };
+    let number = kernel.token();
     let broken = kernel.is_broken(Broken::FenceIgnored);
-    let fence = command.fence_at.filter(|_| !broken).map(|at| at.as_micros() as Micros);
-    let tree = Tree { task, epoch, from, ends: from + long, fence };
+    let fence = command.fence_at.filter(|_| !broken).map(|at| (at.as_micros() as Micros, from));
     let machine = &mut kernel.machines[port.machine];
-    let pid = machine.start_process(from).0;
+    let (pid, start) = machine.start_process(from);
+    // It goes when its tree is over, and nobody has to be there to notice.
     machine.processes.remove(&pid);
-    machine.trees.insert(number, tree);
-    let code = i32::from(dice.chance(fails));
-    let stubborn = dice.chance(stubborn);
-    Ok(Box::new(Held {
-        port: port.clone(),
-        number,
-        pid,
-        outputs: outputs.into(),
-        code,
-        signal: None,
-        stubborn,
-    }))
+    machine.children.insert(pid, number);
+    let leads = from + script.long;
+    // Those who are left behind are asked to end as soon as the program has, and then made to.
+    let ends = leads + if script.left > 0 && script.stubborn { LINGER } else { 0 };
+    machine.trees.insert(number, Tree { task, epoch, from, leads, ends, fence, start });
+    let Script { outputs, code, signal, stubborn, left, .. } = script;
+    Ok(Box::new(Held { port: port.clone(), number, pid, outputs, code, signal, left, stubborn }))
 }
 
 impl Held {
-    /// Now, when the tree is over, and whether its supervisor is what ends it.
-    fn times(&self) -> (Micros, Micros, bool) {
+    fn look(&self) -> Look {
         let kernel = self.port.kernel.borrow();
-        let machine = &kernel.machines[self.port.machine];
-        let Some(tree) = machine.trees.get(&self.number) else { return (kernel.now, kernel.now, false) };
+        let (now, machine) = (kernel.now, &kernel.machines[self.port.machine]);
+        let Some(tree) = machine.trees.get(&self.number) else {
+            return Look { now, leads: now, over: now, fenced: false };
+        };
         let over = tree.over(&machine.clocks);
-        (kernel.now, over, over < tree.ends)
+        Look { now, leads: tree.leads, over, fenced: over < tree.ends }
     }
 
-    /// It will end by then.
-    fn end_by(&self, at: Micros) {
-        let kernel = &mut *self.port.kernel.borrow_mut();
-        if let Some(tree) = kernel.machines[self.port.machine].trees.get_mut(&self.number) {
-            tree.ends = tree.ends.min(at);
-        }
-    }
-
-    /// It is over.
-    fn end(&self, at: Micros) {
+    /// Does something to the tree.
+    fn with_tree(&self, body: impl FnOnce(&mut Tree, &Clocks)) {
         let kernel = &mut *self.port.kernel.borrow_mut();
         let machine = &mut kernel.machines[self.port.machine];
         if let Some(tree) = machine.trees.get_mut(&self.number) {
-            tree.end(at, &machine.clocks);
+            body(tree, &machine.clocks);
         }
+    }
+
+    /// How it was, once it is over.
+    fn exit(&self, look: &Look) -> Exit {
+        // What a program has said of its end stays, whatever became of those whom it left behind.
+        let killed = look.fenced && look.over <= look.leads;
+        let (code, signal) = if killed { (None, Some(9)) } else { (self.code, self.signal) };
+        let stragglers = if killed { 0 } else { self.left };
+        Exit { code, signal, stragglers, fenced: look.fenced, ..Exit::default() }
     }
 }
 
@@ -203,59 +241,60 @@ impl Child for Held {
         if unwinding() {
             return Err(io::Error::other("this process is dead"));
         }
-        let end = self.times().0 + (wait.as_micros() as Micros).max(1);
+        let end = self.look().now + (wait.as_micros() as Micros).max(1);
         loop {
-            let (now, over, fenced) = self.times();
-            if let Some((at, stream)) = self.outputs.front().copied()
-                && at <= now.min(over)
+            let look = self.look();
+            let (now, over) = (look.now, look.over);
+            if self.outputs.front().is_some_and(|said| said.at <= now.min(over))
+                && let Some(said) = self.outputs.pop_front()
             {
-                self.outputs.pop_front();
-                return Ok(Event::Output(stream, b"a line\n".to_vec()));
+                return Ok(Event::Output(said.stream, said.bytes));
             }
             if now >= over {
-                if fenced {
+                if look.fenced {
                     self.port.kernel.borrow_mut().probes.hit("a supervisor ended its program");
                 }
-                let signal = if fenced { Some(9) } else { self.signal };
-                let code = signal.is_none().then_some(self.code);
-                return Ok(Event::Exited(Exit { code, signal, fenced, ..Exit::default() }));
+                return Ok(Event::Exited(self.exit(&look)));
             }
             if now >= end {
                 return Ok(Event::Idle);
             }
-            let output = self.outputs.front().map_or(end, |(at, _)| *at);
+            let output = self.outputs.front().map_or(end, |said| said.at);
             self.port.wait_until(end.min(over).min(output).max(now + 1));
         }
     }
 
     fn signal(&mut self, signal: Signal) -> io::Result<()> {
-        let (now, ..) = self.times();
-        match signal {
-            Signal::Term if self.stubborn => {}
-            Signal::Term => {
-                self.signal = Some(15);
-                let soon = self.port.own_dice.borrow_mut().below(SECOND);
-                self.end_by(now + soon);
-            }
-            Signal::Kill => {
-                self.signal = Some(9);
-                self.end(now);
-            }
+        let look = self.look();
+        let (by, number) = match signal {
+            Signal::Term if self.stubborn => return Ok(()),
+            Signal::Term => (look.now + self.port.own_dice.borrow_mut().below(SECOND), 15),
+            Signal::Kill => (look.now, 9),
+        };
+        // Who has ended hears nothing any more, whether or not the worker knows.
+        if look.now >= look.over {
+            return Ok(());
         }
+        if look.now < look.leads {
+            (self.code, self.signal, self.left) = (None, Some(number), 0);
+        }
+        self.with_tree(|tree, clocks| {
+            tree.leads = tree.leads.min(by);
+            match signal {
+                Signal::Term => tree.ends = tree.ends.min(by),
+                Signal::Kill => tree.end(by, clocks),
+            }
+        });
         Ok(())
     }
 
     fn fence_at(&mut self, boottime: Duration) -> io::Result<()> {
-        let kernel = &mut *self.port.kernel.borrow_mut();
-        if kernel.is_broken(Broken::FenceIgnored) {
+        if self.port.broken(Broken::FenceIgnored) {
             return Ok(());
         }
-        let now = kernel.now;
-        let machine = &mut kernel.machines[self.port.machine];
-        if let Some(tree) = machine.trees.get_mut(&self.number)
-            && now < tree.over(&machine.clocks)
-        {
-            tree.fence = Some(boottime.as_micros() as Micros);
+        let Look { now, over, .. } = self.look();
+        if now < over {
+            self.with_tree(|tree, _| tree.fence = Some((boottime.as_micros() as Micros, now)));
         }
         Ok(())
     }
@@ -268,6 +307,6 @@ impl Drop for Held {
             return;
         }
         let now = self.port.kernel.borrow().now;
-        self.end(now);
+        self.with_tree(|tree, clocks| tree.end(now, clocks));
     }
 }
