@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::gate::{self, Line, Slo, rc};
 use crate::record::{self, Verdict};
 use crate::report::{Report, TWIN};
+use crate::soak::absent;
 
 /// Compare a report with the objectives; before a release, demand every layer
 ///
@@ -59,7 +60,14 @@ impl Gate {
 
     fn gate(self) -> Result<Verdict, String> {
         let slo: Slo = match &self.slo {
-            Some(path) => crate::yaml::read(path)?,
+            Some(path) => match absent::objectives(path).and_then(|()| crate::yaml::read(path)) {
+                Ok(slo) => slo,
+                Err(why) => {
+                    eprintln!("error: {why}");
+                    // Objectives that nobody can read are a matter of usage, as a profile is.
+                    std::process::exit(2);
+                }
+            },
             None => crate::yaml::parse(gate::BUILT_IN, "soak/slo.yaml")?,
         };
         let path = self.report.clone().unwrap_or_else(|| PathBuf::from("target/soak/24h"));
@@ -130,10 +138,16 @@ fn judge(slo: &Slo, twin: &Value) -> (Verdict, Vec<Line>) {
 
 /// The twin of a report, from the folder of a run or from its file.
 fn read(path: &Path) -> Result<Value, String> {
+    absent::report(path, TWIN)?;
     if path.is_dir() && path.join(crate::soak::checkpoint::FILE).exists() {
         return Report::of(path).map(|report| report.twin());
     }
     let file = if path.is_dir() { path.join(TWIN) } else { path.to_owned() };
     let text = std::fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
-    serde_json::from_str(&text).map_err(|why| format!("{}: {why}", file.display()))
+    let twin: Value =
+        serde_json::from_str(&text).map_err(|why| absent::no_report(&file, &why.to_string()))?;
+    if !twin["measures"].is_object() {
+        return Err(absent::no_report(&file, "it holds no `measures`"));
+    }
+    Ok(twin)
 }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::record::Verdict;
 use crate::report::Report;
+use crate::soak::absent;
 
 /// Make the page of a soak, and its twin in JSON
 ///
@@ -33,7 +34,8 @@ impl MakeReport {
     /// Writes the files and tells the verdict.
     pub fn run(self) -> ExitCode {
         let out = self.out.unwrap_or_else(|| self.dir.clone());
-        let made = Report::of(&self.dir).and_then(|report| {
+        let there = absent::run(&self.dir, "the run of which the page is to be made");
+        let made = there.and_then(|()| Report::of(&self.dir)).and_then(|report| {
             std::fs::create_dir_all(&out).map_err(|why| format!("{}: {why}", out.display()))?;
             report.write(&out).map(|page| (report, page))
         });

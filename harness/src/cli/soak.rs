@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::record::{self, Record, Verdict};
 use crate::soak::checkpoint::Checkpoint;
 use crate::soak::profile::Profile;
-use crate::soak::{Options, Progress, run};
+use crate::soak::{Options, Progress, absent, run};
 
 /// Run real orch processes under real faults, and judge them
 ///
@@ -67,7 +67,8 @@ impl Soak {
     }
 
     fn soak(self) -> Result<Verdict, String> {
-        let profile = match Profile::read(&self.profile) {
+        let read = absent::profile(&self.profile).and_then(|()| Profile::read(&self.profile));
+        let profile = match read {
             Ok(profile) => profile,
             Err(why) => {
                 eprintln!("error: {why}");
@@ -75,9 +76,10 @@ impl Soak {
                 std::process::exit(2);
             }
         };
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-        let dir = self.dir.unwrap_or_else(|| target.join("soak").join(&profile.name));
+        let dir = self.dir.unwrap_or_else(|| absent::runs().join(&profile.name));
+        if self.resume {
+            absent::run(&dir, "the run that --resume goes on with; without it a new one begins")?;
+        }
         let Soak { orch, seed, length, resume, .. } = self;
         let options = Options { profile, dir, orch, seed, length, resume };
         let stop = Arc::new(AtomicBool::new(false));

@@ -5,6 +5,7 @@
 //! what the agents were told (`ledger`). What the schedule plans is repeatable by its seed; what real processes
 //! make of it is not.
 
+pub mod absent;
 pub mod agent;
 pub mod checkpoint;
 mod dice;
