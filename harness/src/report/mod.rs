@@ -186,9 +186,13 @@ impl Report {
         };
         let counted = |name: &str| number(run.numbers.count(name));
         put("hours", Some(number(run.elapsed) / 3_600_000.0));
-        for name in ["claims", "finished", "recovered", "commands", "checks", "retries", "zombies.refused"] {
+        for name in
+            ["claims", "finished", "recovered", "commands", "checks", "pushes", "retries", "zombies.refused"]
+        {
             put(name, Some(counted(name)));
         }
+        let pushes = counted("pushes");
+        put("retries_per_push", (pushes > 0.0).then(|| counted("retries") / pushes));
         put("violations", Some(number(self.violations.len() as u64)));
         put("faults", Some(number(self.faults.len() as u64)));
         // Zeros mean something only where somebody looked.
@@ -224,9 +228,10 @@ impl Report {
     }
 
     /// What must not grow for ever: name, unit, and the slope over the last half of the run. Processes by the hour of
-    /// the wall clock; `.git` by the hour of load, since it grows by work.
+    /// the wall clock; `.git` and the files beside it by the hour of load, since they grow by
+    /// work.
     #[must_use]
-    pub fn slopes(&self) -> [(&'static str, &'static str, Option<trend::Slope>); 4] {
+    pub fn slopes(&self) -> [(&'static str, &'static str, Option<trend::Slope>); 5] {
         let by_load = |points: Vec<(f64, f64)>| {
             let hours: Vec<(f64, f64)> = points.into_iter().map(|(s, y)| (s / 3600.0, y)).collect();
             trend::last_half(&hours)
@@ -239,7 +244,8 @@ impl Report {
                 "MiB per hour of load",
                 by_load(self.points(|line| line["remote"].as_f64().map(mib))),
             ),
-            ("git_clones_mean", "MiB per hour of load", by_load(self.points(mean_clone))),
+            ("git_clones_mean", "MiB per hour of load", by_load(self.points(|line| mean(&line["clones"])))),
+            ("state_mean", "MiB per hour of load", by_load(self.points(|line| mean(&line["states"])))),
         ]
     }
 
@@ -347,7 +353,9 @@ pub const MEASURES: &[&str] = &[
     "recovered",
     "commands",
     "checks",
+    "pushes",
     "retries",
+    "retries_per_push",
     "zombies.refused",
     "violations",
     "faults",
@@ -420,9 +428,9 @@ fn mib(bytes: f64) -> f64 {
     bytes / 1024.0 / 1024.0
 }
 
-/// Size of `.git` of a machine in MiB, the mean of all machines.
-fn mean_clone(line: &Value) -> Option<f64> {
-    let sizes: Vec<f64> = line["clones"].as_array()?.iter().filter_map(Value::as_f64).collect();
+/// The mean of sizes of all machines, in MiB.
+fn mean(sizes: &Value) -> Option<f64> {
+    let sizes: Vec<f64> = sizes.as_array()?.iter().filter_map(Value::as_f64).collect();
     (!sizes.is_empty()).then(|| mib(sizes.iter().sum::<f64>() / number(sizes.len() as u64)))
 }
 

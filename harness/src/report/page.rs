@@ -4,6 +4,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::plot::{Bar, Chart, Line, clock, escape, short, timeline};
 use super::{Report, mib, millis, number, outcome, outcomes, planted, trend};
 use crate::gate::Line as Objective;
@@ -155,9 +157,14 @@ fn plots(report: &Report, out: &mut String) {
         Line { name: "claims".to_owned(), points: report.points(|line| line["counts"]["claims"].as_f64()) },
     ];
     out.push_str(&chart("Work done", "tasks", String::new(), false, lines).figure());
+    let caption = report.numbers().get("retries_per_push").map(|ratio| {
+        format!("{ratio:.3} in all, of those that claims and syncs tell; by all pushes, watchdogs' too")
+    });
+    let caption = caption.unwrap_or_default();
+    out.push_str(&chart("Retries per push, so far", "retries", caption, false, repeated(report)).figure());
     out.push_str("<h2>Growth</h2>");
     let rss = report.points(|line| line["watchdog"]["rss_kib"].as_f64().map(|kib| kib / 1024.0));
-    let [rss_slope, fds_slope, remote_slope, clones_slope] = report.slopes().map(trend_text);
+    let [rss_slope, fds_slope, remote_slope, clones_slope, state_slope] = report.slopes().map(trend_text);
     let lines = vec![Line { name: "the steady watchdog".to_owned(), points: rss }];
     out.push_str(&chart("Resident memory", "MiB", rss_slope, false, lines).figure());
     let fds = vec![Line {
@@ -172,7 +179,11 @@ fn plots(report: &Report, out: &mut String) {
     let lines = vec![Line { name: "state branch, packed".to_owned(), points: lasting }];
     out.push_str(&chart("Lasting history", "KiB", caption.unwrap_or_default(), false, lines).figure());
     let caption = format!("with loose objects; remote: {remote_slope}; mean of the machines: {clones_slope}");
-    out.push_str(&chart("Size of .git", "MiB", caption, false, sizes(report)).figure());
+    let git = sizes(report, Some("remote"), "clones");
+    out.push_str(&chart("Size of .git", "MiB", caption, false, git).figure());
+    let caption = format!("without .git; mean of the machines: {state_slope}");
+    let state = sizes(report, None, "states");
+    out.push_str(&chart("Size of state/", "MiB", caption, false, state).figure());
     out.push_str("<h2>Percentiles</h2>");
     out.push_str(&percentiles(report));
 }
@@ -183,16 +194,23 @@ fn trend_text((_, unit, slope): (&str, &str, Option<trend::Slope>)) -> String {
     format!("slope {median} {unit} over the last half (95 %: {low} to {high})")
 }
 
-fn sizes(report: &Report) -> Vec<Line> {
-    let mut lines = vec![Line {
-        name: "remote".to_owned(),
-        points: report.points(|line| line["remote"].as_f64().map(mib)),
-    }];
-    for machine in 0..report.checkpoint.fleet.0.min(5) {
-        let points = report.points(|line| line["clones"][machine].as_f64().map(mib));
-        lines.push(Line { name: format!("m{machine}"), points });
-    }
-    lines
+/// Sizes of one field of the series that stands by itself, and of one that holds a number for each machine.
+fn sizes(report: &Report, alone: Option<&str>, each: &str) -> Vec<Line> {
+    let of =
+        |name: String, value: &dyn Fn(&Value) -> Option<f64>| Line { name, points: report.points(value) };
+    let alone = alone.map(|field| of(field.to_owned(), &|line| line[field].as_f64().map(mib)));
+    let machines = 0..report.checkpoint.fleet.0.min(5);
+    let each = machines.map(|m| of(format!("m{m}"), &|line| line[each][m].as_f64().map(mib)));
+    alone.into_iter().chain(each).collect()
+}
+
+/// Retries per push so far: both are counted at their own moments, and a single interval would show that and not them.
+fn repeated(report: &Report) -> Vec<Line> {
+    let ratio = |line: &Value| {
+        let pushes = line["counts"]["pushes"].as_f64().filter(|pushes| *pushes > 0.0)?;
+        Some(line["counts"]["retries"].as_f64().unwrap_or(0.0) / pushes)
+    };
+    vec![Line { name: "retries per push".to_owned(), points: report.points(ratio) }]
 }
 
 fn faults(report: &Report, seconds: f64) -> String {

@@ -8,9 +8,15 @@ use std::process::Command;
 fn run(violations: bool) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut numbers = Numbers::default();
-    for (name, count) in
-        [("claims", 200), ("finished", 150), ("recovered", 7), ("checks", 2), ("claims.tried", 1000)]
-    {
+    for (name, count) in [
+        ("pushes", 800),
+        ("retries", 20),
+        ("claims", 200),
+        ("finished", 150),
+        ("recovered", 7),
+        ("checks", 2),
+        ("claims.tried", 1000),
+    ] {
         numbers.counts.insert(name.to_owned(), count);
     }
     numbers.counts.insert("claims.unavailable".to_owned(), 2);
@@ -49,7 +55,8 @@ fn run(violations: bool) -> tempfile::TempDir {
     let sample = |n: u64| {
         let latency = json!({"count": 9, "p50": 40 + n, "p99": 90 + n, "max": 100 + n});
         json!({
-            "at": n * 2000, "unix_ms": 1_700_000_000_000_u64 + n * 2000, "counts": {"claims": n * 3, "finished": n * 2}, "clones": [n, n, n], "remote": n * 1000,
+            "at": n * 2000, "unix_ms": 1_700_000_000_000_u64 + n * 2000, "counts": {"claims": n * 3, "finished": n * 2, "pushes": n * 10, "retries": n / 4}, "clones": [n, n, n],
+            "states": [n * 500, n * 500, n * 500], "remote": n * 1000,
             "latency": {"claim": latency, "done": latency, "recovery": latency},
             "watchdog": {"pid": 5, "rss_kib": 20_000 + n * 8, "fds": 5},
         })
@@ -82,6 +89,7 @@ fn measures_are_what_the_run_says() {
     assert!(numbers.keys().all(|name| MEASURES.contains(&name.as_str())), "{numbers:?}");
     assert!((numbers["lost_operations"] - 2.0).abs() < 1e-9 && numbers["other_violations"].abs() < 1e-9);
     assert!((numbers["claim_availability_percent"] - 99.8).abs() < 1e-9);
+    assert!((numbers["pushes"] - 800.0).abs() < 1e-9 && (numbers["retries_per_push"] - 0.025).abs() < 1e-9);
     assert!((numbers["git_bytes_per_finished"] - 1200.0).abs() < 1e-9);
     // 8 KiB in two seconds.
     assert!(
@@ -96,10 +104,13 @@ fn measures_are_what_the_run_says() {
 fn what_was_never_looked_at_is_not_zero() {
     let dir = run(false);
     let mut checkpoint = Checkpoint::read(dir.path()).unwrap();
-    checkpoint.numbers.counts.remove("checks");
+    for name in ["checks", "pushes"] {
+        checkpoint.numbers.counts.remove(name);
+    }
     checkpoint.write(dir.path()).unwrap();
     let numbers = Report::of(dir.path()).unwrap().numbers();
     assert!(!numbers.contains_key("lost_operations") && !numbers.contains_key("git_bytes_per_heartbeat"));
+    assert!(!numbers.contains_key("retries_per_push"), "a run of an older version counted no pushes");
 }
 
 #[test]
@@ -196,13 +207,15 @@ fn the_twin_holds_what_the_page_shows() {
     assert_eq!((&line["verdict"], line["unasked"].is_string()), (&json!("not_asked"), true));
     let slope =
         |name: &str| (twin["slopes"][name]["unit"].clone(), twin["slopes"][name]["median"].as_f64().unwrap());
-    // Each sample of two seconds adds 8 KiB of memory, 1000 bytes of the remote, one byte of each clone, and no file.
+    // Each sample of two seconds adds 8 KiB of memory, 1000 bytes of the remote, one byte of each clone,
+    // 500 bytes of the files beside it, and no open file.
     let per_hour = 1800.0 / 1024.0 / 1024.0;
     for (name, unit, expected) in [
         ("rss", "MiB per hour", 1800.0 * 8.0 / 1024.0),
         ("fds", "files per hour", 0.0),
         ("git_remote", "MiB per hour of load", 1000.0 * per_hour),
         ("git_clones_mean", "MiB per hour of load", per_hour),
+        ("state_mean", "MiB per hour of load", 500.0 * per_hour),
     ] {
         let (found, median) = slope(name);
         assert_eq!(found, unit);
@@ -222,6 +235,8 @@ fn slopes_stand_beside_their_plots_and_faults_beside_what_was_demanded() {
         "<b>Resident memory</b> <span>slope 14.1 MiB per hour over the last half",
         "<b>Open files</b> <span>slope 0 files per hour over the last half",
         "<b>Size of .git</b> <span>with loose objects; remote: slope 1.72 MiB per hour of load over the last half",
+        "<b>Size of state/</b> <span>without .git; mean of the machines: slope 0.86 MiB per hour of load over the last half",
+        "<b>Retries per push, so far</b> <span>0.025 in all, of those that claims and syncs tell",
         "<td>kill</td><td class=\"num\"><span>29</span></td><td class=\"num\">10</td>",
         "<td>cut</td><td class=\"num\"><span class=\"mark bad\">0</span></td><td class=\"num\">5</td>",
         "<td>clock</td><td class=\"num\"><span>0</span></td><td class=\"num\">–</td>",
@@ -319,7 +334,7 @@ fn a_real_browser_shows_every_plot_and_complains_of_nothing() {
         let (dom, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{said}");
         assert!(
-            dom.contains("<title>laid out 10 of 10 overflow false</title>"),
+            dom.contains("<title>laid out 12 of 12 overflow false</title>"),
             "{}",
             &dom[..dom.len().min(600)]
         );

@@ -87,6 +87,17 @@ pub fn epochs(text: &str) -> Vec<String> {
     wrong
 }
 
+/// Bytes of a state directory without its local repository: what people see.
+#[must_use]
+pub fn visible(state: &Path) -> u64 {
+    let entries = std::fs::read_dir(state).into_iter().flatten().flatten();
+    let seen = entries.filter(|entry| entry.file_name() != ".git");
+    seen.map(|entry| {
+        entry.metadata().map_or(0, |data| if data.is_dir() { size(&entry.path()) } else { data.len() })
+    })
+    .sum()
+}
+
 /// Bytes of everything below a folder.
 #[must_use]
 pub fn size(folder: &Path) -> u64 {
@@ -141,6 +152,17 @@ mod tests {
         ]);
         let lost: Vec<&str> = missing(&files, &all).iter().map(|told| told.token.as_str()).collect();
         assert_eq!(lost, ["gone", "u"]);
+    }
+
+    #[test]
+    fn what_people_see_of_a_state_directory_is_measured_without_its_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in [("orch.yaml", 3), ("tasks/ab/T.yaml", 40), (".git/objects/x", 500)] {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, vec![b'x'; bytes]).unwrap();
+        }
+        assert_eq!((visible(dir.path()), size(dir.path())), (43, 543));
     }
 
     #[test]

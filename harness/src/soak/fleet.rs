@@ -1,6 +1,7 @@
 //! The fleet: machines, what reaches the remote, the record of what was told, and what went wrong. Shared by all
 //! threads of a run.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -80,6 +81,8 @@ pub struct Fleet {
     pub vanished: Mutex<Vec<Vanished>>,
     /// Machines that were cut off.
     pub healed: Mutex<Vec<Healed>>,
+    /// Pushes that each machine had counted when it was asked last.
+    pub pushes: Mutex<BTreeMap<usize, u64>>,
     /// Milliseconds of load that earlier parts of the run took.
     pub before: u64,
     /// When this part began.

@@ -6,6 +6,7 @@
 //! make of it is not.
 
 pub mod absent;
+mod account;
 pub mod agent;
 pub mod checkpoint;
 mod dice;
@@ -113,6 +114,7 @@ pub fn run(
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
+        scope.spawn(|| account::keep(&fleet));
         for machine in 0..fleet.profile.fleet.machines {
             for number in 0..fleet.profile.fleet.agents {
                 let agent = agent::Agent::new(&fleet, machine, number, part);
@@ -193,6 +195,7 @@ impl Desk<'_, '_> {
         self.fleet.rest(true);
         judge::rest(self.fleet);
         judge::judge(self.fleet, last);
+        account::pushes(self.fleet);
         judge::measure(self.fleet, round);
         if last {
             return;

@@ -1,5 +1,5 @@
 //! The time series: one line of JSON per sampling interval, with counters, latencies of the interval, memory and open
-//! files of the steady watchdog, and how large every `.git` is.
+//! files of the steady watchdog, and how large every `.git` and the files beside it are.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::files::size;
+use super::files::{self, size};
 use super::fleet::Fleet;
 use super::profile::Profile;
 use super::server::lock;
@@ -87,6 +87,9 @@ pub fn take(fleet: &Fleet, dogs: &Watchdogs) {
         fleet.tally.recent().into_iter().map(|(name, histogram)| (name, histogram.summary())).collect();
     let clones: Vec<u64> =
         (0..fleet.profile.fleet.machines).map(|m| size(&fleet.place.machine(m).join("state/.git"))).collect();
+    let states: Vec<u64> = (0..fleet.profile.fleet.machines)
+        .map(|m| files::visible(&fleet.place.machine(m).join("state")))
+        .collect();
     let watchdog = dogs.steady().map(|(pid, rss, fds)| json!({"pid": pid, "rss_kib": rss, "fds": fds}));
     let me = super::processes::usage(std::process::id());
     fleet.append(
@@ -99,6 +102,7 @@ pub fn take(fleet: &Fleet, dogs: &Watchdogs) {
             "watchdog": watchdog,
             "harness": me.map(|(rss, fds)| json!({"rss_kib": rss, "fds": fds})),
             "clones": clones,
+            "states": states,
             "remote": size(&fleet.place.bare()),
             "violations": lock(&fleet.violations).len(),
         }),

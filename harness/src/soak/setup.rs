@@ -78,6 +78,7 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
         open: AtomicI64::new(checkpoint.open),
         vanished: Mutex::default(),
         healed: Mutex::default(),
+        pushes: Mutex::default(),
         before: checkpoint.elapsed,
         start: Instant::now(),
         rested: Mutex::default(),
