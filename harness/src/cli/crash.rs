@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use clap::Args;
 
 use crate::crash::cases::CASES;
-use crate::crash::{Explored, explore};
+use crate::crash::{Explored, Found, explore, noticed};
 use crate::sim::faults::Broken;
 
 use super::keep_record;
@@ -25,7 +25,7 @@ Examples:
   orch-harness crash --planted              guards that are taken away; each must be noticed
 
 Exit codes: 0 everything held, 1 something did not (with --planted: a missing guard was not noticed), 2 usage,
-3 a command does not work without any blow, or a blow did not fall")]
+3 a command does not work without any blow (with --planted: so nothing was shown of a guard), or a blow did not fall")]
 pub struct Crash {
     /// Only this command.
     #[arg(long, value_name = "NAME", value_parser = CASES.iter().map(|case| case.name).collect::<Vec<_>>())]
@@ -96,27 +96,31 @@ impl Crash {
     }
 
     fn planted(&self) -> ExitCode {
-        let (started, mut missed) = (SystemTime::now(), 0_u32);
+        let (started, mut missed, mut broken) = (SystemTime::now(), 0_u32, 0_u32);
         for guard in PLANTED {
-            let noticed = CASES.iter().filter(|case| self.wants(case.name)).find_map(|case| {
-                match explore(case, 1, Some(guard)) {
-                    Ok(explored) => explored
-                        .found
-                        .first()
-                        .map(|found| format!("{}, {}: {}", case.name, found.point, found.what)),
-                    Err(why) => Some(why),
-                }
-            });
-            missed += u32::from(noticed.is_none());
-            let line = noticed.as_deref().and_then(|text| text.lines().next()).unwrap_or("MISSED");
-            println!("{:<24} {line}", format!("{guard:?}"));
+            let noticed = noticed(CASES.iter().filter(|case| self.wants(case.name)), guard);
+            missed += u32::from(noticed == Ok(None));
+            broken += u32::from(noticed.is_err());
+            println!("{:<24} {}", format!("{guard:?}"), line(&noticed));
         }
         if self.case.is_none() {
-            let numbers = [("planted", PLANTED.len() as f64), ("missed", f64::from(missed))];
+            // A guard of which nothing was shown counts as if it had not been tried, and as missed.
+            let tried = PLANTED.len() as f64 - f64::from(broken);
+            let numbers = [("planted", tried), ("missed", f64::from(missed + broken))];
             let numbers = numbers.map(|(name, count)| (name.to_owned(), count));
-            keep_record("crash-planted", started, missed == 0, numbers.into());
+            keep_record("crash-planted", started, missed + broken == 0, numbers.into());
         }
-        ExitCode::from(u8::from(missed > 0))
+        ExitCode::from(if missed > 0 { 1 } else { 3 * u8::from(broken > 0) })
+    }
+}
+
+/// What came of a guard that was taken away, in one line.
+fn line(noticed: &Result<Option<Found>, String>) -> String {
+    let first = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+    match noticed {
+        Ok(Some(found)) => format!("{}, {}: {}", found.case, found.point, first(&found.what)),
+        Ok(None) => "MISSED".to_owned(),
+        Err(why) => format!("BROKEN CASE, nothing was shown: {}", first(why)),
     }
 }
 
@@ -128,4 +132,16 @@ fn told(explored: &Explored) -> String {
         many => format!("{many} DID NOT HOLD"),
     };
     format!("{calls:>5} calls {deaths:>4} deaths {tries:>7} tries  {verdict}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_case_reads_otherwise_than_a_guard_that_was_noticed_or_missed() {
+        assert_eq!(line(&Ok(None)), "MISSED");
+        let broken = line(&Err("claim does not work\nlong story".to_owned()));
+        assert_eq!(broken, "BROKEN CASE, nothing was shown: claim does not work");
+    }
 }

@@ -87,13 +87,10 @@ pub struct Explored {
 /// The stage cannot be set, or the command fails without any blow: nothing was shown.
 pub fn explore(case: &Case, depth: u8, broken: Option<Broken>) -> Result<Explored, String> {
     let base = Stage::set(case, broken)?;
-    let mut probe = base.fork();
-    probe.arm(Striker::count());
-    probe.act(case);
-    let counted = probe.disarm();
+    let (counted, settled) = untouched(&base, case);
     let mut explored =
         Explored { calls: counted.calls(), deaths: counted.deaths().len(), ..Explored::default() };
-    if let Err(why) = probe.settle(case) {
+    if let Err(why) = settled {
         let what = format!("{} without a blow: {why}", case.name);
         // A guard that was taken away may be missed as early as that.
         let point = Point { at: 0, blow: Blow::Fail, for_good: false, power: None, then: None };
@@ -121,6 +118,52 @@ pub fn explore(case: &Case, depth: u8, broken: Option<Broken>) -> Result<Explore
         }
     }
     Ok(explored)
+}
+
+/// The command without any blow: its calls, and whether everything ends well.
+fn untouched(base: &Stage, case: &Case) -> (Striker, Result<(), String>) {
+    let mut probe = base.fork();
+    probe.arm(Striker::count());
+    probe.act(case);
+    (probe.disarm(), probe.settle(case))
+}
+
+/// Whether one of the commands notices that a guard was taken away, and how.
+///
+/// Only a try counts. A stage that cannot even be set without the guard shows nothing of the guard, since nothing was
+/// struck; and what goes wrong without any blow counts only where it goes well with the guard in its place: else it is
+/// the case that is broken, and it would "notice" every guard.
+///
+/// # Errors
+/// A case does not work with the guard in its place, or none could be set without it and no other noticed.
+pub fn noticed<'c>(
+    cases: impl IntoIterator<Item = &'c Case>,
+    guard: Broken,
+) -> Result<Option<Found>, String> {
+    let mut unset = None;
+    for case in cases {
+        match explore(case, 1, Some(guard)) {
+            Ok(explored) => {
+                let Some(found) = explored.found.into_iter().next() else { continue };
+                if found.point.at == 0 {
+                    works(case)?;
+                }
+                return Ok(Some(found));
+            }
+            Err(why) => {
+                works(case)?;
+                unset.get_or_insert(format!("{} cannot be prepared without the guard: {why}", case.name));
+            }
+        }
+    }
+    unset.map_or(Ok(None), Err)
+}
+
+/// Whether a case works with all guards in place and without a blow.
+fn works(case: &Case) -> Result<(), String> {
+    let base = Stage::set(case, None);
+    let settled = base.and_then(|base| untouched(&base, case).1);
+    settled.map_err(|why| format!("{} does not work with all guards in place: {why}", case.name))
 }
 
 /// One try. Gives the calls at which the repetition can die.
