@@ -215,6 +215,7 @@ impl Report {
         put("convergence_p99_periods", converged.map(|ms| ms / period));
         // What is certain of it: the noise of a short run is no trend.
         put("rss_slope_mib_per_hour", self.rss_slope().map(|slope| slope.low.max(0.0)));
+        put("rss_hours", self.followed());
         put("git_bytes_per_finished", self.bytes_per_finished());
         let beats = counted("calm.heartbeats");
         put("git_bytes_per_heartbeat", (beats > 0.0).then(|| counted("calm.heartbeat_bytes") / beats));
@@ -225,6 +226,15 @@ impl Report {
     #[must_use]
     pub fn rss_slope(&self) -> Option<trend::Slope> {
         self.watchdog_slope(|dog| dog["rss_kib"].as_f64().map(|kib| kib / 1024.0))
+    }
+
+    /// For how many hours the process whose memory is followed has lived: some faults end it, and another is followed.
+    fn followed(&self) -> Option<f64> {
+        let pid = self.series.iter().rev().find_map(|line| line["watchdog"]["pid"].as_u64())?;
+        let mine = |line: &&Value| line["watchdog"]["pid"].as_u64() == Some(pid);
+        let at = |line: Option<&Value>| line?["unix_ms"].as_f64();
+        let (first, last) = (at(self.series.iter().find(mine))?, at(self.series.iter().rev().find(mine))?);
+        Some((last - first) / 3_600_000.0)
     }
 
     /// What must not grow for ever: name, unit, and the slope over the last half of the run. Processes by the hour of
@@ -379,6 +389,7 @@ pub const MEASURES: &[&str] = &[
     "watch_period_ms",
     "convergence_p99_periods",
     "rss_slope_mib_per_hour",
+    "rss_hours",
     "git_bytes_per_finished",
     "git_bytes_per_heartbeat",
 ];

@@ -273,6 +273,7 @@ impl<'f> Agent<'f> {
         let excused = ended.struck
             || !held.clean
             || self.fleet.ledger.tampered(&held.task)
+            || self.fleet.ledger.rolled_back(&held.task)
             || self.fleet.windows.excuse(self.machine, held.sent);
         if age < self.fleet.profile.lease.ttl.0 && !excused {
             let (task, epoch) = (&held.task, held.epoch);

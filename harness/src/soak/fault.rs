@@ -45,6 +45,13 @@ pub enum Kind {
     DeleteRef,
     /// Lock files of git lie around: in a clone and on the remote.
     StaleLock,
+    /// Somebody rolls the state branch of the remote back by some commits. Later a person lets each machine publish its
+    /// state again.
+    ForcePush,
+    /// Somebody without orch commits a file on the state branch.
+    ForeignCommit,
+    /// A hook on the remote forbids every push, for every machine.
+    Refusals,
 }
 
 impl Kind {
@@ -69,6 +76,9 @@ impl Kind {
             Kind::BreakFile => "break_file",
             Kind::DeleteRef => "delete_ref",
             Kind::StaleLock => "stale_lock",
+            Kind::ForcePush => "force_push",
+            Kind::ForeignCommit => "foreign_commit",
+            Kind::Refusals => "refusals",
         }
     }
 
@@ -81,8 +91,15 @@ impl Kind {
     /// Whether a command of a machine that it strikes may fail without anybody being to blame.
     #[must_use]
     pub fn excuses(self) -> bool {
-        use Kind::{Away, Cut, DiskFull, Hole, LoseAnswer, Pause, Slow, StaleLock};
-        matches!(self, Pause | Cut | Hole | Slow | LoseAnswer | Away | DiskFull | StaleLock)
+        use Kind::{Cut, DiskFull, Hole, LoseAnswer, Pause, Slow};
+        self.takes_remote() || matches!(self, Pause | Cut | Hole | Slow | LoseAnswer | DiskFull)
+    }
+
+    /// Whether it changes what the remote is to everybody. One such fault at a time: what lies in the remote cannot be
+    /// taken back while it is away, and nothing can be published again where every push is forbidden.
+    #[must_use]
+    pub fn takes_remote(self) -> bool {
+        matches!(self, Kind::Away | Kind::StaleLock | Kind::ForcePush | Kind::Refusals)
     }
 }
 

@@ -83,6 +83,10 @@ pub struct Fleet {
     pub healed: Mutex<Vec<Healed>>,
     /// Pushes that each machine had counted when it was asked last.
     pub pushes: Mutex<BTreeMap<usize, u64>>,
+    /// Files that others have committed on the branch, with what they hold; nothing where a roll-back came since.
+    pub foreign: Mutex<BTreeMap<String, Option<String>>>,
+    /// Milliseconds of load that are wanted.
+    pub wanted: u64,
     /// Milliseconds of load that earlier parts of the run took.
     pub before: u64,
     /// When this part began.

@@ -11,6 +11,7 @@ use super::files;
 use super::fleet::{Fleet, LEASES};
 use super::processes::{self, with_text};
 use super::server::lock;
+use super::third;
 
 /// Session of the judge.
 const JUDGE: &str = "judge";
@@ -34,6 +35,7 @@ pub fn judge(fleet: &Fleet, last: bool) {
     everything_syncs(fleet);
     same_files(fleet);
     no_refs_pile_up(fleet);
+    third::foreign_files_stay(fleet);
     let machines = fleet.profile.fleet.machines;
     for machine in 0..machines {
         says_ok(fleet, machine, "verify");
@@ -125,7 +127,11 @@ fn same_files(fleet: &Fleet) {
     let kept = rejected(fleet);
     for told in files::missing(&first, &told) {
         // What the register refused later is kept and reported: that is the promise for it.
-        if !told.published && kept.contains(&told.token) {
+        // So it is where the harness made the remote forget who held an epoch, and it was given again before those who
+        // remember could publish theirs: two histories of one epoch, of which one can stay. It is no loss as long as the
+        // other is kept.
+        let may_be_refused = !told.published || fleet.ledger.rolled_back(&told.task);
+        if may_be_refused && kept.contains(&told.token) {
             fleet.tally.count("refused_later");
             continue;
         }
@@ -176,14 +182,24 @@ fn says_ok(fleet: &Fleet, machine: usize, verb: &str) {
     }
     let problems = ended.data["problems"].as_array().cloned().unwrap_or_default();
     let tampered = |problem: &Value| problem["task"].as_str().is_some_and(|task| fleet.ledger.tampered(task));
-    let serious: Vec<&Value> = problems.iter().filter(|problem| !tampered(problem)).collect();
+    let (history, files) = third::foreign_files(fleet);
+    // Of a file that is none of orch's a person must be told; the history has it, so `audit` says so as long as it does.
+    let foreign: Vec<String> =
+        problems.iter().filter_map(|problem| third::foreign_in(problem, &files)).collect();
+    if let Some(name) = history.iter().find(|name| verb == "audit" && !foreign.contains(name)) {
+        fleet.violation("foreign_file", format!("m{machine}: `audit` says nothing of {name}"));
+    }
+    let strange = |problem: &Value| third::foreign_in(problem, &files).is_some();
+    let serious: Vec<&Value> =
+        problems.iter().filter(|problem| !tampered(problem) && !strange(problem)).collect();
     if problems.is_empty() {
         fleet.violation(verb, format!("m{machine}: {:?} {}", ended.code, ended.stderr.trim()));
     }
     for problem in serious.iter().take(5) {
         fleet.violation(verb, format!("m{machine}: {problem}"));
     }
-    fleet.tally.add("problems.tampered", (problems.len() - serious.len()) as u64);
+    fleet.tally.add("problems.foreign", foreign.len() as u64);
+    fleet.tally.add("problems.tampered", (problems.len() - serious.len() - foreign.len()) as u64);
 }
 
 /// No process of an attempt is left, at most a moment after its worker.

@@ -21,7 +21,8 @@ pub struct Told {
     pub machine: usize,
     /// The session.
     pub session: String,
-    /// `add`, `claim`, `checkpoint`, `done`, `fail`; `tampered` when the harness itself broke an assumption of orch.
+    /// `add`, `claim`, `checkpoint`, `done`, `fail`; `tampered` and `rolled_back` when the
+    /// harness itself broke an assumption of orch.
     pub verb: String,
     /// The task.
     pub task: String,
@@ -43,6 +44,7 @@ struct Inner {
     claims: BTreeMap<(String, u64), (usize, String)>,
     acknowledged: BTreeMap<String, Vec<Told>>,
     tampered: BTreeSet<String>,
+    rolled_back: BTreeSet<String>,
 }
 
 impl Ledger {
@@ -63,8 +65,9 @@ impl Ledger {
         if whole < before.len() {
             file.set_len(whole as u64).map_err(|why| shown(&why))?;
         }
-        let mut inner =
-            Inner { file, claims: BTreeMap::new(), acknowledged: BTreeMap::new(), tampered: BTreeSet::new() };
+        let (claims, acknowledged) = (BTreeMap::new(), BTreeMap::new());
+        let (tampered, rolled_back) = (BTreeSet::new(), BTreeSet::new());
+        let mut inner = Inner { file, claims, acknowledged, tampered, rolled_back };
         for line in before[..whole].lines() {
             let told: Told = serde_json::from_str(line).map_err(|why| shown(&why))?;
             inner.take(told);
@@ -84,8 +87,18 @@ impl Ledger {
 
     /// The harness has broken an assumption of orch for a task: who held it is not judged any more.
     pub fn tamper(&self, task: &str, at: u64) {
+        self.broke("tampered", task, at);
+    }
+
+    /// The harness has rolled the branch back over changes of a task: machines that had not seen them may give its epochs
+    /// once more. Everything else is judged as ever.
+    pub fn roll_back(&self, task: &str, at: u64) {
+        self.broke("rolled_back", task, at);
+    }
+
+    fn broke(&self, verb: &str, task: &str, at: u64) {
         let text = String::new;
-        let (session, token, verb) = (text(), text(), "tampered".to_owned());
+        let (session, token, verb) = (text(), text(), verb.to_owned());
         self.tell(Told {
             at,
             machine: 0,
@@ -104,6 +117,12 @@ impl Ledger {
         lock(&self.inner).tampered.contains(task)
     }
 
+    /// Whether an epoch of a task may have been given twice, because the harness made the remote forget one.
+    #[must_use]
+    pub fn rolled_back(&self, task: &str) -> bool {
+        lock(&self.inner).rolled_back.contains(task)
+    }
+
     /// Everything acknowledged that must stand in the history of its task, by task.
     #[must_use]
     pub fn acknowledged(&self) -> BTreeMap<String, Vec<Told>> {
@@ -118,6 +137,10 @@ impl Inner {
                 self.tampered.insert(told.task);
                 None
             }
+            "rolled_back" => {
+                self.rolled_back.insert(told.task);
+                None
+            }
             "claim" => self.claim(&told),
             _ => {
                 self.acknowledged.entry(told.task.clone()).or_default().push(told);
@@ -130,7 +153,8 @@ impl Inner {
         let mine = (told.machine, told.session.clone());
         let key = (told.task.clone(), told.epoch);
         let other = self.claims.get(&key).filter(|other| **other != mine);
-        if let Some((machine, session)) = other.filter(|_| !self.tampered.contains(&told.task)) {
+        let judged = !self.tampered.contains(&told.task) && !self.rolled_back.contains(&told.task);
+        if let Some((machine, session)) = other.filter(|_| judged) {
             return Some(format!(
                 "{} epoch {} was confirmed to {session} on m{machine} and to {} on m{}",
                 told.task, told.epoch, told.session, told.machine
@@ -181,5 +205,19 @@ mod tests {
         ledger.tamper("T1", 5);
         assert!(ledger.tampered("T1"));
         assert_eq!(ledger.tell(told("claim", "b", 1)), None);
+    }
+
+    #[test]
+    fn a_task_that_the_harness_rolled_back_may_have_two_holders_and_is_known_as_such_after_a_resume() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+        ledger.tell(told("claim", "a", 1));
+        ledger.roll_back("T1", 5);
+        let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+        assert!(ledger.rolled_back("T1") && !ledger.tampered("T1"));
+        assert_eq!(ledger.tell(told("claim", "b", 1)), None);
+        let other = Told { task: "T2".to_owned(), ..told("claim", "a", 1) };
+        assert_eq!(ledger.tell(other.clone()), None);
+        assert!(ledger.tell(Told { session: "b".to_owned(), ..other }).is_some(), "of others it is judged");
     }
 }

@@ -33,6 +33,7 @@ mod server;
 mod setup;
 mod ssh;
 mod strike;
+mod third;
 mod watchdogs;
 
 use std::path::PathBuf;

@@ -17,7 +17,7 @@ use super::numbers::{Numbers, Tally};
 use super::place::{Place, find_orch, find_program, output};
 use super::processes::Processes;
 use super::sample::share;
-use super::{Options, judge, ready, strike};
+use super::{Options, judge, ready, strike, third};
 
 /// A fleet that is ready to be let go.
 pub struct Ready {
@@ -79,6 +79,8 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
         vanished: Mutex::default(),
         healed: Mutex::default(),
         pushes: Mutex::default(),
+        foreign: Mutex::default(),
+        wanted: checkpoint.wanted,
         before: checkpoint.elapsed,
         start: Instant::now(),
         rested: Mutex::default(),
@@ -88,8 +90,13 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
         place,
     };
     strike::come_back(&fleet);
+    third::allow(&fleet);
     strike::set_clock(&fleet, "+0");
     machines(&fleet, checkpoint.part)?;
+    if checkpoint.part > 0 {
+        // The part before may have been killed while the branch was rolled back.
+        third::publish_again(&fleet);
+    }
     // Setting up is no load.
     let fleet = Fleet { start: Instant::now(), ..fleet };
     if checkpoint.part == 0 {

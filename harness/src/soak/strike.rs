@@ -9,11 +9,12 @@ use serde_json::json;
 use super::dice::Dice;
 use super::disk::Ballast;
 use super::fault::{Kind, Ticket};
-use super::fleet::{CLOCK_MACHINE, Fleet, LEASES};
+use super::fleet::{CLOCK_MACHINE, Fleet};
 use super::hands::{self, Broken};
 use super::profile::Plan;
 use super::proxy::Route;
 use super::server::lock;
+use super::third;
 use super::watchdogs::Watchdogs;
 
 /// One kind of fault and when it strikes next.
@@ -34,6 +35,8 @@ enum Cure {
     Clock,
     Hands(Broken),
     Locks(Vec<PathBuf>),
+    Branch,
+    Hook,
 }
 
 /// A fault in force.
@@ -83,13 +86,17 @@ impl<'f> Striker<'f> {
     /// Does what is due.
     pub fn tick(&mut self) {
         let now = Instant::now();
-        let (over, still): (Vec<Active>, Vec<Active>) = self.active.drain(..).partition(|a| a.until <= now);
+        // A person who is to have every machine publish its state again must reach them all.
+        let busy = self.active.iter().any(|a| a.kind != Kind::ForcePush && a.kind.excuses());
+        let waits = |a: &Active| a.kind == Kind::ForcePush && busy;
+        let (over, still): (Vec<Active>, Vec<Active>) =
+            self.active.drain(..).partition(|a| a.until <= now && !waits(a));
         self.active = still;
         for active in over {
             self.cure(active);
         }
         for at in 0..self.lines.len() {
-            if self.lines[at].next <= now {
+            if self.lines[at].next <= now && self.in_time(at) {
                 let struck = self.strike(at);
                 let line = &mut self.lines[at];
                 let wait = if struck { line.dice.around(line.plan.every.0) } else { RETRY };
@@ -100,7 +107,10 @@ impl<'f> Striker<'f> {
 
     /// Takes everything back, and lets the schedule begin anew afterwards.
     pub fn heal_all(&mut self) {
-        for active in std::mem::take(&mut self.active) {
+        let mut active = std::mem::take(&mut self.active);
+        // Last, because every machine must be reached for it.
+        active.sort_by_key(|active| active.kind == Kind::ForcePush);
+        for active in active {
             self.cure(active);
         }
         self.fleet.processes.resume_all();
@@ -113,6 +123,11 @@ impl<'f> Striker<'f> {
         }
     }
 
+    /// Whether it is early enough for a fault that does not strike to the end.
+    fn in_time(&self, at: usize) -> bool {
+        self.fleet.now() * 100 < self.fleet.wanted * u64::from(self.lines[at].plan.within)
+    }
+
     /// Strikes once. Whether there was something to strike.
     fn strike(&mut self, at: usize) -> bool {
         let kind = self.lines[at].kind;
@@ -120,9 +135,14 @@ impl<'f> Striker<'f> {
         if !matches!(kind, Kind::Pause) && self.active.iter().any(|a| a.kind == kind) {
             return false;
         }
-        // What lies in the remote cannot be taken back while the remote is away.
-        let whole = |kind| matches!(kind, Kind::Away | Kind::StaleLock);
-        if whole(kind) && self.active.iter().any(|a| whole(a.kind)) {
+        // No stranger can push either while the remote is another to everybody.
+        let remote = kind.takes_remote() || matches!(kind, Kind::ForeignCommit | Kind::DeleteRef);
+        if remote && self.active.iter().any(|a| a.kind.takes_remote()) {
+            return false;
+        }
+        // Whoever waits to repair the branch gets a moment without other faults.
+        let overdue = |a: &Active| a.kind == Kind::ForcePush && a.until <= Instant::now();
+        if kind.excuses() && self.active.iter().any(overdue) {
             return false;
         }
         let taken: Vec<usize> =
@@ -158,6 +178,8 @@ impl<'f> Striker<'f> {
             Cure::Away => come_back(fleet),
             Cure::Ballast => self.ballast.into_iter().for_each(Ballast::empty),
             Cure::Clock => set_clock(fleet, "+0"),
+            Cure::Branch => third::publish_again(fleet),
+            Cure::Hook => third::allow(fleet),
             Cure::Hands(broken) => hands::mend(fleet, &broken),
             Cure::Locks(paths) => {
                 for path in paths {
@@ -239,7 +261,10 @@ fn inject(
         Kind::BreakFile => {
             hands::break_file(fleet, dice).map(|broken| (Some(broken.machine), Cure::Hands(broken)))
         }
-        Kind::DeleteRef => delete_ref(fleet, dice).map(|()| (None, Cure::Nothing)),
+        Kind::DeleteRef => third::delete_ref(fleet, dice).map(|()| (None, Cure::Nothing)),
+        Kind::ForcePush => third::roll_back(fleet, dice).map(|()| (None, Cure::Branch)),
+        Kind::ForeignCommit => third::commit_foreign(fleet, dice).map(|()| (None, Cure::Nothing)),
+        Kind::Refusals => third::forbid(fleet).map(|()| (None, Cure::Hook)),
         Kind::StaleLock => Some((None, Cure::Locks(leave_locks(fleet, dice)))),
     }
 }
@@ -269,15 +294,6 @@ fn collect(fleet: &Fleet, dir: PathBuf, more: &[&str]) {
     if let Ok(mut child) = command.spawn() {
         std::thread::spawn(move || drop(child.wait()));
     }
-}
-
-fn delete_ref(fleet: &Fleet, dice: &mut Dice) -> Option<()> {
-    let refs = fleet.remote_refs(LEASES)?;
-    let (task, object) = dice.pick(&refs)?;
-    // Told before it is done: a claim that follows at once must not be judged.
-    fleet.ledger.tamper(task, fleet.now());
-    fleet.place.git(&fleet.place.bare(), &["update-ref", "-d", &format!("{LEASES}{task}"), object]).ok()?;
-    Some(())
 }
 
 fn leave_locks(fleet: &Fleet, dice: &mut Dice) -> Vec<PathBuf> {

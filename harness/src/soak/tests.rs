@@ -112,6 +112,39 @@ fn a_program_whose_watchdog_sleeps_is_found_out() {
     assert!(kinds(dir.path()).contains(&"not_recovered".to_owned()), "{:?}", kinds(dir.path()));
 }
 
+/// Only those faults, each again and again.
+fn strangers(options: &mut Options, kinds: &[fault::Kind]) {
+    let (every, lasts) = (profile::Span(Duration::from_secs(2)), profile::Span(Duration::from_secs(1)));
+    let plan = profile::Plan { every, lasts, at_least: 0, within: 100 };
+    options.profile.faults = kinds.iter().map(|kind| (*kind, plan.clone())).collect();
+}
+
+#[test]
+fn the_real_program_gets_over_what_others_do_to_the_branch() {
+    use fault::Kind::{ForcePush, ForeignCommit, Refusals};
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), None, 60);
+    strangers(&mut options, &[ForcePush, ForeignCommit, Refusals]);
+    let checkpoint = soak(&options, |progress| progress.counts[2] >= 6 && progress.counts[1] > 0);
+    assert_eq!(kinds(dir.path()), Vec::<String>::new());
+    assert!(checkpoint.numbers.count("faults.force_push") > 0, "{:?}", checkpoint.numbers.counts);
+    assert!(checkpoint.numbers.count("rewinds.told") > 0, "{:?}", checkpoint.numbers.counts);
+}
+
+#[test]
+fn a_program_that_says_nothing_of_a_rolled_back_branch_is_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    // To the person who looks after the machines everything is fine.
+    let script = "case \"$all\" in *' third-m'*) echo '{\"schema_version\":1,\"data\":{}}'; exit 0;; esac";
+    let mut options = options(dir.path(), Some(liar(dir.path(), script)), 60);
+    strangers(&mut options, &[fault::Kind::ForcePush]);
+    let checkpoint = soak(&options, |progress| progress.counts[3] > 0);
+    assert_eq!(checkpoint.end.unwrap().verdict, Verdict::Broken);
+    for kind in ["rewind_not_noticed", "rewind_not_repaired"] {
+        assert!(kinds(dir.path()).contains(&kind.to_owned()), "{kind}: {:?}", kinds(dir.path()));
+    }
+}
+
 #[test]
 fn a_computer_that_is_too_slow_makes_a_run_invalid_before_it_begins() {
     let dir = tempfile::tempdir().unwrap();

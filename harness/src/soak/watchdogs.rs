@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
+use std::time::Instant;
 
 use super::fleet::Fleet;
 use super::processes::usage;
@@ -14,6 +15,8 @@ struct Dog {
     machine: usize,
     number: usize,
     running: Option<(Child, u64)>,
+    /// Not started again before.
+    again: Instant,
 }
 
 /// All watchdogs of a run.
@@ -26,8 +29,9 @@ impl Watchdogs {
     #[must_use]
     pub fn new(fleet: &Fleet) -> Watchdogs {
         let each = fleet.profile.fleet.watchdogs;
-        let all = (0..fleet.profile.fleet.machines)
-            .flat_map(|machine| (0..each).map(move |number| Dog { machine, number, running: None }));
+        let all = (0..fleet.profile.fleet.machines).flat_map(|machine| {
+            (0..each).map(move |number| Dog { machine, number, running: None, again: Instant::now() })
+        });
         Watchdogs { dogs: Mutex::new(all.collect()) }
     }
 
@@ -42,12 +46,17 @@ impl Watchdogs {
                     let said = tail(&log(fleet, dog.machine, dog.number));
                     let excused = fleet.windows.excuse(dog.machine, fleet.start);
                     fleet.tally.count("watchdogs.ended");
-                    if !excused {
+                    // One that does not end for a passing reason is started again as a service manager would: not at once.
+                    dog.again = Instant::now() + fleet.profile.lease.watch.0;
+                    if !excused || said.contains("panicked at") {
                         let what =
                             format!("a watchdog of m{} ended by itself with {status}: {said}", dog.machine);
                         fleet.violation("watchdog_ended", what);
                     }
                 }
+            }
+            if Instant::now() < dog.again {
+                continue;
             }
             dog.running = start(fleet, dog.machine, dog.number);
         }
