@@ -11,6 +11,7 @@ use super::fleet::{Fleet, Vanished};
 use super::ledger::Told;
 use super::processes::Ended;
 use super::server::lock;
+use super::unruly;
 
 /// Argument of the process that would like to survive its attempt; no sane command sleeps for so long.
 pub const SURVIVOR: &str = "7300.41";
@@ -112,13 +113,16 @@ impl<'f> Agent<'f> {
 
     /// Adds a task, with a command to run where one is given. Its id, if that was acknowledged.
     fn add(&mut self, run: &[&str]) -> Option<String> {
-        let token = self.token("add");
+        let more = if run.is_empty() { &[][..] } else { &["--"][..] };
+        self.add_as("add", &[more, run].concat())
+    }
+
+    /// Adds a task whose id begins with a word, with more of a command line. Its id, if that was acknowledged.
+    fn add_as(&mut self, word: &str, more: &[&str]) -> Option<String> {
+        let token = self.token(word);
         let priority = ["P0", "P1", "P2", "P3"][self.dice.below(4)];
-        let mut args = vec!["add", "--id", &token, "--title", &token, "--priority", priority];
-        if !run.is_empty() {
-            args.push("--");
-            args.extend(run);
-        }
+        let args = ["add", "--id", &token, "--title", &token, "--priority", priority];
+        let args = [&args[..], more].concat();
         let ended = self.orch(&args);
         // What a killed command has done is found by others or not; nobody was told.
         if ended.code != Some(0) {
@@ -372,13 +376,21 @@ impl<'f> Agent<'f> {
         ended.code
     }
 
-    /// Lets orch run a task whose command leaves a process behind that forks away from its group.
+    /// Lets orch run a task whose command leaves a process behind that forks away from its group; now and then one whose
+    /// command does not end at all.
     fn work(&mut self) {
-        if self.add(&["setsid", "--fork", "sleep", SURVIVOR]).is_none() {
+        let unruly = self.fleet.profile.load.unruly;
+        let added = if unruly > 0 && self.dice.chance(unruly) {
+            self.add_unruly()
+        } else {
+            self.add(&["setsid", "--fork", "sleep", SURVIVOR])
+        };
+        if added.is_none() {
             return;
         }
         let ended = self.orch(&["work", "--once"]);
         self.fleet.tally.count("works");
+        unruly::judge(self.fleet, &ended);
         match ended.code {
             Some(0) => {
                 self.fleet.tally.time("work", ended.took);
@@ -391,6 +403,17 @@ impl<'f> Agent<'f> {
                     .append("works.jsonl", &format!("{} {} {}", self.session, ended.data, ended.stderr));
             }
             _ => {}
+        }
+    }
+
+    /// Adds a task whose program has to be ended by its worker.
+    fn add_unruly(&mut self) -> Option<String> {
+        match unruly::task(&self.fleet.place, &self.session) {
+            Ok(file) => self.add_as(unruly::PREFIX, &["--file", &file]),
+            Err(why) => {
+                self.fleet.violation("harness", why);
+                None
+            }
         }
     }
 }

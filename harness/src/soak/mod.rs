@@ -34,6 +34,7 @@ mod setup;
 mod ssh;
 mod strike;
 mod third;
+mod unruly;
 mod watchdogs;
 
 use std::path::PathBuf;

@@ -90,6 +90,9 @@ pub struct Load {
     pub zombie: u32,
     /// Of a hundred attempts, how many are run by `orch work` with a process tree that would like to survive.
     pub work: u32,
+    /// Of a hundred of those, how many run a program that floods its output, ignores SIGTERM and hangs.
+    #[serde(default)]
+    pub unruly: u32,
 }
 
 /// How often a fault strikes.

@@ -17,7 +17,7 @@ use super::numbers::{Numbers, Tally};
 use super::place::{Place, find_orch, find_program, output};
 use super::processes::Processes;
 use super::sample::share;
-use super::{Options, judge, ready, strike, third};
+use super::{Options, judge, ready, strike, third, unruly};
 
 /// A fleet that is ready to be let go.
 pub struct Ready {
@@ -52,6 +52,7 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
         }
     }
     place.prepare()?;
+    unruly::write(&place)?;
     let measured = ready::measure(&place)?;
     checkpoint.invalid = measured.complaints(&options.profile);
     (checkpoint.fsync, checkpoint.push) = (measured.fsync, measured.push);
