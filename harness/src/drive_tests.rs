@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sim::faults::Broken;
-use crate::sim::plan::Profile;
+use crate::sim::plan::{Others, Profile};
 
 /// A failure that cannot be seen again cannot be mended.
 #[test]
@@ -39,5 +39,29 @@ fn programs_that_outlive_their_claim_are_noticed() {
             done.violations.iter().any(|violation| violation.what.contains("while a program works for it"))
         });
         assert!(noticed, "{broken:?}");
+    }
+}
+
+/// Hosts that refuse, people who commit, force, delete and restore, slow disks and locks that stay: nothing that a machine
+/// still has is lost, and everything ends once somebody has read the alarms.
+#[test]
+fn what_others_do_breaks_no_promise() {
+    let others = Others { refuse: 4.0, commit: 4.0, slow: 4.0, lock: 4.0, rewind: 6.0 };
+    let mut probes = Probes::default();
+    for seed in 1..4 {
+        let plan = Plan { others, length: 3600 * SECOND, ..Plan::draw(seed, Profile::Short, None) };
+        let done = run(&plan);
+        assert_eq!(done.violations, [], "seed {seed}");
+        probes.join(&done.probes);
+    }
+    for wanted in [
+        "a push was refused by a rule",
+        "somebody committed to the branch",
+        "a disk was slow",
+        "a local ref was locked",
+        "the branch was rewound",
+        "a machine published its state again",
+    ] {
+        assert!(probes.count(wanted) > 0, "{wanted}");
     }
 }
