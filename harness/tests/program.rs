@@ -6,17 +6,18 @@ use std::process::Command;
 /// Runs the program in a folder; its exit code and what it said on standard error.
 fn harness(folder: &Path, args: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orch-harness"));
-    let output = command.args(args).current_dir(folder).env_remove("CARGO_TARGET_DIR").output().unwrap();
+    let output = command.args(args).current_dir(folder).env_remove("CARGO_TARGET_DIR").output();
+    let output = output.expect("the program starts");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// A folder with two profiles, objectives, and a run that has got as far as a checkpoint.
 fn sources() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a folder for the test");
     let write = |path: &str, text: &str| {
         let path = dir.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        std::fs::create_dir_all(path.parent().expect("ours")).expect("ours");
+        std::fs::write(path, text).expect("ours");
     };
     for (path, text) in [
         ("soak/ci.yaml", ""),

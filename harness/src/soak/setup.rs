@@ -94,10 +94,6 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
     third::allow(&fleet);
     strike::set_clock(&fleet, "+0");
     machines(&fleet, checkpoint.part)?;
-    if checkpoint.part > 0 {
-        // The part before may have been killed while the branch was rolled back.
-        third::publish_again(&fleet);
-    }
     // Setting up is no load.
     let fleet = Fleet { start: Instant::now(), ..fleet };
     if checkpoint.part == 0 {
@@ -204,7 +200,7 @@ fn clock(options: &Options, notes: &mut Vec<String>) -> Option<PathBuf> {
     found
 }
 
-/// Sets up the machines that are not there yet.
+/// Sets up the machines that are not there yet, and those of an earlier part for what comes.
 fn machines(fleet: &Fleet, part: u64) -> Result<(), String> {
     for machine in 0..fleet.profile.fleet.machines {
         let dir = fleet.place.machine(machine);
@@ -222,6 +218,10 @@ fn machines(fleet: &Fleet, part: u64) -> Result<(), String> {
                 return Err(format!("machine m{machine} cannot be set up: {}", ended.stderr.trim()));
             }
         }
+    }
+    if part > 0 {
+        // The part before may have been killed while the branch was rolled back.
+        third::publish_again(fleet);
     }
     Ok(())
 }

@@ -40,7 +40,8 @@ fn program(place: &Place) -> PathBuf {
 pub fn task(place: &Place, session: &str) -> Result<String, String> {
     let path = place.world(format!("tmp/unruly-{session}.yaml")).display().to_string();
     let argv = serde_json::json!([program(place).display().to_string()]);
-    let text = format!("run: {{exec: [{{argv: {argv}}}]}}\nlimits: {{runtime: {RUNTIME}}}\n");
+    // The title of the command line wins over this one, without which the file is none of a task.
+    let text = format!("title: unruly\nrun: {{exec: [{{argv: {argv}}}]}}\nlimits: {{runtime: {RUNTIME}}}\n");
     super::place::write(path.as_ref(), &text).map(|()| path)
 }
 
