@@ -52,16 +52,21 @@ pub trait Post {
     fn pause(&mut self, span: Duration) -> bool;
 }
 
-/// Watches until it is told to end. Failures that may pass are told and waited for.
+/// Watches until it is told to end. Failures that may pass are told and waited for, and once a look has succeeded also those
+/// that somebody else may mend meanwhile: a hook on the remote, a branch that was rewound, a full disk.
 ///
 /// # Errors
-/// Those that do not pass by themselves.
+/// Those of the first looks that do not pass by themselves, and later those of this machine's configuration.
 pub fn run(post: &mut dyn Post, timing: Timing, rules: Rules) -> Result<()> {
     let mut left = Duration::ZERO;
+    let mut looked = false;
     loop {
         let pause = match look(post, timing, rules, &mut left) {
-            Ok(pause) => pause,
-            Err(error) if matches!(error.kind, Kind::Unreachable | Kind::Timeout | Kind::Conflict) => {
+            Ok(pause) => {
+                looked = true;
+                pause
+            }
+            Err(error) if passes(error.kind) || (looked && is_mended_elsewhere(error.kind)) => {
                 post.tell(Told::Trouble(error))?;
                 timing.every.unwrap_or(UNREACHABLE).min(UNREACHABLE)
             }
@@ -73,6 +78,15 @@ pub fn run(post: &mut dyn Post, timing: Timing, rules: Rules) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+fn passes(kind: Kind) -> bool {
+    matches!(kind, Kind::Unreachable | Kind::Timeout | Kind::Conflict)
+}
+
+/// Whether somebody may mend it without this watchdog: where it is the only one, leases stand still as long as it is away.
+fn is_mended_elsewhere(kind: Kind) -> bool {
+    matches!(kind, Kind::Failure | Kind::Refused | Kind::Damaged)
 }
 
 /// One look; `left` is the time until the next round is due. Gives the pause after it.
@@ -152,5 +166,52 @@ mod tests {
             [(&id, Status::Pending)]
         );
         assert_eq!(rounds[1], &Watched::default());
+    }
+
+    /// A queue that fails in the same way from the `from`th time that it is opened on.
+    struct Failing {
+        guard: Guard,
+        kind: Kind,
+        from: usize,
+        opened: usize,
+    }
+
+    impl Post for Failing {
+        fn open(&mut self) -> Result<Queue> {
+            self.opened += 1;
+            if self.opened > self.from {
+                return Err(Error::new(self.kind, "made_up", "made up"));
+            }
+            self.guard.open()
+        }
+        fn tell(&mut self, told: Told) -> Result<()> {
+            self.guard.tell(told)
+        }
+        fn pause(&mut self, span: Duration) -> bool {
+            self.guard.pause(span)
+        }
+    }
+
+    /// A few seconds of maintenance on the remote ended every watchdog of the fleet for good, and so did a branch that
+    /// somebody had set back, although both are mended by others.
+    #[test]
+    fn it_waits_for_what_others_mend_and_ends_where_it_never_worked() {
+        let ends = |kind, from| {
+            let dir = tempfile::tempdir().unwrap();
+            let state = dir.path().join("state");
+            machine::init(&InitRequest { state: state.clone(), ..InitRequest::default() }).unwrap();
+            let options = Options { state, ..Options::default() };
+            let guard = Guard { options, told: Vec::new(), pauses: Vec::new() };
+            let mut post = Failing { guard, kind, from, opened: 0 };
+            let ended = run(&mut post, Timing::default(), Rules::default());
+            let troubles = post.guard.told.iter().filter(|told| matches!(told, Told::Trouble(_))).count();
+            (ended.is_err(), troubles)
+        };
+        for kind in [Kind::Refused, Kind::Damaged, Kind::Failure] {
+            assert_eq!(ends(kind, 1), (false, 3), "{kind:?}");
+            assert_eq!(ends(kind, 0), (true, 0), "{kind:?} at once");
+        }
+        assert_eq!(ends(Kind::Unreachable, 0), (false, 4));
+        assert_eq!(ends(Kind::Config, 1), (true, 0));
     }
 }

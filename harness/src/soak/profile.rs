@@ -107,14 +107,6 @@ pub struct Plan {
     /// How often it must have struck, else the run is invalid.
     #[serde(default)]
     pub at_least: u64,
-    /// Only in the first so many percent of the load; some faults end even the watchdog whose memory is followed, and
-    /// its slope over the last half is that of one process.
-    #[serde(default = "all_percent")]
-    pub within: u32,
-}
-
-fn all_percent() -> u32 {
-    100
 }
 
 /// What must have been done, else the run is invalid.
@@ -228,9 +220,6 @@ impl Profile {
             if plan.every.0.is_zero() {
                 return Err(format!("`faults.{}.every` is longer than nothing", kind.word()));
             }
-            if !(1..=100).contains(&plan.within) {
-                return Err(format!("`faults.{}.within` is 1 to 100 percent", kind.word()));
-            }
             let sockets = fleet.ways.iter().take(fleet.machines).any(|way| *way != Way::Path);
             if kind.needs_socket() && !sockets {
                 return Err(format!(
@@ -282,8 +271,6 @@ mod tests {
         assert!(parse(&format!("{good}colour: red\n")).unwrap_err().contains("unknown field `colour`"));
         let odd = good.replace("  kill: ", "  earthquake: ");
         assert!(parse(&odd).unwrap_err().contains("unknown variant `earthquake`"), "{:?}", parse(&odd).err());
-        let late = good.replace("{every: 3s, at_least: 15}", "{every: 3s, within: 101}");
-        assert!(parse(&late).unwrap_err().contains("`faults.kill.within` is 1 to 100 percent"));
         let unwatched = good.replace("watchdogs: 1", "watchdogs: 0");
         assert!(parse(&unwatched).unwrap_err().contains("watchdogs"));
         let far = good.replace("ways: [path, http, ssh]", "ways: [http]");

@@ -96,7 +96,7 @@ impl<'f> Striker<'f> {
             self.cure(active);
         }
         for at in 0..self.lines.len() {
-            if self.lines[at].next <= now && self.in_time(at) {
+            if self.lines[at].next <= now {
                 let struck = self.strike(at);
                 let line = &mut self.lines[at];
                 let wait = if struck { line.dice.around(line.plan.every.0) } else { RETRY };
@@ -121,11 +121,6 @@ impl<'f> Striker<'f> {
         for line in &mut self.lines {
             line.next = Instant::now() + line.dice.around(line.plan.every.0);
         }
-    }
-
-    /// Whether it is early enough for a fault that does not strike to the end.
-    fn in_time(&self, at: usize) -> bool {
-        self.fleet.now() * 100 < self.fleet.wanted * u64::from(self.lines[at].plan.within)
     }
 
     /// Strikes once. Whether there was something to strike.
