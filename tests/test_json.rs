@@ -25,7 +25,7 @@ fn told(a: &Machine, args: &[&str], expected: &[&str]) -> Value {
 fn every_command_has_the_keys_of_the_contract() {
     let env = TestEnv::new();
     let a = env.machine("a");
-    let changed = ["task", "published"];
+    let changed = ["task", "published", "retries"];
     told(&a, &["init"], &["state", "remote", "branch", "created"]);
     told(&a, &["add", "--id", "A", "--title", "a"], &["task", "created", "published"]);
     told(&a, &["add", "--id", "B", "--title", "b"], &["task", "created", "published"]);

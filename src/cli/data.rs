@@ -68,7 +68,12 @@ pub fn beat(beat: &Beat) -> Value {
 /// What every other change tells.
 #[must_use]
 pub fn changed(changed: &Changed) -> Value {
-    json!({ "task": task(&changed.task), "published": changed.published, "repeated": changed.repeated })
+    json!({
+        "task": task(&changed.task),
+        "published": changed.published,
+        "repeated": changed.repeated,
+        "retries": changed.retries,
+    })
 }
 
 /// Gates with their verdicts.
