@@ -13,7 +13,7 @@ use super::alarm;
 use super::context::{Cx, SyncError};
 use super::foreign;
 use super::names::{INCOMING, INCOMING_BRANCH, INCOMING_LEASES, TRACKING_BRANCH, tracking_lease};
-use super::shared::known_leases;
+use super::shared::{known_leases, read_at};
 
 /// Taking over a handful of small files takes others milliseconds.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -61,8 +61,9 @@ fn fetch_once(cx: &Cx<'_>) -> Result<Fetched, SyncError> {
     let mut fetched = Fetched::default();
     // The branch first: after a death in between a lease ref that was folded is void. The other way round it would
     // seem to have vanished, and its holder would set it up again and finish a task that had moved on.
+    let interrupted = cx.store.unabsorbed()?.into_keys().collect();
     let mut changed = branch_moves(cx, branch, &mut fetched)?;
-    changed.extend(moved_leases(cx, &known_leases, &refs)?);
+    changed.extend(moved_leases(cx, &known_leases, &refs, &interrupted)?);
     if cx.store.meta("fetched")?.is_none() {
         // The index is new, so files that this machine has not seen yet may never have been written.
         changed.extend(changed_tasks(cx, None, branch)?);
@@ -206,11 +207,13 @@ fn check_forward(cx: &Cx<'_>, known: Option<Oid>, now: Option<Oid>) -> Result<()
     Ok(())
 }
 
-/// Brings the memory of lease refs up to date; gives the tasks whose ref moved, came or went.
+/// Brings the memory of lease refs up to date; gives the tasks whose ref moved, came or went. `interrupted` are those of which
+/// more is remembered than their files have.
 fn moved_leases(
     cx: &Cx<'_>,
     known: &BTreeMap<TaskId, Oid>,
     refs: &[(String, Oid)],
+    interrupted: &BTreeSet<TaskId>,
 ) -> Result<BTreeSet<TaskId>, SyncError> {
     let mut changed = BTreeSet::new();
     let now: BTreeMap<TaskId, Oid> =
@@ -223,6 +226,9 @@ fn moved_leases(
     changed.extend(known.keys().filter(|id| !now.contains_key(*id)).cloned());
     cx.store.remember_unabsorbed(&changed)?;
     for id in &changed {
+        if let (Some(gone), None, true) = (known.get(id), now.get(id), interrupted.contains(id)) {
+            keep_epoch(cx, id, *gone)?;
+        }
         let swapped =
             cx.world.objects.swap_ref(&tracking_lease(id), known.get(id).copied(), now.get(id).copied());
         match swapped {
@@ -235,6 +241,15 @@ fn moved_leases(
         tidy_landings(cx, &now);
     }
     Ok(changed)
+}
+
+/// Of a lease that has gone before it reached its task's file: its epoch was seen, and is never handed out again.
+fn keep_epoch(cx: &Cx<'_>, id: &TaskId, gone: Oid) -> Result<(), SyncError> {
+    // What cannot be read was not seen either.
+    match read_at(cx, None, Some(gone), id).ok().and_then(|shared| shared.tip) {
+        Some(tip) => Ok(cx.store.raise_epoch_floor(cx.world, id, tip.task.epoch())?),
+        None => Ok(()),
+    }
 }
 
 /// Removes the refs in which leases landed that are gone from the remote. Kept, there would be one for each task that

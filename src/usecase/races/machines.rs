@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::rig::{At, Fate, at_nth, die, killed, rig_remote};
+use super::rig::{At, Fate, RiggedDisk, at_nth, die, killed, rig_remote};
 use super::*;
 use crate::protocol::task::{Definition, Priority};
 use crate::sync::rejected;
@@ -72,6 +72,22 @@ fn an_epoch_that_was_seen_is_not_given_twice() {
     assert_eq!(try_claim(&mut b, "T-1").unwrap().epoch, 2);
     let told = holder::heartbeat(&mut a, &id("T-1"), None, None).unwrap_err();
     assert_eq!(told.kind, Kind::Fenced);
+}
+
+/// A machine had fetched a lease and was killed before its file was written, then a clean-up deleted the lease ref: the machine
+/// forgot the lease, its file had never had the epoch, and it handed the same one out: seed 401457.
+#[test]
+fn an_epoch_that_was_fetched_and_reached_no_file_is_not_given_twice() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    assert_eq!(try_claim(&mut a, "T-1").unwrap().epoch, 1);
+    b.world.disk = RiggedDisk::once("t-1.lock", || {
+        die();
+    });
+    killed(|| sync_all(&mut b));
+    let mut b = yard.queue("b");
+    assert_eq!(task(&b, "T-1").epoch(), 0, "its file does not know of the lease");
+    git(&yard, &["update-ref", "-d", "refs/orch/leases/T-1"]);
+    assert_eq!(try_claim(&mut b, "T-1").unwrap().epoch, 2);
 }
 
 /// Somebody pushed something that is no commit as a lease ref: from then on every fetch of every machine
