@@ -169,7 +169,8 @@ impl Loom {
             format!("INVALID: {why}")
         } else {
             sum.exhausted += u32::from(bound.is_none());
-            format!("held, {} endings", outcome.endings.len())
+            let (orders, cut) = (outcome.orders.len(), outcome.cut);
+            format!("held, {} endings of {orders} orders, {cut} cut off", outcome.endings.len())
         };
         line(scene.name, bound, &outcome, &verdict);
         show(&outcome);

@@ -70,7 +70,7 @@ impl Objects for Seam {
     fn swap_ref(&self, name: &str, old: Option<Oid>, new: Option<Oid>) -> Result<(), ObjectsError> {
         self.0.call();
         let all = Thing::Refs(self.0.machine);
-        self.0.step("swap a ref", &[(self.0.own_ref(name), Access::Write), (all, Access::Write)]);
+        self.0.step("swap a ref", &[(self.0.own_ref(name), Access::Write), (all, Access::Change(0))]);
         self.0.port.swap_ref(name, old, new)
     }
 
@@ -115,7 +115,7 @@ impl Remote for Seam {
         }
         let machine = self.0.machine;
         let mut touched =
-            vec![(Thing::Refs(machine), Access::Write), (Thing::Brought(machine), Access::Write)];
+            vec![(Thing::Refs(machine), Access::Change(0)), (Thing::Brought(machine), Access::Change(0))];
         touched.extend(brought.iter().map(|(local, _)| (self.0.own_ref(local), Access::Write)));
         self.0.call();
         self.0.step("bring", &touched);

@@ -8,8 +8,11 @@
 //!
 //! [loom]: https://docs.rs/loom
 
+mod asleep;
 pub mod baseline;
 mod git_seat;
+mod judge;
+pub mod known;
 pub mod points;
 pub mod scenes;
 pub mod seat;

@@ -138,7 +138,7 @@ pub const SCENES: &[Scene] = &[
         before: Before::Ready,
         cast: &[part(0, "a", Act::Claim), part(0, "b", Act::Claim)],
         ci: Some(2),
-        full: Some(2),
+        full: None,
         harmed: Some(0),
         seen: &["a told epoch 1; b held", "a held; b told epoch 1"],
     },

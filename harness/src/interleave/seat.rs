@@ -4,15 +4,17 @@
 //! | call | a point? |
 //! |---|---|
 //! | reading, listing, `stat` | reads the file's name, or the names in the directory |
-//! | rename, remove, append, a new directory | writes the file's name and the names in its directory |
+//! | rename, remove, append, a new directory | writes the file's name, and changes the names in its directory |
+//! | making a directory that is there | reads its name |
 //! | a temporary file, before it gets its name | no: its name is drawn by its process, and nobody acts on it while that lives |
 //! | `fsync` | no: the durable image is seen after a power loss only, and there is none here |
-//! | taking and leaving an advisory lock | each lock is a thing of its own; who waits, waits until it is free |
-//! | local refs | reading reads the ref, listing reads all, swapping writes both |
+//! | taking an advisory lock | each lock is a thing of its own; who waits, waits until it is free |
+//! | leaving it | only if another process tries it without waiting for it: who waits sees no difference |
+//! | local refs | reading reads the ref, listing reads all, swapping writes the ref and changes the set of all |
 //! | objects | no: an object never changes, and whoever knows an id learnt it at a point. `has` reads what a fetch writes |
 //! | the index | each query reads it, each transaction writes it |
 //! | the remote | listing reads its refs, a push writes them; a fetch reads them and writes the local ones, in two steps |
-//! | processes | asking for one reads who runs, an end writes it |
+//! | processes | asking for one reads whether it runs, its end writes that |
 //! | clocks, dice | no: time stands still for a process unless it waits itself, and each has dice of its own |
 //!
 //! What goes wrong is no matter of chance here either: [`Harm`] names the call at which it happens, and a loop around
@@ -29,7 +31,7 @@ use orch::store::layout::Layout;
 use orch::world::process::{Child, Command};
 use orch::world::{Clock, Disk, FileKind, LockGuard, Process, ProcessId, Random, Remote, Stat, World};
 
-use super::points::{Access, Flock, Points, Thing};
+use super::points::{Access, Holding, Points, Thing};
 use crate::sim::faults::Broken;
 use crate::sim::fiber::{Fiber, Killed};
 use crate::sim::kernel::{Link, Micros, Shared};
@@ -153,11 +155,14 @@ impl Seat {
 
     /// The process is over, by itself or not; whoever waits for what it held may go on.
     pub fn end(self: &Rc<Self>) {
-        self.step("end", &[(Thing::Processes(self.machine), Access::Write)]);
-        self.port.end();
-        if let Some(points) = self.points.borrow().clone() {
-            points.wake_all(self.machine);
+        let points = self.points.borrow().clone();
+        if let Some(points) = &points {
+            points.let_go(self.me);
         }
+        if !points.is_some_and(|points| points.is_cut()) {
+            self.step("end", &[(Thing::Process(self.machine, self.port.pid()), Access::Write)]);
+        }
+        self.port.end();
         self.acts();
     }
 
@@ -171,6 +176,9 @@ impl Seat {
         let at = self.calls.get();
         self.calls.set(at + 1);
         if self.harm.killed_at == Some(at) {
+            if let Some(points) = self.points.borrow().clone() {
+                points.dies(self.me);
+            }
             self.note("killed", "");
             std::panic::resume_unwind(Box::new(Killed));
         }
@@ -202,6 +210,11 @@ impl Seat {
         Thing::Names(self.machine, dir.to_owned())
     }
 
+    /// A directory shows when a name in it was changed last.
+    fn changed_names(&self, dir: &Path) -> (Thing, Access) {
+        (self.names(dir), Access::Change(self.now.get()))
+    }
+
     /// Its own file that has no name yet which anybody looks for.
     fn is_temporary(&self, path: &Path) -> bool {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -228,7 +241,7 @@ impl Seat {
             return self.acts();
         }
         let dir = path.parent().unwrap_or(path);
-        self.step(verb, &[(self.file(path), Access::Write), (self.names(dir), Access::Write)]);
+        self.step(verb, &[(self.file(path), Access::Write), self.changed_names(dir)]);
     }
 
     pub(super) fn alone(self: &Rc<Self>) {
@@ -336,7 +349,7 @@ impl Disk for Seam {
 
     fn create_dir(&self, dir: &Path) -> io::Result<bool> {
         if self.0.is_dir(dir) {
-            self.0.alone();
+            self.0.reads("find", self.0.file(dir));
         } else {
             self.0.changes("create", dir);
         }
@@ -363,7 +376,7 @@ impl Disk for Seam {
             self.0.call();
             let seat = &self.0;
             let mut touched = vec![(seat.file(from), Access::Write), (seat.file(to), Access::Write)];
-            touched.extend(to.parent().map(|dir| (seat.names(dir), Access::Write)));
+            touched.extend([from, to].iter().filter_map(|path| Some(seat.changed_names(path.parent()?))));
             self.0.step("rename", &touched);
         }
         self.0.port.rename(from, to)
@@ -400,10 +413,11 @@ impl Disk for Seam {
         }
         self.0.call();
         let points = self.0.points.borrow().clone();
-        let Some(points) = points else { return self.0.port.lock(path, Duration::ZERO) };
-        let flock = points.flock(self.0.machine, path.to_owned());
+        // A lock that excludes nobody orders nothing.
+        let excludes = !self.0.is_broken(Broken::LocksDoNothing);
+        let Some(points) = points.filter(|_| excludes) else { return self.0.port.lock(path, Duration::ZERO) };
         let mut failed = None;
-        let taken = flock.take(!wait.is_zero(), || {
+        let taken = points.take(self.0.me, (self.0.machine, path), !wait.is_zero(), || {
             self.0.acts();
             self.0.port.lock(path, Duration::ZERO).unwrap_or_else(|error| {
                 failed = Some(error);
@@ -414,7 +428,9 @@ impl Disk for Seam {
         self.0.note(if taken.is_some() { "lock" } else { "is locked" }, &path.to_string_lossy());
         match failed {
             Some(error) => Err(error),
-            None => Ok(taken.map(|held| Box::new(Held { seat: self.clone(), flock, held: Some(held) }) as _)),
+            None => Ok(taken.map(|(held, holding)| {
+                Box::new(Held { seat: self.clone(), holding: Some(holding), held: Some(held) }) as _
+            })),
         }
     }
 }
@@ -438,11 +454,11 @@ impl Seam {
     }
 }
 
-/// A lock that is held; the lock of a killed process is free once its end was noticed.
+/// A lock that is held; the lock of a killed process is free once it has unwound.
 struct Held {
     seat: Seam,
-    flock: Rc<Flock>,
     held: Option<Box<dyn LockGuard>>,
+    holding: Option<Holding>,
 }
 
 impl LockGuard for Held {}
@@ -453,7 +469,9 @@ impl Drop for Held {
         if unwinding() {
             return drop(held);
         }
-        self.flock.change(|| drop(held));
+        if let Some(holding) = self.holding.take() {
+            holding.leave(|| drop(held));
+        }
         self.seat.0.acts();
     }
 }
@@ -465,7 +483,7 @@ impl Process for Seam {
 
     fn identify(&self, pid: u32) -> Option<ProcessId> {
         self.0.call();
-        self.0.step("look for a process", &[(Thing::Processes(self.0.machine), Access::Read)]);
+        self.0.step("look for a process", &[(Thing::Process(self.0.machine, pid), Access::Read)]);
         self.0.port.identify(pid)
     }
 

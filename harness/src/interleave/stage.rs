@@ -8,27 +8,28 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use orch::protocol::id::TaskId;
-use orch::protocol::op::{Action, Op};
+use orch::protocol::op::Op;
 use orch::protocol::task::{Definition, Task};
-use orch::store::codec;
 use orch::store::layout::Layout;
 use orch::store::settings::Settings;
 use orch::store::tasks::Store;
 use orch::usecase::claim::{self, Terms};
-use orch::usecase::error::{Error, Kind, Result};
+use orch::usecase::error::{Error, Result};
 use orch::usecase::holder::{self, Finish};
 use orch::usecase::queue::{About, Opening, Queue};
 use orch::usecase::watch::{self, Rules};
 use orch::usecase::{add, edit, init, operator, sync};
 
-use super::points::{Points, Thing, explore, side_by_side};
+use super::asleep::Asleep;
+use super::known::Known;
+use super::points::{Cut, Points, explore, side_by_side};
 use super::scenes::{Act, Before, Harmed, Mutant, Part, Scene, named};
 use super::seat::{Harm, Seat, before_index};
 use crate::sim::dice::Dice;
 use crate::sim::faults::{Broken, Knobs};
 use crate::sim::fiber::Killed;
 use crate::sim::kernel::{Clocks, Kernel, MINUTE, Machine, Micros, SECOND, Shared};
-use crate::sim::oracle::{self, Oracle, Violation};
+use crate::sim::oracle::{Oracle, Violation};
 
 /// Time to live of a lease here.
 const TTL: Micros = MINUTE;
@@ -45,6 +46,10 @@ pub struct Outcome {
     pub took: Duration,
     /// The first broken promise, if any, with the steps that led there.
     pub broken: Option<(Vec<Violation>, Vec<String>)>,
+    /// Executions that were cut off, because they repeated others.
+    pub cut: u64,
+    /// Different orders of steps that depend on each other.
+    pub orders: HashSet<u64>,
     /// How the processes ended together, and how often.
     pub endings: BTreeMap<String, u64>,
     /// Answers that had to be seen and were not.
@@ -56,31 +61,31 @@ pub struct Outcome {
 }
 
 /// The state from which every execution begins.
-struct Prepared {
-    scene: &'static Scene,
+pub(super) struct Prepared {
+    pub(super) scene: &'static Scene,
     kernel: Kernel,
     oracle: Oracle,
-    settings: Settings,
-    now: Micros,
+    pub(super) settings: Settings,
+    pub(super) now: Micros,
     /// When the lease, if there is one, still lasted.
-    held: Micros,
+    pub(super) held: Micros,
     /// The epoch in which session `a` holds the task.
     epoch: Option<u64>,
-    harm: Harm,
+    pub(super) harm: Harm,
 }
 
 /// One execution.
-struct Execution {
-    prepared: Rc<Prepared>,
-    kernel: Shared,
-    oracle: RefCell<Oracle>,
+pub(super) struct Execution {
+    pub(super) prepared: Rc<Prepared>,
+    pub(super) kernel: Shared,
+    pub(super) oracle: RefCell<Oracle>,
     points: Rc<Points>,
-    seats: Vec<Rc<Seat>>,
+    pub(super) seats: Vec<Rc<Seat>>,
     endings: RefCell<Vec<String>>,
     /// Processes that have not ended.
     left: Cell<usize>,
     /// What was acknowledged: the operation, and the machine where it was kept if it was not published.
-    told: RefCell<Vec<(Op, usize)>>,
+    pub(super) told: RefCell<Vec<(Op, usize)>>,
 }
 
 thread_local! {
@@ -88,8 +93,11 @@ thread_local! {
     static PREPARED: RefCell<Option<Rc<Prepared>>> = const { RefCell::new(None) };
     static EXECUTION: RefCell<Option<Rc<Execution>>> = const { RefCell::new(None) };
     static OUTCOME: RefCell<Outcome> = RefCell::default();
-    static CONTENDED: RefCell<Rc<HashSet<Thing>>> = RefCell::default();
+    static KNOWN: RefCell<Rc<RefCell<Known>>> = RefCell::default();
+    static ASLEEP: RefCell<Rc<RefCell<Asleep>>> = RefCell::default();
     static PROGRESS: Cell<fn(u64)> = const { Cell::new(|_| ()) };
+    /// Whether what was explored in another order is cut off, where that is certain.
+    static CUTS: Cell<bool> = const { Cell::new(true) };
 }
 
 /// One command of a session on a machine, alone.
@@ -117,12 +125,12 @@ pub fn run(
     let prepared = prepare(scene, broken, harm);
     PREPARED.set(Some(Rc::new(prepared)));
     PROGRESS.set(progress);
-    CONTENDED.set(Rc::default());
+    KNOWN.set(Rc::default());
     let begun = Instant::now();
     // Cheap explorations first: they find nearly everything that is contended.
     for most in [Some(0), Some(1)].into_iter().filter(|most| bound.is_none() || *most < bound).chain([bound])
     {
-        while !explored(most) {}
+        while !explored(scene, most) {}
         if OUTCOME.with_borrow(|outcome| outcome.broken.is_some()) {
             break;
         }
@@ -131,9 +139,18 @@ pub fn run(
     PREPARED.set(None);
     let mut outcome = OUTCOME.take();
     outcome.took = begun.elapsed();
-    outcome.contended = CONTENDED.take().iter().map(ToString::to_string).collect();
+    outcome.contended = KNOWN.take().borrow().contended().iter().map(ToString::to_string).collect();
     let seen = |answer: &&&str| outcome.endings.keys().any(|ending| ending.contains(**answer));
     outcome.unseen = scene.seen.iter().filter(|answer| !seen(answer)).map(|a| (*a).to_owned()).collect();
+    outcome
+}
+
+/// The same without a bound and with nothing cut off.
+#[cfg(test)]
+pub(super) fn run_uncut(scene: &'static Scene) -> Outcome {
+    CUTS.set(false);
+    let outcome = run(scene, None, None, Harm::default(), |_| ());
+    CUTS.set(true);
     outcome
 }
 
@@ -174,8 +191,10 @@ pub fn tried_harms(scene: &'static Scene) -> Vec<Harm> {
 }
 
 /// Explores once; false when something else turned out to be contended, so that it has to be done again.
-fn explored(bound: Option<usize>) -> bool {
+fn explored(scene: &Scene, bound: Option<usize>) -> bool {
     OUTCOME.set(Outcome::default());
+    let cuts = CUTS.get() && bound.is_none() && scene.cast.len() == 2;
+    ASLEEP.set(Rc::new(RefCell::new(Asleep::new(cuts))));
     let ended = catch_unwind(AssertUnwindSafe(|| explore(bound, || side_by_side(1, |_| execution()))));
     match ended {
         Ok(()) => true,
@@ -297,7 +316,7 @@ fn finish() -> Finish {
     Finish { notes: "it works".to_owned(), ..Finish::default() }
 }
 
-fn open(seat: &Rc<Seat>, settings: &Settings, session: &str) -> Result<Queue> {
+pub(super) fn open(seat: &Rc<Seat>, settings: &Settings, session: &str) -> Result<Queue> {
     let world = seat.world(settings.remote.is_some());
     let (layout, index) = seat.files();
     let store = Store::open_in_memory(&world, layout, &index).map_err(|e| Error::failure(e.to_string()))?;
@@ -318,7 +337,8 @@ fn execution() {
     let prepared = PREPARED.with(|prepared| prepared.borrow().clone()).expect("an exploration is running");
     let cast = prepared.scene.cast;
     let kernel: Shared = Rc::new(RefCell::new(prepared.kernel.fork()));
-    let points = Rc::new(Points::new(cast.len(), CONTENDED.with_borrow(Rc::clone)));
+    let (known, asleep) = (KNOWN.with_borrow(Rc::clone), ASLEEP.with_borrow(Rc::clone));
+    let points = Rc::new(Points::new(cast.len(), known, asleep));
     let seat = |(me, part): (usize, &Part)| {
         let harm = if me == 0 { prepared.harm } else { Harm::default() };
         let now = if part.behind { prepared.held } else { prepared.now };
@@ -341,30 +361,39 @@ fn execution() {
 
 /// The last process has ended: the judgement, and what is counted.
 fn conclude(execution: &Execution) {
-    execution.judge();
-    let broken = execution.oracle.borrow().violations.clone();
-    let found = OUTCOME.with_borrow_mut(|outcome| {
-        outcome.iterations += 1;
-        PROGRESS.get()(outcome.iterations);
-        *outcome.endings.entry(execution.endings.borrow().join("; ")).or_default() += 1;
-        outcome.calls.resize(execution.seats.len(), (0, 0));
-        for (most, seat) in outcome.calls.iter_mut().zip(&execution.seats) {
-            let (calls, asked) = seat.calls();
-            *most = (most.0.max(calls), most.1.max(asked));
+    let found = if execution.points.is_cut() {
+        OUTCOME.with_borrow_mut(|outcome| outcome.cut += 1);
+        false
+    } else {
+        // Within a bound loom comes to one order in several ways; what came of it was judged then, and is the same.
+        if OUTCOME.with_borrow_mut(|outcome| outcome.orders.insert(execution.points.order())) {
+            execution.judge();
         }
-        if !broken.is_empty() {
-            outcome.broken = Some((broken, execution.points.trail()));
-        }
-        outcome.broken.is_some()
-    });
-    let more = execution.points.newly_contended();
-    let again = !more.is_empty();
-    CONTENDED.with_borrow_mut(|known| Rc::make_mut(known).extend(more));
+        OUTCOME.with_borrow_mut(|outcome| count(execution, outcome))
+    };
+    let again = KNOWN.with_borrow(|known| known.borrow_mut().has_grown());
     EXECUTION.set(None);
     Seat::nobody_acts();
     if found || again {
         std::panic::resume_unwind(Box::new(Stop));
     }
+}
+
+/// Counts an execution that was judged; true when a promise was broken.
+fn count(execution: &Execution, outcome: &mut Outcome) -> bool {
+    outcome.iterations += 1;
+    PROGRESS.get()(outcome.iterations);
+    *outcome.endings.entry(execution.endings.borrow().join("; ")).or_default() += 1;
+    outcome.calls.resize(execution.seats.len(), (0, 0));
+    for (most, seat) in outcome.calls.iter_mut().zip(&execution.seats) {
+        let (calls, asked) = seat.calls();
+        *most = (most.0.max(calls), most.1.max(asked));
+    }
+    let broken = execution.oracle.borrow().violations.clone();
+    if !broken.is_empty() {
+        outcome.broken = Some((broken, execution.points.trail()));
+    }
+    outcome.broken.is_some()
 }
 
 /// One process of an execution.
@@ -400,6 +429,7 @@ fn process(me: usize) {
             execution.expect(part, &error);
             format!("{} {}", part.session, error.code)
         }
+        Err(payload) if payload.is::<Cut>() => String::new(),
         Err(payload) if payload.is::<Killed>() => format!("{} killed", part.session),
         Err(payload) => {
             let text = payload
@@ -412,7 +442,10 @@ fn process(me: usize) {
         }
     };
     execution.endings.borrow_mut()[me] = ending;
-    seat.end();
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| seat.end())) {
+        assert!(payload.is::<Cut>(), "a process ends without a panic");
+        seat.end();
+    }
     execution.left.set(execution.left.get() - 1);
     if execution.left.get() == 0 {
         conclude(&execution);
@@ -420,7 +453,7 @@ fn process(me: usize) {
 }
 
 /// What a process was told.
-enum Told {
+pub(super) enum Told {
     Claimed(Box<claim::Claimed>),
     Changed(Box<Task>, bool),
     /// Whether a heartbeat was accepted.
@@ -469,132 +502,4 @@ fn play(act: Act, epoch: Option<u64>, session: &str, q: &mut Queue) -> Result<To
         }
         Act::Sync => sync::sync(q).map(|_| Told::Plain("exchanged".to_owned())),
     }
-}
-
-impl Execution {
-    fn broken(&self, promise: u8, what: impl Into<String>) {
-        self.oracle.borrow_mut().broken(promise, self.prepared.now, what);
-    }
-
-    /// Passes on to the judge what a process was told.
-    fn note(&self, part: Part, seat: &Rc<Seat>, told: &Told) {
-        let oracle = &mut *self.oracle.borrow_mut();
-        oracle.look(&mut self.kernel.borrow_mut());
-        let begun = if part.behind { self.prepared.held } else { self.prepared.now };
-        let at = seat.now();
-        let op = match told {
-            Told::Claimed(claimed) => {
-                if self.prepared.scene.shared {
-                    let Part { session, machine, .. } = part;
-                    oracle.claimed(at, &claimed.task, claimed.epoch, session, machine, claimed.repeated);
-                }
-                let mine =
-                    |op: &&Op| matches!(op.action, Action::Claim { epoch, .. } if epoch == claimed.epoch);
-                claimed.task.history().iter().find(mine)
-            }
-            Told::Changed(task, published) => {
-                if self.prepared.scene.shared {
-                    let Part { session, machine, .. } = part;
-                    let published = *published;
-                    let act = oracle::Act { task, session, machine, published, begun, repeated: false };
-                    oracle.acted(&self.kernel.borrow(), &act);
-                }
-                task.history().iter().rev().find(|op| op.by == part.session)
-            }
-            Told::Beat(..) | Told::Plain(_) => None,
-        };
-        self.told.borrow_mut().extend(op.map(|op| (op.clone(), part.machine)));
-    }
-
-    /// Races are lost in known ways; whatever else a command says here is wrong.
-    fn expect(&self, part: Part, error: &Error) {
-        let harmed =
-            self.prepared.harm != Harm::default() && part.session == self.prepared.scene.cast[0].session;
-        let known = match error.kind {
-            Kind::Conflict | Kind::Nothing | Kind::Fenced => true,
-            Kind::Unreachable | Kind::Timeout => harmed,
-            _ => false,
-        };
-        if !known {
-            let text = format!("{} was told {}: {}", part.session, error.code, error.message);
-            self.broken(0, text);
-        }
-    }
-
-    /// After the processes have ended: files are whole, everybody exchanges what there is, and then all hold the
-    /// same, and everything that anybody was told.
-    fn judge(&self) {
-        self.oracle.borrow_mut().look(&mut self.kernel.borrow_mut());
-        self.files_are_whole();
-        if self.prepared.scene.shared {
-            self.settle();
-            self.files_are_whole();
-        }
-        let kernel = self.kernel.borrow();
-        let contents: Vec<_> = (0..kernel.machines.len()).map(|machine| files(&kernel, machine)).collect();
-        if contents.iter().any(|other| *other != contents[0]) {
-            self.broken(7, "machines that have exchanged everything hold different files");
-        }
-        let tasks: Vec<Task> = contents[0]
-            .values()
-            .filter_map(|bytes| codec::decode(bytes).ok())
-            .map(|found| found.task)
-            .collect();
-        for (op, machine) in &*self.told.borrow() {
-            let kept = || {
-                let rejected = Layout::new(&kernel.machines[*machine].state).rejected();
-                let texts = kernel.machines[*machine].disk.files_below(&rejected);
-                texts.values().any(|bytes| String::from_utf8_lossy(bytes).contains(&op.id.to_string()))
-            };
-            if !tasks.iter().any(|task| task.has_op(op)) && !kept() {
-                self.broken(4, format!("{} by {} was acknowledged and is gone", op.action.verb(), op.by));
-            }
-        }
-        // Two claims of one epoch: told to two sessions, whether there is a remote or not.
-        let told = self.told.borrow();
-        let epochs = told.iter().filter_map(|(op, _)| match op.action {
-            Action::Claim { epoch, .. } => Some((epoch, op.id)),
-            _ => None,
-        });
-        let epochs: BTreeSet<_> = epochs.collect();
-        if epochs.iter().zip(epochs.iter().skip(1)).any(|(one, two)| one.0 == two.0) {
-            self.broken(1, "one epoch was told to two sessions");
-        }
-    }
-
-    fn settle(&self) {
-        let machines = self.prepared.scene.machines;
-        // The first exchanges once more, to hear of what the others had.
-        for machine in (0..machines).chain(0..machines - 1) {
-            let now = self.seats.iter().map(|seat| seat.now()).max().unwrap_or_default() + 10 * SECOND;
-            let seat = Seat::new(&self.kernel, 0, machine, now, Harm::default());
-            let answer = open(&seat, &self.prepared.settings, "end").and_then(|mut q| sync::sync(&mut q));
-            if let Err(error) = answer {
-                self.broken(0, format!("a sync at the end was told {}: {}", error.code, error.message));
-            }
-            seat.end();
-        }
-        self.oracle.borrow_mut().look(&mut self.kernel.borrow_mut());
-    }
-
-    fn files_are_whole(&self) {
-        let kernel = self.kernel.borrow();
-        for machine in 0..kernel.machines.len() {
-            for (path, bytes) in files(&kernel, machine) {
-                if let Err(problem) = codec::decode(&bytes) {
-                    self.broken(8, format!("m{machine}: {}: {}", path.display(), problem.message));
-                }
-            }
-        }
-    }
-}
-
-/// The task files of a machine.
-fn files(kernel: &Kernel, machine: usize) -> BTreeMap<PathBuf, Rc<Vec<u8>>> {
-    let machine = &kernel.machines[machine];
-    let tasks = Layout::new(&machine.state).tasks();
-    let all = machine.disk.files_below(&tasks).into_iter();
-    all.filter(|(path, _)| path.extension().is_some_and(|ext| ext == "yaml"))
-        .filter_map(|(path, bytes)| Some((path.strip_prefix(&tasks).ok()?.to_owned(), bytes)))
-        .collect()
 }

@@ -2,6 +2,7 @@
 
 use super::scenes::{MUTANTS, SCENES, named};
 use super::seat::Harm;
+use super::stage::run_uncut;
 use super::{Outcome, hunt, run};
 use crate::sim::faults::Broken;
 
@@ -36,6 +37,18 @@ fn a_late_finish_and_a_recovery_do_not_both_count() {
 fn the_same_exploration_has_the_same_executions() {
     let (one, two) = (holds("claim-claim", Some(1)), holds("claim-claim", Some(1)));
     assert_eq!((one.iterations, one.endings), (two.iterations, two.endings));
+}
+
+/// loom alone tries some orders twice. What is cut off must not be an order that is tried once.
+#[test]
+fn what_is_cut_off_is_tried_elsewhere() {
+    for name in ["claim-claim", "takeover-takeover", "fold-fold", "cancel-done", "heartbeat-recover"] {
+        let (cut, whole) = (holds(name, None), run_uncut(named(name).unwrap()));
+        assert_eq!(cut.orders, whole.orders, "{name}");
+        assert!(cut.endings.keys().eq(whole.endings.keys()), "{name}");
+        assert_eq!((whole.cut, cut.iterations), (0, cut.orders.len() as u64), "{name}: none is judged twice");
+        assert!(whole.iterations > cut.iterations, "{name}");
+    }
 }
 
 #[test]
