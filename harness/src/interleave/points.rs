@@ -553,7 +553,9 @@ mod tests {
         let mut seen = explored(None, |me| {
             let holding = (me == 0).then(|| lock(me, true).expect("who waits gets it"));
             increment(me);
-            holding.map(leave);
+            if let Some(holding) = holding {
+                leave(holding);
+            }
         });
         seen.sort_unstable();
         seen.dedup();
@@ -580,7 +582,7 @@ mod tests {
         fn process(me: usize) {
             let things = [Thing::Remote, Thing::Brought(0), Thing::Brought(1), Thing::Refs(0)];
             for (at, thing) in things.into_iter().enumerate() {
-                let access = if (at + me) % 2 == 0 { Access::Read } else { Access::Write };
+                let access = if (at + me).is_multiple_of(2) { Access::Read } else { Access::Write };
                 points().pass(me, "use", &[(thing, access)]);
                 if access == Access::Write {
                     VALUE.set(VALUE.get() * 3 + me as u32);
