@@ -555,7 +555,7 @@ fn exchanged(yard: &Yard, fiber: &Rc<Fiber>, name: &str) -> Exchanged {
 
 /// Somebody reads that the branch was rewound, and has this machine's state published again, as the message says.
 fn publish_again(yard: &Yard, fiber: &Rc<Fiber>, name: &str) {
-    let (done, _) = run(yard, fiber, name, "doctor --repair", |q| doctor::publish_again(q));
+    let (done, _) = run(yard, fiber, name, "doctor --repair", doctor::publish_again);
     if matches!(done, Ok(Some(_))) {
         hit(yard, "a machine published its state again");
     }
