@@ -508,7 +508,7 @@ impl Oracle {
             .filter(|told| {
                 !ops.contains(&(told.op, told.by.as_str())) && (told.published || !gone[told.machine])
             })
-            .filter(|told| told.verb != "heartbeat" && !self.forced.excuses(&told.task, told.op, told.verb))
+            .filter(|told| told.verb != "heartbeat" && !self.forced.excuses(told, gone))
             .filter(|told| !self.was_kept(told, rejected))
             .map(|told| format!("{}: {} {} on m{}", told.task, told.verb, told.op, told.machine))
             .collect();

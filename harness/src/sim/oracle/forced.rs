@@ -13,7 +13,7 @@ use orch::store::codec;
 use orch::store::layout::{self, Layout};
 use orch::world::Oid;
 
-use super::{BRANCH, LEASES, Oracle, claim_of, machine_of, task_of};
+use super::{BRANCH, LEASES, Oracle, Told, claim_of, machine_of, task_of};
 use crate::sim::kernel::{Kernel, MINUTE, Micros, Moved};
 
 /// Where a machine remembers the branch, and the lease refs.
@@ -32,6 +32,8 @@ pub(super) struct Forced {
     touched: BTreeSet<TaskId>,
     /// Operations that went from the remote when no machine had them that comes back.
     nobody_had: HashSet<OpId>,
+    /// Operations that a machine had, at the moment of a force, that comes back.
+    comes_back: HashSet<OpId>,
     /// What went from the remote since the last reckoning, and which machine alone publishes it again: an act that stood on
     /// a lease ref only is, to others, a claim that was withdrawn.
     gone: HashMap<OpId, Option<usize>>,
@@ -57,10 +59,14 @@ impl Forced {
         self.last.is_some_and(|last| at <= last + LONGEST)
     }
 
-    /// Whether an operation need not come back: nobody had it who could have brought it, or it is a claim, which holds
-    /// nothing but a right that whoever forced its lease ref away has ended. Its holder is refused when it acts.
-    pub(super) fn excuses(&self, task: &TaskId, op: OpId, verb: &str) -> bool {
-        self.nobody_had.contains(&op) || (verb == "claim" && self.touched(task))
+    /// Whether an operation need not come back: nobody had it who could have brought it; or it is a claim, which holds
+    /// nothing but a right that whoever forced its lease ref away has ended (its holder is refused when it acts); or it
+    /// stood on a lease ref only, which does not fit the branch that somebody published again from an older memory, and
+    /// its own machine never came back to publish it or to keep it.
+    pub(super) fn excuses(&self, told: &Told, gone: &[bool]) -> bool {
+        let stranded = || gone[told.machine] && !self.comes_back.contains(&told.op);
+        self.nobody_had.contains(&told.op)
+            || (self.touched(&told.task) && (told.verb == "claim" || stranded()))
     }
 
     /// Whether the renewal of a lease that is known is none that everybody could see since something was forced.
@@ -98,8 +104,10 @@ impl Oracle {
                     *before = (task.epoch(), claim_of(&task, task.epoch()));
                 }
                 if *core {
-                    let ids = task.history().iter().map(|op| op.id);
-                    ids.for_each(|id| drop_if(&mut gone, id, |of| of.is_none_or(|machine| machine == at)));
+                    for id in task.history().iter().map(|op| op.id) {
+                        drop_if(&mut gone, id, |of| of.is_none_or(|machine| machine == at));
+                        self.forced.comes_back.insert(id);
+                    }
                 }
             }
         }
