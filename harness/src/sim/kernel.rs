@@ -26,6 +26,8 @@ pub type Micros = u64;
 pub const SECOND: Micros = 1_000_000;
 /// One minute.
 pub const MINUTE: Micros = 60 * SECOND;
+/// What no command takes as long as: each step on the network has a limit of ten seconds, each lock as well.
+pub const LONGEST: Micros = 10 * MINUTE;
 
 /// How the clocks of a machine differ from true time.
 #[derive(Debug, Clone)]

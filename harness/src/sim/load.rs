@@ -22,16 +22,13 @@ use orch::usecase::{add, doctor, edit, sync};
 use super::calls::Calls;
 use super::dice::Dice;
 use super::fiber::Fiber;
-use super::kernel::{MINUTE, Micros, SECOND, Shared};
+use super::kernel::{LONGEST, MINUTE, Micros, SECOND, Shared};
 use super::machine::{self, Ended};
 use super::oracle::{Act, Oracle};
 use super::plan::Plan;
 use super::ports::Port;
 use super::tree;
 use crate::history::{Verb, chain};
-
-/// What no command takes as long as: each step on the network has a limit of ten seconds, each lock as well.
-const LONGEST: Micros = 10 * MINUTE;
 
 /// What all fibers of a run share.
 pub struct Yard {

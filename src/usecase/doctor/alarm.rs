@@ -15,7 +15,7 @@ const NAME: &str = "branch";
 /// not any more once the remote was looked at.
 ///
 /// # Errors
-/// Unreachable (75), refused (77) where the host takes no push.
+/// Unreachable (75), refused (5) where the host takes no push.
 pub fn publish_again(q: &mut Queue) -> Result<Option<Republished>> {
     look(q)?;
     match alarm::standing(&q.cx()) {

@@ -14,13 +14,10 @@ use orch::store::layout::{self, Layout};
 use orch::world::Oid;
 
 use super::{BRANCH, LEASES, Oracle, Told, claim_of, machine_of, task_of};
-use crate::sim::kernel::{Kernel, MINUTE, Micros, Moved};
+use crate::sim::kernel::{Kernel, LONGEST, MINUTE, Micros, Moved};
 
 /// Where a machine remembers the branch, and the lease refs.
 const KNOWN: &str = "refs/orch/remote/";
-
-/// No command takes longer: what it was told at its end it had read within this.
-const LONGEST: Micros = 10 * MINUTE;
 
 /// Within this somebody has noticed the alarm of each machine and has had its state published again.
 const DECISION: Micros = 30 * MINUTE;
