@@ -37,7 +37,7 @@ fn every_command_has_the_keys_of_the_contract() {
         &["claim", "A"],
         &["task", "epoch", "session", "expires_at", "confirmed", "retries", "repeated"],
     );
-    told(&a, &["heartbeat", "A"], &["expires_at", "epoch", "beat", "published"]);
+    told(&a, &["heartbeat", "A"], &["expires_at", "epoch", "beat", "published", "retries"]);
     a.json(["checkpoint", "A", "--note", "n", "--percent", "10"]);
     a.json(["resume", "A"]);
     told(&a, &["done", "A", "--notes", "n"], &changed);

@@ -62,6 +62,7 @@ pub fn beat(beat: &Beat) -> Value {
         "epoch": beat.epoch,
         "beat": beat.beat,
         "published": beat.published,
+        "retries": beat.retries,
     })
 }
 

@@ -14,6 +14,7 @@ use super::tasks::Store;
 const UNABSORBED: &str = "unabsorbed ";
 const PUSHES: &str = "pushes";
 const DEFERRED: &str = "deferred";
+const REPEATED: &str = "repeated";
 const LOOKED: &str = "looked";
 
 /// How many pushes the account remembers the times of.
@@ -33,6 +34,8 @@ pub struct Look {
 pub struct Pushes {
     /// All of them, also those that failed.
     pub total: u64,
+    /// Those of which something was not accepted, so that they had to be repeated or given up.
+    pub repeated: u64,
     /// When the newest of them began, on the monotonic clock, oldest first.
     pub recent: Vec<Duration>,
     /// When something was pushed that could have waited.
@@ -119,6 +122,18 @@ impl Store {
         self.set_meta(PUSHES, &text)
     }
 
+    /// Notes that something of the push that was noted last was not accepted. The caller still holds its lock.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn note_repeated(&self) -> Result<()> {
+        self.set_meta(REPEATED, &(self.repeated_noted()? + 1).to_string())
+    }
+
+    fn repeated_noted(&self) -> Result<u64> {
+        Ok(self.meta(REPEATED)?.and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
     /// Notes that something was pushed just now that could have waited, and how often it was repeated.
     ///
     /// # Errors
@@ -137,7 +152,7 @@ impl Store {
         let mut numbers = text.split(' ').filter_map(|word| word.parse().ok());
         let deferred = numbers.next().map(Duration::from_millis);
         let rejections = numbers.next().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-        Ok(Pushes { deferred, rejections, ..noted })
+        Ok(Pushes { deferred, rejections, repeated: self.repeated_noted()?, ..noted })
     }
 
     fn pushes_noted(&self) -> Result<Pushes> {

@@ -61,6 +61,9 @@ fn lead(cx: &Cx<'_>, mine: &[RefUpdate]) -> Result<Vec<PushOutcome>, SyncError> 
     // Under the lock, so that nobody counts at the same time. A wrong account only costs patience.
     let _ = cx.store.note_push(cx.world);
     let outcomes = cx.remote()?.push(&batch, cx.left());
+    if outcomes.iter().any(|outcome| *outcome != PushOutcome::Accepted) {
+        let _ = cx.store.note_repeated();
+    }
     let outcome_of = |update: &RefUpdate| {
         let found = batch.iter().zip(&outcomes).find(|(pushed, _)| *pushed == update);
         found.map_or_else(

@@ -85,6 +85,7 @@ mod tests {
             recent: recent.iter().copied().map(S).collect(),
             deferred: deferred.map(S),
             rejections,
+            ..Pushes::default()
         };
         assert_eq!(share.wait(&at(&[], None, 0), S(100)), S(0));
         assert_eq!(share.wait(&at(&[98, 99], Some(99), 3), S(100)), S(0), "there is room");
@@ -239,5 +240,24 @@ mod tests {
         assert!(shown.contains(&format!("\norch_pushes_total {}\n", before + 1)), "{shown}");
         let patch = Patch { title: Some("another".to_owned()), ..Patch::default() };
         edit::edit(&mut a, &id("T-0"), &patch).unwrap();
+    }
+
+    /// The story: answers told how often a push was repeated, and the metrics counted pushes only.
+    #[test]
+    fn pushes_that_others_overtook_are_counted() {
+        let yard = Yard::shared();
+        let (mut a, mut b) = (yard.queue("a"), yard.queue("b"));
+        for name in ["T-0", "T-1"] {
+            add(&mut a, name, &[]);
+        }
+        sync::sync(&mut b).unwrap();
+        let title = |title: &str| Patch { title: Some(title.to_owned()), ..Patch::default() };
+        edit::edit(&mut b, &id("T-0"), &title("from b")).unwrap();
+        assert_eq!(a.store.pushes().unwrap().repeated, 0);
+        let changed = edit::edit(&mut a, &id("T-1"), &title("from a")).unwrap();
+        assert!(changed.published);
+        assert_eq!((a.store.pushes().unwrap().repeated, b.store.pushes().unwrap().repeated), (1, 0));
+        let shown = metrics::text(&metrics::metrics(&mut a).unwrap());
+        assert!(shown.contains("\norch_push_retries_total 1\n"), "{shown}");
     }
 }

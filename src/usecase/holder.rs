@@ -25,6 +25,8 @@ pub struct Beat {
     pub beat: u64,
     /// Whether other machines can see it; if not, the lease was not extended.
     pub published: bool,
+    /// How often the push had to be repeated.
+    pub retries: u32,
 }
 
 /// Renews the lease.
@@ -48,6 +50,7 @@ pub fn heartbeat(q: &mut Queue, id: &TaskId, epoch: Option<u64>, progress: Optio
         epoch: lease.epoch,
         beat: lease.beat,
         published: changed.published,
+        retries: changed.retries,
     })
 }
 

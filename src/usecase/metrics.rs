@@ -38,6 +38,12 @@ pub fn metrics(q: &mut Queue) -> Result<Vec<Metric>> {
             kind: "counter",
             samples: vec![(None, pushes.total as f64)],
         });
+        all.push(Metric {
+            name: "orch_push_retries_total",
+            help: "Those pushes of which something was not accepted: they were repeated or given up.",
+            kind: "counter",
+            samples: vec![(None, pushes.repeated as f64)],
+        });
     }
     Ok(all)
 }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use loom::sync::{Mutex, MutexGuard};
+use orch::store::index::Part;
 
 use super::asleep::Asleep;
 use super::known::{Known, LockId, Race};
@@ -35,8 +36,8 @@ pub enum Thing {
     File(usize, PathBuf),
     /// The names in a directory of a machine.
     Names(usize, PathBuf),
-    /// The index of a machine.
-    Index(usize),
+    /// A part of the index of a machine.
+    Index(usize, Part),
     /// Whether the process of that number runs on a machine.
     Process(usize, u32),
     /// One ref of a machine's repository.
@@ -54,7 +55,7 @@ impl fmt::Display for Thing {
         match self {
             Thing::File(machine, path) => write!(f, "m{machine}:{}", path.display()),
             Thing::Names(machine, path) => write!(f, "m{machine}:{}/", path.display()),
-            Thing::Index(machine) => write!(f, "the index of m{machine}"),
+            Thing::Index(machine, part) => write!(f, "the index of m{machine}: {part}"),
             Thing::Process(machine, pid) => write!(f, "process {pid} of m{machine}"),
             Thing::Ref(machine, name) => write!(f, "m{machine}:{name}"),
             Thing::Refs(machine) => write!(f, "the refs of m{machine}"),

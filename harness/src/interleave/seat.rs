@@ -12,7 +12,7 @@
 //! | leaving it | only if another process tries it without waiting for it: who waits sees no difference |
 //! | local refs | reading reads the ref, listing reads all, swapping writes the ref and changes the set of all |
 //! | objects | no: an object never changes, and whoever knows an id learnt it at a point. `has` reads what a fetch writes |
-//! | the index | each query reads it, each transaction writes it |
+//! | the index | each query reads the parts that it names, each transaction writes them and changes their sets |
 //! | the remote | listing reads its refs, a push writes them; a fetch reads them and writes the local ones, in two steps |
 //! | processes | asking for one reads whether it runs, its end writes that |
 //! | clocks, dice | no: time stands still for a process unless it waits itself, and each has dice of its own |
@@ -21,12 +21,13 @@
 //! the exploration tries each.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use orch::store::index::MemoryIndex;
+use orch::store::index::{MemoryIndex, Part, Use};
 use orch::store::layout::Layout;
 use orch::world::process::{Child, Command};
 use orch::world::{Clock, Disk, FileKind, LockGuard, Process, ProcessId, Random, Remote, Stat, World};
@@ -67,10 +68,17 @@ thread_local! {
 }
 
 /// What the index of every machine calls before each use.
-pub fn before_index(writes: bool) {
+pub fn before_index(used: &Use) {
     let Some(seat) = ACTING.with(|acting| acting.borrow().clone()) else { return };
-    let access = if writes { Access::Write } else { Access::Read };
-    seat.step(if writes { "write" } else { "query" }, &[(Thing::Index(seat.machine), access)]);
+    let index = |part| Thing::Index(seat.machine, part);
+    if !used.writes {
+        let parts: Vec<_> = used.parts.iter().map(|part| (index(part.clone()), Access::Read)).collect();
+        return seat.step("query", &parts);
+    }
+    let mut parts: Vec<_> = used.parts.iter().map(|part| (index(part.clone()), Access::Write)).collect();
+    let sets: BTreeSet<Part> = used.parts.iter().filter_map(Part::set).collect();
+    parts.extend(sets.into_iter().map(|set| (index(set), Access::Change(0))));
+    seat.step("write", &parts);
 }
 
 /// The seams of a process, as trait objects want them.

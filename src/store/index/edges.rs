@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::parts::rows;
 use super::row::{Row, id_at, split_ids, status_of};
 use super::{Index, IndexError};
 use crate::protocol::id::TaskId;
@@ -16,7 +17,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn dependants(&self, id: &TaskId) -> Result<Vec<TaskId>, IndexError> {
-        self.run(|c| {
+        self.reads(rows).run(|c| {
             c.prepare_cached(
                 "SELECT t.id FROM need AS n JOIN task AS t ON t.key = n.task WHERE n.need = ?1 ORDER BY t.id",
             )?
@@ -30,7 +31,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn needs(&self, id: &TaskId) -> Result<Vec<(TaskId, Option<Status>)>, IndexError> {
-        self.run(|c| {
+        self.reads(rows).run(|c| {
             let mut statement = c.prepare_cached("SELECT status FROM task WHERE key = ?1")?;
             let mut found = Vec::new();
             for need in needs_of(c, key_of(id))? {
@@ -61,7 +62,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn edges(&self) -> Result<Vec<(TaskId, Vec<TaskId>)>, IndexError> {
-        self.run(|c| {
+        self.reads(rows).run(|c| {
             c.prepare_cached("SELECT id, needs FROM task WHERE key IN (SELECT task FROM need) ORDER BY id")?
                 .query_map([], |row| Ok((id_at(row, 0)?, split_ids(row.get_ref(1)?.as_str()?))))?
                 .collect()
@@ -75,7 +76,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn path(&self, from: &[TaskId], to: &TaskId) -> Result<Option<Vec<TaskId>>, IndexError> {
-        self.run(|c| {
+        self.reads(rows).run(|c| {
             let goal = key_of(to);
             let mut came_from: BTreeMap<i64, Option<i64>> = BTreeMap::new();
             let mut names: BTreeMap<i64, TaskId> = BTreeMap::new();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
+use super::parts::rows;
 use super::pick::Pick;
 use super::row::{due_of, id_at, priority_code, priority_of, split_tags, status_code, status_of};
 use super::{Index, IndexError};
@@ -73,7 +74,7 @@ impl Index {
         let matcher = Matcher::new(filter);
         match filter.ready {
             Some((now, ageing)) => self.list_ready(&matcher, now, ageing),
-            None => self.run(|c| by_status(c, &matcher)),
+            None => self.reads(rows).run(|c| by_status(c, &matcher)),
         }
     }
 
@@ -86,7 +87,7 @@ impl Index {
         // Where nothing else is asked, no more than the limit has to be put in order.
         let limit = if m.is_trivial() { m.limit } else { usize::MAX };
         let picked = self.pick(&Pick { now, ageing, limit, skip: &[] })?;
-        self.run(|c| {
+        self.reads(rows).run(|c| {
             let text = format!("{SELECT} JOIN doc AS d ON d.key = t.key WHERE t.key = ?1");
             let mut statement = c.prepare_cached(&text)?;
             let mut found = Vec::new();

@@ -8,6 +8,7 @@
 mod edges;
 mod list;
 mod open;
+mod parts;
 mod pick;
 mod put;
 mod query;
@@ -23,7 +24,8 @@ use std::sync::{MutexGuard, PoisonError};
 use rusqlite::{Connection, ErrorCode};
 
 pub use list::{Entry, Filter};
-pub use open::{BeforeUse, MemoryIndex};
+pub use open::MemoryIndex;
+pub use parts::{BeforeUse, Part, Use};
 pub use pick::{Candidate, Pick};
 pub use query::Counts;
 pub use row::{Facts, Holder, Problem, Row};
@@ -89,35 +91,56 @@ impl IndexError {
 }
 
 impl Index {
-    /// Runs a body of SQL and gives its errors the name of the file.
-    fn run<T>(&self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, IndexError> {
-        if let Some(before) = self.before_use {
-            before(false);
-        }
-        body(&self.hold()).map_err(|e| IndexError::from_sql(&self.path, &e))
+    /// A query of these parts.
+    fn reads(&self, parts: impl FnOnce() -> Vec<Part>) -> Reading<'_> {
+        self.announce(false, parts);
+        Reading(self)
     }
 
-    /// Runs a body in one write transaction, all or nothing.
-    fn transact<T>(
-        &mut self,
-        body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, IndexError> {
+    /// A transaction that may change these parts.
+    fn writes(&mut self, parts: impl FnOnce() -> Vec<Part>) -> Writing<'_> {
+        self.announce(true, parts);
+        Writing(self)
+    }
+
+    fn announce(&self, writes: bool, parts: impl FnOnce() -> Vec<Part>) {
         if let Some(before) = self.before_use {
-            before(true);
+            before(&Use { writes, parts: parts() });
         }
-        let conn = self.hold();
-        let write = || {
-            let tx = Transaction::begin(&conn)?;
-            let value = body(&conn)?;
-            tx.commit().map(|()| value)
-        };
-        write().map_err(|e| IndexError::from_sql(&self.path, &e))
+    }
+
+    /// Runs a body of SQL of which nobody hears, and gives its errors the name of the file.
+    fn unseen<T>(&self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, IndexError> {
+        body(&self.hold()).map_err(|e| IndexError::from_sql(&self.path, &e))
     }
 
     /// The connection; others of this process wait until it is let go. Whoever panicked with it left nothing half done:
     /// its transaction went with it.
     fn hold(&self) -> MutexGuard<'_, Connection> {
         self.conn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A query that was announced.
+struct Reading<'i>(&'i Index);
+
+impl Reading<'_> {
+    fn run<T>(self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, IndexError> {
+        self.0.unseen(body)
+    }
+}
+
+/// A transaction that was announced.
+struct Writing<'i>(&'i mut Index);
+
+impl Writing<'_> {
+    /// All or nothing.
+    fn run<T>(self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, IndexError> {
+        self.0.unseen(|c| {
+            let tx = Transaction::begin(c)?;
+            let value = body(c)?;
+            tx.commit().map(|()| value)
+        })
     }
 }
 

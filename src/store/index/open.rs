@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Index, IndexError};
+use super::{BeforeUse, Index, IndexError};
 use crate::store::layout::Layout;
 use crate::store::task_lock::{Named, lock_named};
 use crate::world::Disk;
@@ -77,10 +77,6 @@ pub struct MemoryIndex {
 /// A connection that is used by one at a time.
 pub(super) type Shared = Arc<Mutex<Connection>>;
 
-/// Called before each use of an index in memory, with whether it may write. Whoever runs several processes in
-/// one thread lets another one come in between there; no transaction is open then.
-pub type BeforeUse = fn(bool);
-
 impl MemoryIndex {
     /// A new one, empty, that nobody else uses.
     ///
@@ -100,7 +96,7 @@ impl MemoryIndex {
 
     /// From here on no other connection gets in.
     fn of(index: Index, before_use: Option<BeforeUse>) -> Result<MemoryIndex, IndexError> {
-        index.run(|c| c.execute_batch(MEMORY))?;
+        index.unseen(|c| c.execute_batch(MEMORY))?;
         Ok(MemoryIndex { name: index.path, before_use, conn: index.conn })
     }
 
@@ -116,7 +112,7 @@ impl MemoryIndex {
     /// [`IndexError::Failed`] when there is no memory.
     pub fn fork(&self) -> Result<MemoryIndex, IndexError> {
         let other = MemoryIndex::elsewhere()?;
-        self.attach().run(|c| c.execute("VACUUM INTO ?1", [other.path.to_string_lossy()]))?;
+        self.attach().unseen(|c| c.execute("VACUUM INTO ?1", [other.path.to_string_lossy()]))?;
         MemoryIndex::of(other, self.before_use)
     }
 
@@ -182,7 +178,7 @@ impl Index {
 
     fn attach(path: &Path) -> Result<Index, IndexError> {
         let index = Index::connect(path)?;
-        index.run(|c| c.execute_batch(FILE))?;
+        index.unseen(|c| c.execute_batch(FILE))?;
         Ok(index)
     }
 
@@ -212,14 +208,14 @@ impl Index {
     /// Reads the whole file once; only done when somebody has complained about it.
     fn is_sound(&self) -> bool {
         let verdict =
-            self.run(|c| c.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0)));
+            self.unseen(|c| c.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0)));
         matches!(verdict, Ok(text) if text == "ok")
     }
 
     /// Empties the file in place, whatever is in it, so that processes which have it open notice, and no
     /// journal of an old file is ever applied to a new one.
     fn set_up(index: Index, settings: &str, boot_id: &str) -> Result<Index, IndexError> {
-        index.run(|c| {
+        index.unseen(|c| {
             c.flush_prepared_statement_cache();
             c.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
             let emptied = c.execute_batch("VACUUM");

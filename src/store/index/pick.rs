@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
+use super::parts::rows;
 use super::row::{NO_DUE, due_of, id_at, priority_of};
 use super::{Index, IndexError};
 use crate::protocol::id::TaskId;
@@ -67,7 +68,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn pick(&mut self, pick: &Pick<'_>) -> Result<Vec<Candidate>, IndexError> {
-        let (found, woken) = self.run(|c| {
+        let (found, woken) = self.reads(rows).run(|c| {
             let woken = woken(c, pick)?;
             let count = woken.len();
             Ok((first_ready(c, pick, woken)?, count))
@@ -75,7 +76,8 @@ impl Index {
         if woken > WAKE {
             // Only a question of speed, so a busy index is no reason to fail.
             let _ = self
-                .transact(|c| c.execute(&format!("UPDATE task SET asleep = 0 WHERE {WOKEN}"), [pick.now.0]));
+                .writes(rows)
+                .run(|c| c.execute(&format!("UPDATE task SET asleep = 0 WHERE {WOKEN}"), [pick.now.0]));
         }
         Ok(found)
     }

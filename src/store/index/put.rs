@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::parts::{Part, whole};
 use super::row::{Facts, NO_DUE, Row};
 use super::row::{
     RUN, inode_column, join_ids, join_tags, onf_code, priority_code, signed, split_ids, status_code,
@@ -66,7 +67,8 @@ impl Index {
         // In the order of the keys, many rows are written page by page instead of all over the file.
         let mut ordered: Vec<(i64, &Row)> = rows.iter().map(|row| (key_of(&row.id), row)).collect();
         ordered.sort_by_key(|(key, _)| *key);
-        self.transact(|c| ordered.iter().try_for_each(|(key, row)| put_one(c, *key, row)))
+        self.writes(|| whole(rows.iter().map(|row| &row.id)))
+            .run(|c| ordered.iter().try_for_each(|(key, row)| put_one(c, *key, row)))
     }
 
     /// Puts rows of tasks that the index does not know, all or none; those that it knows stay as they are.
@@ -79,7 +81,7 @@ impl Index {
             return Ok(());
         }
         ordered.sort_by_key(|(key, _)| *key);
-        self.transact(|c| {
+        self.writes(|| whole(ordered.iter().map(|(_, row)| &row.id))).run(|c| {
             ordered.iter().try_for_each(|(key, row)| match before(c, *key)? {
                 Some(_) => Ok(()),
                 None => put_over(c, *key, row, &Before::default()),
@@ -92,7 +94,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`]; nothing was changed then.
     pub fn remove(&mut self, ids: &[TaskId]) -> Result<(), IndexError> {
-        self.transact(|c| ids.iter().try_for_each(|id| remove_one(c, key_of(id))))
+        self.writes(|| whole(ids)).run(|c| ids.iter().try_for_each(|id| remove_one(c, key_of(id))))
     }
 
     /// Sets what the local commit holds for these tasks; unknown tasks are passed over.
@@ -100,7 +102,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`]; nothing was changed then.
     pub fn set_bases(&mut self, bases: &[(TaskId, Option<Oid>)]) -> Result<(), IndexError> {
-        self.transact(|c| {
+        self.writes(|| bases.iter().map(|(id, _)| Part::base(id)).collect()).run(|c| {
             let mut update = c.prepare_cached("UPDATE task SET base = ?2 WHERE key = ?1")?;
             bases.iter().try_for_each(|(id, base)| {
                 update.execute(params![key_of(id), base.map(|oid| oid.0)]).map(drop)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
+use super::parts::{Part, notes, rows, rows_and_bases};
 use super::row::{COLUMNS, Row, from_sql, id_at, place_at, status_code, status_of};
 use super::{Index, IndexError};
 use crate::protocol::id::TaskId;
@@ -30,7 +31,9 @@ impl Index {
     pub fn get(&self, id: &TaskId) -> Result<Option<Row>, IndexError> {
         let text =
             format!("SELECT {COLUMNS} FROM task AS t LEFT JOIN doc AS d ON d.key = t.key WHERE t.key = ?1");
-        let row = self.run(|c| c.prepare_cached(&text)?.query_row([key_of(id)], from_sql).optional())?;
+        let row = self
+            .reads(|| vec![Part::row(id), Part::base(id)])
+            .run(|c| c.prepare_cached(&text)?.query_row([key_of(id)], from_sql).optional())?;
         // Two names with one key would take a search for a collision; then only one of them is known here.
         Ok(row.filter(|row| row.id.folded() == id.folded()))
     }
@@ -40,7 +43,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn place(&self, id: &TaskId) -> Result<Place, IndexError> {
-        let place = self.run(|c| {
+        let place = self.reads(|| vec![Part::row(id)]).run(|c| {
             c.prepare_cached("SELECT archived FROM task WHERE key = ?1")?
                 .query_row([key_of(id)], |row| place_at(row, 0))
                 .optional()
@@ -55,7 +58,7 @@ impl Index {
     /// [`IndexError`].
     pub fn uncommitted(&self, limit: usize) -> Result<Vec<TaskId>, IndexError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.run(|c| {
+        self.reads(rows_and_bases).run(|c| {
             c.prepare_cached(
                 "SELECT id FROM task INDEXED BY dirty WHERE base IS NOT oid AND problem IS NULL \
                  ORDER BY updated LIMIT ?1",
@@ -83,7 +86,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn holding_machines(&self) -> Result<Vec<String>, IndexError> {
-        self.run(|c| {
+        self.reads(rows).run(|c| {
             let mut statement = c.prepare_cached(
                 "SELECT DISTINCT machine FROM task INDEXED BY by_status \
                  WHERE status = ?1 AND problem IS NULL AND archived IS NULL AND machine IS NOT NULL ORDER BY machine",
@@ -121,7 +124,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn counts(&self) -> Result<Counts, IndexError> {
-        self.run(|c| {
+        self.reads(rows).run(|c| {
             let mut statement = c.prepare_cached(
                 "SELECT status, count(*) FROM task INDEXED BY by_status WHERE problem IS NULL \
                  AND archived IS NULL GROUP BY status",
@@ -149,7 +152,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn max_epoch(&self, id: &TaskId) -> Result<u64, IndexError> {
-        let top = self.run(|c| {
+        let top = self.reads(|| vec![Part::row(id)]).run(|c| {
             c.prepare_cached("SELECT top_epoch FROM task WHERE key = ?1")?
                 .query_row([key_of(id)], |row| row.get::<_, Option<i64>>(0))
                 .optional()
@@ -162,7 +165,8 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn ids(&self) -> Result<Vec<TaskId>, IndexError> {
-        self.run(|c| c.prepare_cached("SELECT id FROM task")?.query_map([], |row| id_at(row, 0))?.collect())
+        self.reads(rows)
+            .run(|c| c.prepare_cached("SELECT id FROM task")?.query_map([], |row| id_at(row, 0))?.collect())
     }
 
     /// A small value that was kept under a name.
@@ -170,7 +174,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn meta(&self, name: &str) -> Result<Option<String>, IndexError> {
-        self.run(|c| {
+        self.reads(|| vec![Part::note(name)]).run(|c| {
             c.prepare_cached("SELECT value FROM meta WHERE name = ?1")?
                 .query_row([name], |row| row.get(0))
                 .optional()
@@ -182,7 +186,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn set_meta(&mut self, name: &str, value: &str) -> Result<(), IndexError> {
-        self.transact(|c| put_meta(c, name, value))
+        self.writes(|| vec![Part::note(name)]).run(|c| put_meta(c, name, value))
     }
 
     /// Marks things under a prefix: each gets a new random token.
@@ -190,7 +194,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn mark(&mut self, prefix: &str, names: &[&str]) -> Result<(), IndexError> {
-        self.transact(|c| {
+        self.writes(|| notes(prefix, names.iter().copied())).run(|c| {
             let mut put =
                 c.prepare_cached("REPLACE INTO meta(name, value) VALUES(?1, hex(randomblob(8)))")?;
             names.iter().try_for_each(|name| put.execute([format!("{prefix}{name}")]).map(drop))
@@ -204,7 +208,7 @@ impl Index {
     pub fn marked(&self, prefix: &str) -> Result<Vec<(String, String)>, IndexError> {
         debug_assert!(prefix.ends_with(' '), "the end of the range is the next character");
         let end = format!("{}!", prefix.trim_end());
-        self.run(|c| {
+        self.reads(|| vec![Part::Notes(prefix.to_owned())]).run(|c| {
             c.prepare_cached("SELECT substr(name, ?3), value FROM meta WHERE name >= ?1 AND name < ?2")?
                 .query_map(params![prefix, end, prefix.len() + 1], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
@@ -216,7 +220,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn unmark(&mut self, prefix: &str, marks: &[(&str, &str)]) -> Result<(), IndexError> {
-        self.transact(|c| {
+        self.writes(|| notes(prefix, marks.iter().map(|(name, _)| *name))).run(|c| {
             let mut delete = c.prepare_cached("DELETE FROM meta WHERE name = ?1 AND value = ?2")?;
             marks
                 .iter()
@@ -235,7 +239,7 @@ impl Index {
             "SELECT {COLUMNS} FROM task AS t INDEXED BY {index} \
              LEFT JOIN doc AS d ON d.key = t.key WHERE {clauses}"
         );
-        self.run(|c| c.prepare_cached(&text)?.query_map(params, from_sql)?.collect())
+        self.reads(rows_and_bases).run(|c| c.prepare_cached(&text)?.query_map(params, from_sql)?.collect())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 
+use super::parts::{Part, rows};
 use super::query::put_meta;
 use super::row::{bad_value, id_at, place_at, stat_at};
 use super::{Index, IndexError};
@@ -88,7 +89,7 @@ impl Index {
     /// [`IndexError`].
     pub fn knows_more_than(&self, count: usize) -> Result<bool, IndexError> {
         let limit = i64::try_from(count).unwrap_or(i64::MAX).saturating_add(1);
-        let counted: i64 = self.run(|c| {
+        let counted: i64 = self.reads(rows).run(|c| {
             c.prepare_cached(
                 "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY live WHERE archived IS NULL LIMIT ?1)",
             )?
@@ -102,7 +103,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn all_known(&self) -> Result<Vec<(u8, Known)>, IndexError> {
-        self.run(|c| {
+        self.reads(rows).run(|c| {
             c.prepare_cached(&format!("{LIVE} ORDER BY key"))?
                 .query_map([], |row| Ok((shard_of_key(row.get(5)?), known(row, Place::Tasks)?)))?
                 .collect()
@@ -115,7 +116,7 @@ impl Index {
     /// [`IndexError`].
     pub fn known_in(&self, shard: u8) -> Result<Vec<Known>, IndexError> {
         let first = i64::from(shard) << 55;
-        self.run(|c| {
+        self.reads(rows).run(|c| {
             c.prepare_cached(&format!("{LIVE} AND key BETWEEN ?1 AND ?2"))?
                 .query_map([first, first | ((1 << 55) - 1)], |row| known(row, Place::Tasks))?
                 .collect()
@@ -127,7 +128,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn known_of_month(&self, month: Month) -> Result<Vec<Known>, IndexError> {
-        self.run(|c| {
+        self.reads(rows).run(|c| {
             c.prepare_cached(
                 "SELECT id, size, mtime, ctime, inode FROM task INDEXED BY archived WHERE archived = ?1",
             )?
@@ -141,7 +142,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn months(&self) -> Result<Vec<Month>, IndexError> {
-        self.run(|c| {
+        self.reads(rows).run(|c| {
             let mut next =
                 c.prepare_cached("SELECT min(archived) FROM task INDEXED BY archived WHERE archived > ?1")?;
             let mut found: Vec<Month> = Vec::new();
@@ -161,7 +162,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn known_of(&self, ids: &[TaskId]) -> Result<Vec<Known>, IndexError> {
-        self.run(|c| {
+        self.reads(|| ids.iter().map(Part::row).collect()).run(|c| {
             let mut statement =
                 c.prepare_cached("SELECT id, size, mtime, ctime, inode, archived FROM task WHERE key = ?1")?;
             let mut found = Vec::new();
@@ -179,7 +180,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn dir_stamps(&self) -> Result<Vec<(Dir, DirStamp)>, IndexError> {
-        self.run(|c| {
+        self.reads(|| vec![Part::Folders]).run(|c| {
             c.prepare_cached("SELECT shard, mtime, ctime, inode FROM dir")?
                 .query_map([], |row| {
                     let stamp = DirStamp {
@@ -205,7 +206,7 @@ impl Index {
         name: &str,
         value: &str,
     ) -> Result<(), IndexError> {
-        self.transact(|c| {
+        self.writes(|| vec![Part::Folders, Part::note(name)]).run(|c| {
             put_meta(c, name, value)?;
             stamps.iter().try_for_each(|(dir, stamp)| put_stamp(c, *dir, stamp))
         })

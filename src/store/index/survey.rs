@@ -1,5 +1,6 @@
 //! Queries over the queue as a whole: for reports, never for decisions.
 
+use super::parts::rows_and_bases;
 use super::row::{id_at, place_at, priority_of, split_ids, status_of};
 use super::{Index, IndexError};
 use crate::protocol::id::TaskId;
@@ -39,7 +40,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn briefs(&self) -> Result<Vec<Brief>, IndexError> {
-        self.run(|c| {
+        self.reads(rows_and_bases).run(|c| {
             c.prepare_cached(
                 "SELECT id, oid, status, priority, title, needs, updated, problem IS NOT NULL, \
                  archived, base IS oid FROM task \
@@ -69,7 +70,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn count_uncommitted(&self) -> Result<u64, IndexError> {
-        self.run(|c| {
+        self.reads(rows_and_bases).run(|c| {
             c.prepare_cached(
                 "SELECT count(*) FROM task INDEXED BY dirty WHERE base IS NOT oid AND problem IS NULL",
             )?

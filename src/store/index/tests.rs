@@ -1,5 +1,7 @@
 //! Tests of the index: against naive models, with many writers, and with damaged files.
 
+mod order;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
@@ -298,7 +300,7 @@ fn check_counters(index: &Index, tasks: &BTreeMap<u8, Facts>) -> Result<(), Test
             doomed += i64::from(failed && !run);
         }
         let counted: (i64, i64) = index
-            .run(|c| {
+            .unseen(|c| {
                 c.query_row("SELECT unmet, doomed FROM task WHERE id = ?1", [format!("T-{number}")], |r| {
                     Ok((r.get(0)?, r.get(1)?))
                 })
@@ -456,9 +458,9 @@ fn an_index_in_memory_is_copied_and_announces_its_uses() {
     let memory = MemoryIndex::new().unwrap();
     let mut one = Index::open_in_memory(&memory, "one").unwrap();
     one.put(&[row("A-1", facts("A-1"))]).unwrap();
-    let copy = memory.fork().unwrap().with_before_use(|writes| {
+    let copy = memory.fork().unwrap().with_before_use(|used| {
         let (reads, wrote) = USES.get();
-        USES.set((reads + u32::from(!writes), wrote + u32::from(writes)));
+        USES.set((reads + u32::from(!used.writes), wrote + u32::from(used.writes)));
     });
     let mut two = Index::open_in_memory(&copy, "one").unwrap();
     assert!(two.get(&id("A-1")).unwrap().is_some());
@@ -532,7 +534,7 @@ fn eight_writers_with_short_lives_lose_nothing() {
 /// time of a simulation.
 #[test]
 fn a_statement_is_prepared_once_whatever_its_limit_is() {
-    let again = memory().run(|c| {
+    let again = memory().unseen(|c| {
         let mut statement = c.prepare_cached("SELECT id FROM task LIMIT ?1")?;
         for limit in [1, 2, 1000] {
             statement.query_map([limit], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
@@ -546,7 +548,7 @@ fn a_statement_is_prepared_once_whatever_its_limit_is() {
 #[test]
 fn a_transaction_that_fails_changes_nothing() {
     let mut index = memory();
-    let failed = index.transact(|c| {
+    let failed = index.writes(Vec::new).run(|c| {
         super::query::put_meta(c, "a", "1")?;
         c.execute("INSERT INTO nowhere VALUES(1)", []).map(drop)
     });
