@@ -371,7 +371,7 @@ impl Run {
             .tasks()
             .values()
             // Where somebody has forced history away the order of what is left explains no longer what was told.
-            .filter(|task| !oracle.was_touched(task.id()))
+            .filter(|task| !oracle.was_touched(task))
             .flat_map(|task| calls.judge(task.id(), &chain(task)))
             .collect();
         for what in unexplained {

@@ -474,10 +474,10 @@ fn settle_swap(
             absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
             return Ok(None);
         }
-        // Nobody is told of it, so it must not stay if that can be helped. What has ended stays: another machine
-        // may be about to fold it, and its push of the branch would bring back what was taken back here, after
-        // somebody else had claimed the task.
-        Err(error) if ends(op) && error.is_unreachable() => return Err(error.into()),
+        // Nobody is told of it, so it must not stay if that can be helped. What has ended stays, whatever went wrong here:
+        // another machine may be about to fold it, and its push of the branch would bring back what was taken back
+        // here, after somebody else had claimed the task, or its holder had gone on.
+        Err(error) if ends(op) => return Err(unconfirmed(id, error)),
         Err(error) => {
             let _ = register::withdraw(&q.cx(), proposal, before.tip.as_ref());
             return Err(error.into());
@@ -487,6 +487,18 @@ fn settle_swap(
     match shared.view() {
         Some(merged) => Ok(Some(merged.task)),
         None => Ok(Some(q.load(id)?)),
+    }
+}
+
+/// What was accepted stands, but this machine could not look whether it counts.
+fn unconfirmed(id: &TaskId, error: SyncError) -> Attempt {
+    match Attempt::from(error) {
+        Attempt::Failed(why) => {
+            let message = format!("{}; what was sent before may have been accepted", why.message);
+            let hint = format!("once that is mended, `orch show {id}` tells; trying again does no harm");
+            Attempt::Failed(Error { message, ..why }.hint(hint))
+        }
+        other => other,
     }
 }
 

@@ -7,10 +7,13 @@
 //!   tries both ways.
 //! - What is used by one process only, or only read, gives the same in every order.
 //!
-//! That no others race is not assumed but looked at in every execution, by the locks that were really held: a use that
-//! is seen for the first time and races with one that was seen before ends the exploration, which begins anew with points
-//! at both ([`Known::saw`]). So whatever exploration ends had points at all that raced in any of its executions. (The
-//! same holds for processes that do not wait for a lock: whoever tries can see it held, so leaving it is a point too.)
+//! That no others race is not assumed but looked at in every execution, by the locks that were really held: after a use
+//! that is seen for the first time and races with one that was seen before, the exploration begins anew with points
+//! at both ([`Known::saw`], [`Known::settle`]). So whatever exploration ends without such a use had points at all that raced in
+//! any of its executions. (The same holds for processes that do not wait for a lock: whoever tries can see it held, so
+//! leaving it is a point too.)
+//!
+//! Until it begins anew nothing new becomes a point: loom wants the same points in every execution.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +30,8 @@ struct Use {
     access: Access,
     /// The locks that were held, in order.
     held: Vec<LockId>,
+    /// Whether it was known when this exploration began.
+    settled: bool,
 }
 
 impl Use {
@@ -46,14 +51,14 @@ pub struct Known {
     things: HashMap<Thing, u32>,
     used: Vec<Vec<Use>>,
     locks: HashMap<(usize, PathBuf), LockId>,
-    /// Who tries a lock without waiting for it.
-    tried: Vec<Vec<usize>>,
+    /// Who tries a lock without waiting for it, and whether that was known when this exploration began.
+    tried: Vec<Vec<(usize, bool)>>,
     /// Something was seen for the first time that needs a point.
     grown: bool,
 }
 
 impl Known {
-    /// A process uses a thing while it holds these locks. Gives the races in which it takes part.
+    /// A process uses a thing while it holds these locks. Gives the races in which it takes part, as far as they are settled.
     pub fn saw(&mut self, thing: &Thing, me: usize, access: Access, held: &[LockId]) -> Vec<Race> {
         let number = match self.things.get(thing) {
             Some(number) => *number,
@@ -69,15 +74,17 @@ impl Known {
         let (at, new) = match uses.iter().position(same) {
             Some(at) => (at, false),
             None => {
-                uses.push(Use { me, access, held: held.to_vec() });
+                uses.push(Use { me, access, held: held.to_vec(), settled: false });
                 (uses.len() - 1, true)
             }
         };
-        let races = uses.iter().enumerate().filter(|(_, other)| uses[at].races(other));
+        if !uses[at].settled {
+            self.grown |= new && uses.iter().any(|other| uses[at].races(other));
+            return Vec::new();
+        }
+        let races = uses.iter().enumerate().filter(|(_, other)| other.settled && uses[at].races(other));
         let race = |(other, _): (usize, &Use)| (number, at.min(other) as u16, at.max(other) as u16);
-        let races: Vec<Race> = races.map(race).collect();
-        self.grown |= new && !races.is_empty();
-        races
+        races.map(race).collect()
     }
 
     /// The number of a lock.
@@ -93,20 +100,27 @@ impl Known {
     /// A process tries a lock without waiting for it.
     pub fn tries(&mut self, lock: LockId, me: usize) {
         let tried = &mut self.tried[usize::from(lock)];
-        if !tried.contains(&me) {
-            tried.push(me);
+        if !tried.iter().any(|(who, _)| *who == me) {
+            tried.push((me, false));
             self.grown = true;
         }
     }
 
     /// Who tries a lock without waiting for it, beside this process.
     pub fn others_who_try(&self, lock: LockId, me: usize) -> Vec<usize> {
-        self.tried[usize::from(lock)].iter().copied().filter(|other| *other != me).collect()
+        let settled = self.tried[usize::from(lock)].iter().filter(|(_, settled)| *settled);
+        settled.map(|(other, _)| *other).filter(|other| *other != me).collect()
     }
 
     /// Whether something was seen since the last question that needs a point and had none.
     pub fn has_grown(&mut self) -> bool {
         std::mem::take(&mut self.grown)
+    }
+
+    /// From here on all that was seen is known: an exploration begins.
+    pub fn settle(&mut self) {
+        self.used.iter_mut().flatten().for_each(|one| one.settled = true);
+        self.tried.iter_mut().flatten().for_each(|(_, settled)| *settled = true);
     }
 
     /// What more than one process uses in ways that race.
@@ -134,8 +148,14 @@ mod tests {
         assert!(known.saw(&Thing::Remote, 1, Access::Write, &[one, other]).is_empty());
         assert!(!known.has_grown() && known.contended().is_empty());
         // Without the lock: it races with the write of the other process, and not with its own.
-        assert_eq!(known.saw(&Thing::Remote, 1, Access::Read, &[other]), [(0, 0, 2)]);
+        assert!(
+            known.saw(&Thing::Remote, 1, Access::Read, &[other]).is_empty(),
+            "not before all begins anew"
+        );
         assert!(known.has_grown() && !known.has_grown());
+        assert!(known.saw(&Thing::Remote, 0, Access::Write, &[one]).is_empty());
+        known.settle();
+        assert_eq!(known.saw(&Thing::Remote, 1, Access::Read, &[other]), [(0, 0, 2)]);
         assert_eq!(known.contended(), [&Thing::Remote]);
         assert_eq!(known.saw(&Thing::Remote, 0, Access::Write, &[one]), [(0, 0, 2)]);
         assert!(known.saw(&Thing::Remote, 1, Access::Write, &[one, other]).is_empty());
@@ -159,6 +179,8 @@ mod tests {
         let lock = known.lock(0, Path::new("/l"));
         known.tries(lock, 1);
         assert!(known.has_grown());
+        assert_eq!(known.others_who_try(lock, 0), Vec::<usize>::new());
+        known.settle();
         known.tries(lock, 1);
         assert!(!known.has_grown());
         assert_eq!((known.others_who_try(lock, 0), known.others_who_try(lock, 1)), (vec![1], vec![]));

@@ -449,6 +449,7 @@ mod tests {
             HOW.set(Some((Rc::clone(&known), Rc::new(RefCell::new(Asleep::new(cut))), process)));
             SEEN.set(Vec::new());
             ORDERS.take();
+            known.borrow_mut().settle();
             explore(bound, || {
                 let (known, asleep, _) = HOW.with_borrow(|how| how.clone().expect("set above"));
                 POINTS.set(Some(Rc::new(Points::new(2, known, asleep))));

@@ -58,6 +58,8 @@ pub struct Outcome {
     pub contended: BTreeSet<String>,
     /// Calls that each process made at most, and calls of the remote among them.
     pub calls: Vec<(usize, usize)>,
+    /// After how many executions something was seen that needs a point and has none.
+    grown: Option<u64>,
 }
 
 /// The state from which every execution begins.
@@ -190,14 +192,16 @@ pub fn tried_harms(scene: &'static Scene) -> Vec<Harm> {
     killed.chain((0..asked).map(|at| Harm { unanswered: Some(at), ..Harm::default() })).collect()
 }
 
-/// Explores once; false when something else turned out to be contended, so that it has to be done again.
+/// Explores once; false when something else turned out to be contended, so that it has to be done again. Not at once: a second
+/// time as many executions may show more of the kind, and each beginning costs all of them.
 fn explored(scene: &Scene, bound: Option<usize>) -> bool {
     OUTCOME.set(Outcome::default());
+    KNOWN.with_borrow(|known| known.borrow_mut().settle());
     let cuts = CUTS.get() && bound.is_none() && scene.cast.len() == 2;
     ASLEEP.set(Rc::new(RefCell::new(Asleep::new(cuts))));
     let ended = catch_unwind(AssertUnwindSafe(|| explore(bound, || side_by_side(1, |_| execution()))));
     match ended {
-        Ok(()) => true,
+        Ok(()) => OUTCOME.with_borrow(|outcome| outcome.grown.is_none()),
         Err(payload) if payload.is::<Stop>() => OUTCOME.with_borrow(|outcome| outcome.broken.is_some()),
         Err(payload) => std::panic::resume_unwind(payload),
     }
@@ -371,7 +375,14 @@ fn conclude(execution: &Execution) {
         }
         OUTCOME.with_borrow_mut(|outcome| count(execution, outcome))
     };
-    let again = KNOWN.with_borrow(|known| known.borrow_mut().has_grown());
+    let grown = KNOWN.with_borrow(|known| known.borrow_mut().has_grown());
+    let again = OUTCOME.with_borrow_mut(|outcome| {
+        let runs = outcome.iterations + outcome.cut;
+        if grown {
+            outcome.grown.get_or_insert(runs);
+        }
+        outcome.grown.is_some_and(|first| runs >= 2 * first)
+    });
     EXECUTION.set(None);
     Seat::nobody_acts();
     if found || again {

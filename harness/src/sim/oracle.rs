@@ -536,10 +536,12 @@ impl Oracle {
         decoded.task.history().iter().all(|op| known.iter().any(|task| task.has_op(op)))
     }
 
-    /// Whether somebody has forced a ref that held something of a task.
+    /// Whether somebody has forced a ref that held something of a task, also under the id that it had until another task
+    /// of that id was published in its place.
     #[must_use]
-    pub fn was_touched(&self, id: &TaskId) -> bool {
-        self.forced.touched(id)
+    pub fn was_touched(&self, task: &Task) -> bool {
+        let touched = |op: &Op| self.ops.get(&op.id).is_some_and(|(id, ..)| self.forced.touched(id));
+        self.forced.touched(task.id()) || task.history().iter().any(touched)
     }
 
     /// Tasks of the branch.

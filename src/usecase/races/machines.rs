@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use super::rig::{At, Fate, RiggedDisk, at_nth, die, killed, rig_remote};
 use super::*;
 use crate::protocol::task::{Definition, Priority};
-use crate::sync::rejected;
+use crate::sync::{fetch, publish, rejected};
 use crate::usecase::error::Kind;
-use crate::usecase::operator;
+use crate::usecase::operator::{self, Replan};
 use crate::usecase::testing::add;
 
 /// Two machines added ids that differ in case only. The files lay side by side, the index knew only one, and
@@ -186,6 +186,45 @@ fn what_may_be_folded_at_this_moment_is_not_taken_back() {
     let mut a = yard.queue("a");
     assert_eq!(sync_all(&mut a).rejected, []);
     assert_eq!((status(&a, "T-1"), lease_refs(&yard)), (Status::Cancelled, String::new()));
+}
+
+/// The story: a replanning was accepted, and the disk of its own machine failed before it could look at the branch. Only where
+/// the remote had failed was it left alone; here it was taken back, while another machine folded it. The holder went on upon a
+/// lease ref that was void, and the checkpoint that it was told of was lost: seed 723600.
+#[test]
+fn what_may_be_folded_is_not_taken_back_either_when_the_own_disk_fails() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    try_claim(&mut b, "T-1").unwrap();
+    sync_all(&mut a);
+    let lock = a.store.layout.own().join("locks/fetch.lock");
+    let (broken, other) = (lock.clone(), yard.clone());
+    rig_remote(
+        &mut a,
+        at_nth(At::AfterPush, 1, move || {
+            // Another machine moves the branch, so that there is something to fetch, and hears of the replanning. It folds later.
+            let mut c = other.queue("c");
+            c.store.set_meta("folded", &u64::MAX.to_string()).unwrap();
+            add(&mut c, "T-2", &[]);
+            fetch::fetch(&c.cx()).unwrap();
+            let _ = std::fs::remove_file(&broken);
+            std::fs::create_dir(&broken).unwrap();
+            Fate::Pass
+        }),
+    );
+    let what = Replan { notes: "another way".to_owned(), ..Replan::default() };
+    let told = operator::replan(&mut a, &id("T-1"), &what).unwrap_err();
+    std::fs::remove_dir(&lock).unwrap();
+    assert_eq!(lease_refs(&yard), "refs/orch/leases/T-1", "nobody has folded yet");
+    // Its fold was on its way all the time.
+    let mut c = yard.queue("c");
+    rig_remote(&mut c, at_nth(At::AfterPush, 1, die));
+    killed(|| publish::publish(&c.cx(), publish::Scope::WaitingAndFolds));
+    assert_eq!(checkpoint(&mut b, "T-1").unwrap_err().kind, Kind::Fenced, "the replanning stands");
+    assert!(told.message.contains("may have been accepted"), "{told}");
+    assert!(told.hint.as_ref().unwrap().contains("orch show T-1"), "{told}");
+    let mut a = yard.queue("a");
+    sync_all(&mut a);
+    assert_eq!((status(&a, "T-1"), lease_refs(&yard)), (Status::Pending, String::new()));
 }
 
 /// The read after a swap remembered that the lease ref was gone, but not the branch into which it had been folded

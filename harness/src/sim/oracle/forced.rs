@@ -76,9 +76,15 @@ impl Forced {
     pub(super) fn holds(&mut self, object: Oid, task: &Task) {
         let again = !self.held.insert(object);
         if let Some(lease) = task.lease().filter(|_| again && self.touched(task.id())) {
-            let known = self.beats.entry((task.id().clone(), lease.epoch)).or_default();
-            *known = (*known).max(lease.beat);
+            self.hides((task.id().clone(), lease.epoch), lease.beat);
         }
+    }
+
+    /// Up to this beat a renewal of a lease is none that everybody could see. It never goes back: an older beat that somebody
+    /// published again, and a second force, do not make a new one of what was there before both (seed 721620).
+    fn hides(&mut self, lease: (TaskId, u64), beat: u64) {
+        let known = self.beats.entry(lease).or_default();
+        *known = (*known).max(beat);
     }
 
     /// When people have decided on every machine.
@@ -147,7 +153,7 @@ impl Oracle {
 
     fn touch(&mut self, id: TaskId) {
         for (lease, renewed) in self.renewed.iter().filter(|(lease, _)| lease.0 == id) {
-            self.forced.beats.insert(lease.clone(), renewed.beat);
+            self.forced.hides(lease.clone(), renewed.beat);
         }
         self.forced.touched.insert(id);
     }
