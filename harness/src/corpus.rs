@@ -78,14 +78,18 @@ fn clean(outcome: &Outcome) -> bool {
     outcome.violations.is_empty()
 }
 
+/// Where plans come from, for whoever named something else.
+const KEPT: &str = "those that are kept lie in harness/corpus; `orch-harness sim` says where it keeps one that broke a promise";
+
 /// One entry.
 ///
 /// # Errors
-/// The file cannot be read or is none, with its name.
+/// The file cannot be read or is no plan, with its name and where plans are.
 pub fn read(path: &Path) -> Result<Entry, String> {
-    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let bytes = fs::read(path).map_err(|error| told(&error))?;
-    serde_json::from_slice(&bytes).map_err(|error| told(&error))
+    let told =
+        |what: &str, error: &dyn std::fmt::Display| format!("{}: {what}: {error}; {KEPT}", path.display());
+    let bytes = fs::read(path).map_err(|error| told("this plan cannot be read", &error))?;
+    serde_json::from_slice(&bytes).map_err(|error| told("this is no plan of a run", &error))
 }
 
 /// All entries of a directory, by name.
@@ -95,7 +99,7 @@ pub fn read(path: &Path) -> Result<Entry, String> {
 pub fn load(dir: &Path) -> Result<Vec<(String, Entry)>, String> {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir)
         .and_then(|files| files.map(|file| file.map(|file| file.path())).collect())
-        .map_err(|error| format!("{}: {error}", dir.display()))?;
+        .map_err(|error| format!("{}: these plans cannot be read: {error}; {KEPT}", dir.display()))?;
     paths.retain(|path| path.extension().is_some_and(|ext| ext == "json"));
     paths.sort();
     paths
@@ -115,6 +119,25 @@ mod tests {
 
     fn stored() -> Vec<(String, Entry)> {
         load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")).unwrap()
+    }
+
+    /// Only "No such file or directory" was told.
+    #[test]
+    fn what_is_no_plan_is_told_with_its_name_and_where_plans_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mine.json");
+        let missing = read(&file).err().unwrap();
+        fs::write(&file, "{}").unwrap();
+        let other = read(&file).err().unwrap();
+        let nowhere = load(&file).err().unwrap();
+        for (told, what) in
+            [(missing, "cannot be read"), (other, "no plan of a run"), (nowhere, "cannot be read")]
+        {
+            assert!(
+                told.contains("mine.json") && told.contains(what) && told.contains("harness/corpus"),
+                "{told}"
+            );
+        }
     }
 
     /// A guard that is called noticed has a plan that shows it.

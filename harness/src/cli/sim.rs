@@ -180,7 +180,7 @@ impl Sim {
         let plan = match corpus::read(file) {
             Ok(entry) => Plan { broken: None, ..entry.plan },
             Err(error) => {
-                eprintln!("{error}");
+                eprintln!("error: {error}");
                 return ExitCode::from(2);
             }
         };
@@ -246,7 +246,7 @@ fn replay(dir: &Path) -> ExitCode {
     let entries = match corpus::load(dir) {
         Ok(entries) => entries,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("error: {error}");
             return ExitCode::from(2);
         }
     };

@@ -24,7 +24,11 @@ fn two_claims_over_one_remote_have_one_winner_in_every_order() {
 #[test]
 fn two_claims_without_a_remote_are_decided_by_the_lock() {
     let outcome = holds("claim-claim-no-remote", Some(1));
-    assert!(outcome.contended.iter().any(|thing| thing == "the index of m0"), "{:?}", outcome.contended);
+    assert!(
+        outcome.contended.iter().any(|thing| thing == "the index of m0: rows"),
+        "{:?}",
+        outcome.contended
+    );
 }
 
 #[test]
