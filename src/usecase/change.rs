@@ -476,8 +476,11 @@ fn settle_swap(
         }
         // Nobody is told of it, so it must not stay if that can be helped. What has ended stays, whatever went wrong here:
         // another machine may be about to fold it, and its push of the branch would bring back what was taken back
-        // here, after somebody else had claimed the task, or its holder had gone on.
-        Err(error) if ends(op) => return Err(unconfirmed(id, error)),
+        // here, after somebody else had claimed the task, or its holder had gone on. Unless the look has shown that the task
+        // is in flight under the other name, where nobody would hear of it.
+        Err(error) if ends(op) && !matches!(error, SyncError::Elsewhere { .. }) => {
+            return Err(unconfirmed(id, error));
+        }
         Err(error) => {
             let _ = register::withdraw(&q.cx(), proposal, before.tip.as_ref());
             return Err(error.into());
