@@ -307,6 +307,8 @@ fn in_register(
                 continue;
             }
             Ok(Decision::Repeated) => {
+                // Whoever did it may have died before it was in the file, and others may force away the ref that shows it.
+                absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
                 let retries = way.retries;
                 return Ok(Changed { task: view, published: !kept, repeated: true, retries });
             }

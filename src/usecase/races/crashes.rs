@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{At, Fate, at_nth, die, killed, rig_clock, rig_remote};
+use super::rig::{At, Fate, RiggedDisk, at_nth, die, killed, rig_clock, rig_remote};
 use super::*;
 use crate::protocol::task::Reason;
 use crate::store::tasks::Publish;
@@ -107,6 +107,27 @@ fn an_act_whose_answer_was_lost_is_kept_as_the_same_operation() {
     assert_eq!(sync_all(&mut a).rejected, []);
     assert_eq!(count(&task(&a, "T-1"), |action| matches!(action, Action::Done { .. })), 1);
     assert_eq!(rejected::all(&a.cx()).unwrap(), []);
+}
+
+/// The story: a finish was accepted and its process died before it had written the file. The session asked again, was told
+/// that the task is done, and the file still said that it is in progress, because on a rewound remote nothing is
+/// fetched. Somebody forced the lease ref away, which alone held the finish, and it was gone without a word: seed 823488.
+#[test]
+fn what_is_told_a_second_time_is_in_the_file_by_then() {
+    let (yard, mut a, mut b) = two(&["T-1"]);
+    let before = git(&yard, &["rev-parse", "refs/heads/orch-state"]);
+    add(&mut b, "T-2", &[]);
+    sync_all(&mut a);
+    try_claim(&mut a, "T-1").unwrap();
+    git(&yard, &["update-ref", "refs/heads/orch-state", &before]);
+    a.world.disk = RiggedDisk::once("t-1.lock", || {
+        die();
+    });
+    killed(|| done(&mut a, "T-1"));
+    let mut a = yard.queue("a");
+    assert_eq!(status(&a, "T-1"), Status::InProgress, "it died before that");
+    assert!(done(&mut a, "T-1").unwrap().repeated);
+    assert_eq!(status(&a, "T-1"), Status::Done);
 }
 
 /// A failure was accepted and its answer lost; another machine folded it before the ref was read again. The
