@@ -306,12 +306,7 @@ fn in_register(
                 way.lost(q)?;
                 continue;
             }
-            Ok(Decision::Repeated) => {
-                // Whoever did it may have died before it was in the file, and others may force away the ref that shows it.
-                absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
-                let retries = way.retries;
-                return Ok(Changed { task: view, published: !kept, repeated: true, retries });
-            }
+            Ok(Decision::Repeated) => return told_again(q, id, view, kept, way.retries),
             // What this machine knows may be old: look once before refusing.
             Err(_) if !way.looked => {
                 way.look(q)?;
@@ -345,6 +340,19 @@ fn in_register(
     }
     let message = format!("{id}: {ROUNDS} attempts lost against other machines");
     Err(Attempt::Failed(Error::new(Kind::Conflict, "contention", message).hint("try again")))
+}
+
+/// Nothing is left to do. Whoever did it may have died before it was in the file, and somebody may force away the ref that
+/// shows it.
+fn told_again(
+    q: &Queue,
+    id: &TaskId,
+    task: Task,
+    kept: bool,
+    retries: u32,
+) -> std::result::Result<Changed, Attempt> {
+    absorb::absorb(&q.cx(), id, &mut Fetched::default())?;
+    Ok(Changed { task, published: !kept, repeated: true, retries })
 }
 
 /// Only this machine knows the task: other machines must see it before anybody can claim it.
