@@ -508,7 +508,9 @@ fn unconfirmed(id: &TaskId, error: SyncError) -> Attempt {
     match Attempt::from(error) {
         Attempt::Failed(why) => {
             let message = format!("{}; what was sent before may have been accepted", why.message);
-            let hint = format!("once that is mended, `orch show {id}` tells; trying again does no harm");
+            let hint = format!(
+                "once that is mended, `orch sync` and `orch show {id}` tell; trying again does no harm"
+            );
             Attempt::Failed(Error { message, ..why }.hint(hint))
         }
         other => other,
