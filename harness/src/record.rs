@@ -124,6 +124,21 @@ pub fn commit(sources: &Path) -> Result<String, String> {
     Ok(if changed.is_empty() { head } else { head + "-dirty" })
 }
 
+/// Why something that was made from that commit says nothing about the sources as they are.
+#[must_use]
+pub fn other_source(sources: &Path, commit: &str) -> Option<String> {
+    let short = &commit[..commit.len().min(10)];
+    if commit.ends_with("-dirty") {
+        return Some(format!("it was made from {short} with changes that were not committed"));
+    }
+    match git(sources, &["diff", "--quiet", commit, "HEAD", "--", "src", "Cargo.toml", "Cargo.lock"]) {
+        Ok(_) => None,
+        Err(_) => {
+            Some(format!("src/ or its dependencies are not as they were in {short}, which it was made from"))
+        }
+    }
+}
+
 /// When a path of the sources last changed by a commit, in seconds since 1970, and by which.
 ///
 /// # Errors

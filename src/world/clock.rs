@@ -1,10 +1,11 @@
-//! The three clocks of the operating system, read through `clock_gettime`.
+//! The three clocks of the operating system. Intervals are read through `clock_gettime`, the wall clock through the C
+//! library: whoever tries what a wrong clock does to a program (`faketime`) puts something in its place there.
 //!
 //! macOS offers no separate clock that counts suspend through this interface: there both intervals
 //! come from `CLOCK_MONOTONIC`, which counts it.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -16,8 +17,11 @@ pub struct RealClock;
 
 impl Clock for RealClock {
     fn wall_ms(&self) -> i64 {
-        let now = clock_gettime(ClockId::Realtime);
-        now.tv_sec.saturating_mul(1000).saturating_add(now.tv_nsec / 1_000_000)
+        let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(before) => -millis(before.duration()),
+        }
     }
 
     fn monotonic(&self) -> Duration {

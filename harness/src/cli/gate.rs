@@ -70,7 +70,7 @@ impl Gate {
             },
             None => crate::yaml::parse(gate::BUILT_IN, "soak/slo.yaml")?,
         };
-        let path = self.report.clone().unwrap_or_else(|| PathBuf::from("target/soak/24h"));
+        let path = self.report.clone().unwrap_or_else(|| absent::runs().join("24h"));
         let judged = read(&path);
         let owed = if self.rc {
             let records = self.records.clone().unwrap_or_else(record::folder);

@@ -103,7 +103,10 @@ fn finish(options: &Options, checkpoint: &Checkpoint) -> Result<Verdict, String>
     let report = crate::report::Report::of(&options.dir)?;
     let page = report.write(&options.dir)?;
     let began = UNIX_EPOCH + Duration::from_secs(checkpoint.began);
-    let mut record = Record::of(&format!("soak-{}", checkpoint.profile), began, verdict, report.numbers());
+    // An hour of the 24 says nothing of them, and takes nothing away that does.
+    let whole = u128::from(checkpoint.wanted) >= options.profile.duration.0.as_millis();
+    let layer = format!("soak-{}{}", checkpoint.profile, if whole { "" } else { "-short" });
+    let mut record = Record::of(&layer, began, verdict, report.numbers());
     // Time in which the run was interrupted shows nothing.
     record.seconds = Duration::from_millis(checkpoint.elapsed).as_secs_f64();
     record.commit.clone_from(&checkpoint.commit);

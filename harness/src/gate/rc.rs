@@ -76,7 +76,7 @@ fn outdated(
         ));
     }
     // Newer by the clock is not enough: another branch may have been checked out.
-    if let Some(why) = other_source(sources, &record.commit) {
+    if let Some(why) = crate::record::other_source(sources, &record.commit) {
         missing.push(why);
     }
     missing
@@ -112,23 +112,6 @@ fn short(record: &Record, layer: &Layer) -> Vec<String> {
 fn missed(record: &Record, slo: &Slo) -> Vec<String> {
     let told = |line: &Line| format!("{}: {}, target {}", line.says, line.measured(), line.target);
     super::judge(slo, &record.numbers).iter().filter(|line| !line.passes()).map(told).collect()
-}
-
-/// Why a record of that commit says nothing about the sources as they are.
-fn other_source(sources: &Path, commit: &str) -> Option<String> {
-    let short = &commit[..commit.len().min(10)];
-    if commit.ends_with("-dirty") {
-        return Some(format!("it was made from {short} with changes that were not committed"));
-    }
-    match crate::record::git(
-        sources,
-        &["diff", "--quiet", commit, "HEAD", "--", "src", "Cargo.toml", "Cargo.lock"],
-    ) {
-        Ok(_) => None,
-        Err(_) => {
-            Some(format!("src/ or its dependencies are not as they were in {short}, which it was made from"))
-        }
-    }
 }
 
 #[cfg(test)]

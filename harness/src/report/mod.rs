@@ -18,7 +18,7 @@ use crate::gate::{self, Line, Slo};
 use crate::record::{self, Verdict};
 use crate::soak::checkpoint::Checkpoint;
 use crate::soak::fleet::Violation;
-use crate::soak::{histogram::Histogram, sample};
+use crate::soak::{self, histogram::Histogram, sample};
 
 /// One fault that struck.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -201,8 +201,15 @@ impl Report {
         for (name, kind) in ZEROS {
             let count = number(self.violations.iter().filter(|v| v.kind == *kind).count() as u64);
             known += count;
-            put(name, checked.map(|()| count));
+            // Where workers tried often and finished nothing, no program ran that could have left a process behind.
+            let idle = counted("works") >= 10.0 && counted("works.succeeded") == 0.0;
+            let looked = count > 0.0 || !(idle && *name == "surviving_children");
+            put(name, checked.filter(|()| looked).map(|()| count));
         }
+        let left_out = |owed: &sample::Owed| {
+            owed.faults.keys().filter(|kind| soak::is_left_out(kind, &run.notes)).count() as u64
+        };
+        put("faults_left_out", self.owed.as_ref().map(|owed| number(left_out(owed))));
         put("other_violations", checked.map(|()| number(self.violations.len() as u64) - known));
         for (name, histogram, share) in TIMES {
             put(name, run.numbers.latency.get(*histogram).and_then(|h| millis(h, *share)));
@@ -215,7 +222,7 @@ impl Report {
         put("convergence_p99_periods", converged.map(|ms| ms / period));
         // What is certain of it: the noise of a short run is no trend.
         put("rss_slope_mib_per_hour", self.rss_slope().map(|slope| slope.low.max(0.0)));
-        put("rss_hours", self.followed());
+        put("rss_hours", self.steady().map(|(_, hours)| hours));
         put("git_bytes_per_finished", self.bytes_per_finished());
         let beats = counted("calm.heartbeats");
         put("git_bytes_per_heartbeat", (beats > 0.0).then(|| counted("calm.heartbeat_bytes") / beats));
@@ -228,13 +235,28 @@ impl Report {
         self.watchdog_slope(|dog| dog["rss_kib"].as_f64().map(|kib| kib / 1024.0))
     }
 
-    /// For how many hours the process whose memory is followed has lived: some faults end it, and another is followed.
-    fn followed(&self) -> Option<f64> {
-        let pid = self.series.iter().rev().find_map(|line| line["watchdog"]["pid"].as_u64())?;
-        let mine = |line: &&Value| line["watchdog"]["pid"].as_u64() == Some(pid);
-        let at = |line: Option<&Value>| line?["unix_ms"].as_f64();
-        let (first, last) = (at(self.series.iter().find(mine))?, at(self.series.iter().rev().find(mine))?);
-        Some((last - first) / 3_600_000.0)
+    /// Every steady watchdog: its points in time, in hours, with what was looked at. Some faults end one, and each part
+    /// of a run has one of its own; the same number later is another process.
+    fn watchdogs(&self) -> Vec<Vec<(f64, &Value)>> {
+        let mut all: Vec<Vec<(f64, &Value)>> = Vec::new();
+        let mut last = None;
+        for line in &self.series {
+            let pid = line["watchdog"]["pid"].as_u64();
+            let Some(at) = line["unix_ms"].as_f64().filter(|_| pid.is_some()) else { continue };
+            if last != pid {
+                all.push(Vec::new());
+                last = pid;
+            }
+            all.last_mut().expect("just begun").push((at / 3_600_000.0, &line["watchdog"]));
+        }
+        all
+    }
+
+    /// The one that was followed for longest, and for how many hours.
+    fn steady(&self) -> Option<(Vec<(f64, &Value)>, f64)> {
+        let hours = |points: &[(f64, &Value)]| points.last().map_or(0.0, |last| last.0 - points[0].0);
+        let lives = self.watchdogs().into_iter().map(|points| (hours(&points), points));
+        lives.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(hours, points)| (points, hours))
     }
 
     /// What must not grow for ever: name, unit, and the slope over the last half of the run. Processes by the hour of
@@ -262,10 +284,9 @@ impl Report {
     /// Slope per hour of something of the steady watchdog over the last half of the run.
     fn watchdog_slope(&self, value: impl Fn(&Value) -> Option<f64>) -> Option<trend::Slope> {
         // By the clock of the wall, since memory grows at rest as well; and of one process only.
-        let pid = self.series.iter().rev().find_map(|line| line["watchdog"]["pid"].as_u64())?;
-        let mine = self.series.iter().filter(|line| line["watchdog"]["pid"].as_u64() == Some(pid));
-        let point = |line: &Value| Some((line["unix_ms"].as_f64()? / 3_600_000.0, value(&line["watchdog"])?));
-        let points: Vec<(f64, f64)> = mine.filter_map(point).collect();
+        let (points, _) = self.steady()?;
+        let points: Vec<(f64, f64)> =
+            points.into_iter().filter_map(|(at, dog)| Some((at, value(dog)?))).collect();
         trend::last_half(&points)
     }
 
@@ -275,9 +296,7 @@ impl Report {
     pub fn faults_by_kind(&self) -> BTreeMap<String, (u64, Option<u64>)> {
         let run = &self.checkpoint;
         let demanded = |kind: &str| {
-            let left_out = LEFT_OUT
-                .iter()
-                .any(|(of, note)| *of == kind && run.notes.iter().any(|said| said.starts_with(note)));
+            let left_out = soak::is_left_out(kind, &run.notes);
             self.owed.as_ref().filter(|_| !left_out)?.faults(kind, Duration::from_millis(run.wanted))
         };
         let struck = run.numbers.counts.keys().filter_map(|name| name.strip_prefix("faults."));
@@ -374,6 +393,7 @@ pub const MEASURES: &[&str] = &[
     "old_epoch_acts",
     "invalid_files",
     "surviving_children",
+    "faults_left_out",
     "claims_lost_without_rival",
     "other_violations",
     "calm_claim_p50_ms",
@@ -393,9 +413,6 @@ pub const MEASURES: &[&str] = &[
     "git_bytes_per_finished",
     "git_bytes_per_heartbeat",
 ];
-
-/// Faults that a computer may not be able to have, and how the note of a run that left them out begins.
-const LEFT_OUT: &[(&str, &str)] = &[("disk_full", "no full disk"), ("clock", "no clock offsets")];
 
 /// What can become of an objective.
 const OUTCOMES: [&str; 4] = ["held", "missed", "not measured", "not asked"];

@@ -91,6 +91,8 @@ fn measures_are_what_the_run_says() {
     assert!((numbers["claim_availability_percent"] - 99.8).abs() < 1e-9);
     assert!((numbers["pushes"] - 800.0).abs() < 1e-9 && (numbers["retries_per_push"] - 0.025).abs() < 1e-9);
     assert!((numbers["git_bytes_per_finished"] - 1200.0).abs() < 1e-9);
+    // Of kill, cut and clock this computer could not have the last.
+    assert!((numbers["faults_left_out"] - 1.0).abs() < 1e-9);
     // 8 KiB in two seconds.
     assert!(
         (numbers["rss_slope_mib_per_hour"] - 14.0625).abs() < 1e-6,
@@ -100,14 +102,17 @@ fn measures_are_what_the_run_says() {
     assert_eq!(report.verdict(), Verdict::Broken);
 }
 
-/// Faults that end every watchdog had the memory of the last one judged by its warm-up.
+/// Faults that end every watchdog, and the end of a part, had the memory of the last one judged by its warm-up.
 #[test]
-fn how_long_memory_was_followed_is_told_of_the_last_process_and_not_of_the_run() {
+fn memory_is_judged_by_the_process_that_was_followed_for_longest() {
     let (_dir, mut report) = good(|run| run.elapsed = 3_600_000);
     report.series.iter_mut().for_each(|line| line["unix_ms"] = json!(line["at"].as_u64().unwrap() * 30));
     assert!((report.numbers()["rss_hours"] - 58.0 / 60.0).abs() < 1e-9);
     report.series.iter_mut().skip(49).for_each(|line| line["watchdog"]["pid"] = json!(6));
-    assert!((report.numbers()["rss_hours"] - 9.0 / 60.0).abs() < 1e-9, "{}", report.numbers()["rss_hours"]);
+    assert!((report.numbers()["rss_hours"] - 48.0 / 60.0).abs() < 1e-9, "{}", report.numbers()["rss_hours"]);
+    // Another process that came to the same number.
+    report.series.iter_mut().skip(20).take(5).for_each(|line| line["watchdog"]["pid"] = json!(7));
+    assert!((report.numbers()["rss_hours"] - 23.0 / 60.0).abs() < 1e-9, "{}", report.numbers()["rss_hours"]);
 }
 
 #[test]
@@ -354,4 +359,18 @@ fn a_real_browser_shows_every_plot_and_complains_of_nothing() {
         let complaints: Vec<&str> = said.lines().filter(|line| line.contains("CONSOLE")).collect();
         assert!(complaints.is_empty(), "{complaints:?}");
     }
+}
+
+/// A supervisor that starts nothing leaves nothing behind.
+#[test]
+fn no_survivors_are_told_of_workers_that_never_finished_anything() {
+    let survivors = |works: u64, succeeded: u64| {
+        let (_dir, report) = good(|run| {
+            run.numbers.counts.insert("works".to_owned(), works);
+            run.numbers.counts.insert("works.succeeded".to_owned(), succeeded);
+        });
+        report.numbers().get("surviving_children").copied()
+    };
+    assert_eq!([survivors(0, 0), survivors(40, 30), survivors(2, 0)], [Some(0.0); 3]);
+    assert_eq!(survivors(40, 0), None);
 }

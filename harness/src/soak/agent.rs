@@ -249,7 +249,7 @@ impl<'f> Agent<'f> {
                 if checkpoint {
                     self.told(verb, &held.task, held.epoch, note.clone(), &ended.data);
                 }
-                // A checkpoint does not say whether it is on the remote; only a heartbeat that does counts.
+                // What is kept here renews nothing.
                 if ended.data["published"].as_bool().unwrap_or(false) {
                     (held.sent, held.answered) = (sent, Instant::now());
                 } else {
@@ -276,8 +276,7 @@ impl<'f> Agent<'f> {
         let age = held.sent.elapsed();
         let excused = ended.struck
             || !held.clean
-            || self.fleet.ledger.tampered(&held.task)
-            || self.fleet.ledger.rolled_back(&held.task)
+            || self.fleet.ledger.forgotten(&held.task)
             || self.fleet.windows.excuse(self.machine, held.sent);
         if age < self.fleet.profile.lease.ttl.0 && !excused {
             let (task, epoch) = (&held.task, held.epoch);
@@ -339,8 +338,8 @@ impl<'f> Agent<'f> {
     fn wait_for(&self, held: &Held, object: Option<String>) {
         let Some(object) = object else { return };
         if held.clean && !self.fleet.windows.excuse(self.machine, held.sent) {
-            let (task, since) = (held.task.clone(), held.answered);
-            lock(&self.fleet.vanished).push(Vanished { task, object, since });
+            let (task, sent, since) = (held.task.clone(), held.sent, held.answered);
+            lock(&self.fleet.vanished).push(Vanished { task, object, sent, since });
         }
     }
 

@@ -22,6 +22,27 @@ pub fn read(state: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
+/// The whole lines of a file to which lines are appended; nothing if it is not there. A last line that is cut off, which
+/// whoever wrote it told nobody, is taken out of the file.
+///
+/// # Errors
+/// The file, and why it cannot be read or cut.
+pub fn whole_lines(path: &Path) -> Result<String, String> {
+    let shown = |why: std::io::Error| format!("{}: {why}", path.display());
+    let mut text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(why) => return Err(shown(why)),
+    };
+    let whole = text.rfind('\n').map_or(0, |at| at + 1);
+    if whole < text.len() {
+        let file = std::fs::File::options().write(true).open(path).map_err(shown)?;
+        file.set_len(whole as u64).map_err(shown)?;
+        text.truncate(whole);
+    }
+    Ok(text)
+}
+
 /// In what the files of two machines differ, at most so many sentences.
 #[must_use]
 pub fn differences(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>, most: usize) -> Vec<String> {
@@ -173,5 +194,17 @@ mod tests {
         assert!(all[0].contains("\"y\"") && all[0].contains("\"z\""), "{all:?}");
         assert!(all[1].contains("missing on the second"));
         assert_eq!(differences(&a, &a, 9), Vec::<String>::new());
+    }
+
+    #[test]
+    fn half_a_line_is_taken_out_of_the_file_before_something_is_appended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("series.jsonl");
+        assert_eq!(whole_lines(&path), Ok(String::new()), "none yet");
+        for (before, after) in [("1\n2\n", "1\n2\n"), ("1\n2\n{\"at", "1\n2\n"), ("{", "")] {
+            std::fs::write(&path, before).unwrap();
+            assert_eq!(whole_lines(&path).as_deref(), Ok(after));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+        }
     }
 }

@@ -34,13 +34,15 @@ pub struct Violation {
 }
 
 /// A task whose holder has gone away.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vanished {
     /// The task.
     pub task: String,
     /// The object of its lease ref when the holder went.
     pub object: String,
-    /// When the last renewal was acknowledged.
+    /// When the last renewal was sent.
+    pub sent: Instant,
+    /// When it was acknowledged.
     pub since: Instant,
 }
 
@@ -124,9 +126,13 @@ impl Fleet {
         }
     }
 
-    /// Notes that something does not hold.
+    /// Notes that something does not hold. What each check finds again is one violation.
     pub fn violation(&self, kind: &str, what: impl Into<String>) {
         let violation = Violation { at: self.now() / 1000, kind: kind.to_owned(), what: what.into() };
+        let known = |other: &Violation| (&other.kind, &other.what) == (&violation.kind, &violation.what);
+        if lock(&self.violations).iter().any(known) {
+            return;
+        }
         self.tally.count(&format!("violations.{kind}"));
         self.append("violations.jsonl", &violation);
         lock(&self.violations).push(violation);
@@ -199,8 +205,12 @@ impl Fleet {
         } else if ended.code == Some(2) || (!excused && matches!(ended.code, Some(1 | 78)) && verb != "work")
         {
             self.violation("unexpected_failure", shown());
+        } else if ended.code == Some(0) && ended.data.is_null() {
+            self.violation("unreadable_answer", shown());
         } else if ended.code.is_none() && !ended.struck {
             self.violation("unexpected_signal", shown());
+        } else if !excused && matches!(ended.code, Some(5 | 7 | 75)) {
+            self.tally.count(&format!("unexcused.{verb}"));
         }
     }
 

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::dice::Dice;
 use super::fleet::Fleet;
+use super::ledger::Told;
+use super::processes::Ended;
 
 /// A file that a person touched.
 pub struct Broken {
@@ -14,15 +16,18 @@ pub struct Broken {
     path: PathBuf,
     before: String,
     after: String,
-    valid: bool,
+    /// What a valid edit put into the title.
+    edit: Option<String>,
 }
 
 /// Changes the title of a waiting task, as a person would.
 pub fn edit(fleet: &Fleet, dice: &mut Dice) -> Option<Broken> {
     let (machine, path, before) = waiting(fleet, dice)?;
     let title = before.lines().find(|line| line.starts_with("title: "))?;
-    let after = before.replacen(title, &format!("{title} edited {}", fleet.now()), 1);
-    touch(machine, path, before, after, true)
+    // Text that no other edit contains, also not as a part.
+    let token = format!("edited-{}x", fleet.now());
+    let after = before.replacen(title, &format!("{title} {token}"), 1);
+    touch(machine, path, before, after, Some(token))
 }
 
 /// Makes a file of a waiting task unreadable.
@@ -34,28 +39,35 @@ pub fn break_file(fleet: &Fleet, dice: &mut Dice) -> Option<Broken> {
         2 => before.replacen("title: ", "status: done\ntitle: ", 1),
         _ => before.chars().take(before.len() / 2).collect(),
     };
-    touch(machine, path, before, after, false)
+    touch(machine, path, before, after, None)
 }
 
-fn touch(machine: usize, path: PathBuf, before: String, after: String, valid: bool) -> Option<Broken> {
+fn touch(
+    machine: usize,
+    path: PathBuf,
+    before: String,
+    after: String,
+    edit: Option<String>,
+) -> Option<Broken> {
     let task = path.file_stem()?.to_string_lossy().into_owned();
     // Whoever else wrote meanwhile keeps it: an editor asks before it overwrites.
     if std::fs::read_to_string(&path).ok()? != before {
         return None;
     }
     replace(&path, &after).ok()?;
-    Some(Broken { machine, task, path, before, after, valid })
+    Some(Broken { machine, task, path, before, after, edit })
 }
 
 /// Looks what orch made of it, and mends what is not in order.
 pub fn mend(fleet: &Fleet, broken: &Broken) {
     let shown = fleet.orch(broken.machine, "hands", &["show", &broken.task]);
     let there = std::fs::read_to_string(&broken.path).unwrap_or_default() == broken.after;
-    if !broken.valid && there && shown.code == Some(0) {
+    if broken.edit.is_none() && there && shown.code == Some(0) {
         let what = format!("{} is broken on m{} and `show` exits 0", broken.task, broken.machine);
         fleet.violation("silent_damage", what);
     }
     if shown.code == Some(0) {
+        took(fleet, broken, &shown);
         return;
     }
     if shown.code == Some(8) {
@@ -78,6 +90,26 @@ pub fn mend(fleet: &Fleet, broken: &Broken) {
         );
         fleet.violation("invalid_file", what);
     }
+}
+
+/// A command has looked at a valid edit, so it is recorded, and stays.
+fn took(fleet: &Fleet, broken: &Broken, shown: &Ended) {
+    let Some(token) = &broken.edit else { return };
+    // On a full disk nothing can be recorded; the next command does it.
+    if fleet.windows.excuse(broken.machine, shown.started) {
+        return;
+    }
+    fleet.tally.count("edits.taken");
+    fleet.told(Told {
+        at: fleet.now(),
+        machine: broken.machine,
+        session: "hands".to_owned(),
+        verb: "edit".to_owned(),
+        task: broken.task.clone(),
+        epoch: 0,
+        token: token.clone(),
+        published: false,
+    });
 }
 
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {

@@ -32,6 +32,7 @@ pub fn judge(fleet: &Fleet, last: bool) {
     let began = Instant::now();
     leases_go_away(fleet);
     caught_up(fleet);
+    kept_acts_are_published(fleet);
     everything_syncs(fleet);
     same_files(fleet);
     no_refs_pile_up(fleet);
@@ -97,6 +98,25 @@ fn caught_up(fleet: &Fleet) {
     }
 }
 
+/// What machines kept while the remote was out of reach is published by their watchdogs, without anybody asking for it.
+fn kept_acts_are_published(fleet: &Fleet) {
+    if fleet.profile.fleet.watchdogs == 0 {
+        return;
+    }
+    let limit = Instant::now() + fleet.profile.lease.watch.0 * 4 + Duration::from_secs(20);
+    for machine in 0..fleet.profile.fleet.machines {
+        let mut left = fleet.orch(machine, JUDGE, &["status"]).data["unpublished"].as_u64();
+        while left != Some(0) && Instant::now() < limit {
+            std::thread::sleep(Duration::from_millis(100));
+            left = fleet.orch(machine, JUDGE, &["status"]).data["unpublished"].as_u64();
+        }
+        if left != Some(0) {
+            let what = format!("m{machine} keeps {left:?} changes that its watchdogs do not publish");
+            fleet.violation("not_published", what);
+        }
+    }
+}
+
 fn everything_syncs(fleet: &Fleet) {
     for _ in 0..2 {
         for machine in 0..fleet.profile.fleet.machines {
@@ -126,12 +146,7 @@ fn same_files(fleet: &Fleet) {
     let told = fleet.ledger.acknowledged();
     let kept = rejected(fleet);
     for told in files::missing(&first, &told) {
-        // What the register refused later is kept and reported: that is the promise for it.
-        // So it is where the harness made the remote forget who held an epoch, and it was given again before those who
-        // remember could publish theirs: two histories of one epoch, of which one can stay. It is no loss as long as the
-        // other is kept.
-        let may_be_refused = !told.published || fleet.ledger.rolled_back(&told.task);
-        if may_be_refused && kept.contains(&told.token) {
+        if fleet.ledger.may_be_refused(told) && kept.contains(&told.token) {
             fleet.tally.count("refused_later");
             continue;
         }
@@ -177,11 +192,7 @@ fn rejected(fleet: &Fleet) -> String {
 fn says_ok(fleet: &Fleet, machine: usize, verb: &str) {
     let ended = fleet.orch(machine, JUDGE, &[verb]);
     fleet.tally.time(verb, ended.took);
-    if ended.code == Some(0) && ended.data["ok"] == Value::Bool(true) {
-        return;
-    }
     let problems = ended.data["problems"].as_array().cloned().unwrap_or_default();
-    let tampered = |problem: &Value| problem["task"].as_str().is_some_and(|task| fleet.ledger.tampered(task));
     let (history, files) = third::foreign_files(fleet);
     // Of a file that is none of orch's a person must be told; the history has it, so `audit` says so as long as it does.
     let foreign: Vec<String> =
@@ -189,6 +200,14 @@ fn says_ok(fleet: &Fleet, machine: usize, verb: &str) {
     if let Some(name) = history.iter().find(|name| verb == "audit" && !foreign.contains(name)) {
         fleet.violation("foreign_file", format!("m{machine}: `audit` says nothing of {name}"));
     }
+    if ended.code == Some(0) && ended.data["ok"] == Value::Bool(true) {
+        return;
+    }
+    // Whoever deletes the refs of others takes away that one holds a task at a time, and that an epoch has one holder.
+    let tampered = |problem: &Value| {
+        let its_own = problem["task"].as_str().is_some_and(|task| fleet.ledger.tampered(task));
+        its_own && matches!(problem["promise"].as_u64(), Some(1 | 7))
+    };
     let strange = |problem: &Value| third::foreign_in(problem, &files).is_some();
     let serious: Vec<&Value> =
         problems.iter().filter(|problem| !tampered(problem) && !strange(problem)).collect();
@@ -300,7 +319,8 @@ fn whole_repositories(fleet: &Fleet) {
 
 /// Measures what needs rest: uncontended claims by path, claims of one taker each from all machines at once, and what
 /// heartbeats and finished tasks leave behind. Watchdogs go on meanwhile.
-pub fn measure(fleet: &Fleet, round: u64) {
+/// `round` is a name that no other round of the run has.
+pub fn measure(fleet: &Fleet, round: &str) {
     let bare = fleet.place.bare();
     growth(fleet, &bare);
     heartbeats_leave_nothing(fleet, &bare, round);
@@ -350,7 +370,7 @@ fn growth(fleet: &Fleet, bare: &Path) {
     fleet.tally.time("gc", began.elapsed());
 }
 
-fn heartbeats_leave_nothing(fleet: &Fleet, bare: &Path, round: u64) {
+fn heartbeats_leave_nothing(fleet: &Fleet, bare: &Path, round: &str) {
     let task = format!("beats-{round}");
     let run = |args: &[&str]| fleet.orch(0, "calm-m0", args);
     run(&["add", "--id", &task, "--title", &task]);

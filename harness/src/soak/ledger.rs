@@ -21,7 +21,7 @@ pub struct Told {
     pub machine: usize,
     /// The session.
     pub session: String,
-    /// `add`, `claim`, `checkpoint`, `done`, `fail`; `tampered` and `rolled_back` when the
+    /// `add`, `claim`, `checkpoint`, `done`, `fail`, `edit`; `tampered` and `rolled_back` when the
     /// harness itself broke an assumption of orch.
     pub verb: String,
     /// The task.
@@ -55,20 +55,12 @@ impl Ledger {
     /// The file cannot be read or written, or is not ours.
     pub fn open(path: &Path) -> Result<Ledger, String> {
         let shown = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-        let before = if path.exists() {
-            std::fs::read_to_string(path).map_err(|why| shown(&why))?
-        } else {
-            String::new()
-        };
-        let whole = before.rfind('\n').map_or(0, |at| at + 1);
+        let before = super::files::whole_lines(path)?;
         let file = File::options().create(true).append(true).open(path).map_err(|why| shown(&why))?;
-        if whole < before.len() {
-            file.set_len(whole as u64).map_err(|why| shown(&why))?;
-        }
         let (claims, acknowledged) = (BTreeMap::new(), BTreeMap::new());
         let (tampered, rolled_back) = (BTreeSet::new(), BTreeSet::new());
         let mut inner = Inner { file, claims, acknowledged, tampered, rolled_back };
-        for line in before[..whole].lines() {
+        for line in before.lines() {
             let told: Told = serde_json::from_str(line).map_err(|why| shown(&why))?;
             inner.take(told);
         }
@@ -111,16 +103,25 @@ impl Ledger {
         });
     }
 
-    /// Whether the harness has broken an assumption for a task.
+    /// Whether the harness has deleted the lease ref of a task.
     #[must_use]
     pub fn tampered(&self, task: &str) -> bool {
         lock(&self.inner).tampered.contains(task)
     }
 
-    /// Whether an epoch of a task may have been given twice, because the harness made the remote forget one.
+    /// Whether the harness made the remote forget who held an epoch of a task, by either of the above.
     #[must_use]
-    pub fn rolled_back(&self, task: &str) -> bool {
-        lock(&self.inner).rolled_back.contains(task)
+    pub fn forgotten(&self, task: &str) -> bool {
+        lock(&self.inner).forgotten(task)
+    }
+
+    /// Whether a change that was told may lie under `rejected/` of its machine instead of the history of its task: what
+    /// the register refused after it was kept without it, which is the promise for it; and where the remote was made to
+    /// forget who held an epoch, and it was given again before those who remember could publish theirs: two histories of
+    /// one epoch, of which one can stay.
+    #[must_use]
+    pub fn may_be_refused(&self, told: &Told) -> bool {
+        !told.published || self.forgotten(&told.task)
     }
 
     /// Everything acknowledged that must stand in the history of its task, by task.
@@ -131,6 +132,10 @@ impl Ledger {
 }
 
 impl Inner {
+    fn forgotten(&self, task: &str) -> bool {
+        self.tampered.contains(task) || self.rolled_back.contains(task)
+    }
+
     fn take(&mut self, told: Told) -> Option<String> {
         match told.verb.as_str() {
             "tampered" => {
@@ -153,8 +158,7 @@ impl Inner {
         let mine = (told.machine, told.session.clone());
         let key = (told.task.clone(), told.epoch);
         let other = self.claims.get(&key).filter(|other| **other != mine);
-        let judged = !self.tampered.contains(&told.task) && !self.rolled_back.contains(&told.task);
-        if let Some((machine, session)) = other.filter(|_| judged) {
+        if let Some((machine, session)) = other.filter(|_| !self.forgotten(&told.task)) {
             return Some(format!(
                 "{} epoch {} was confirmed to {session} on m{machine} and to {} on m{}",
                 told.task, told.epoch, told.session, told.machine
@@ -214,10 +218,26 @@ mod tests {
         ledger.tell(told("claim", "a", 1));
         ledger.roll_back("T1", 5);
         let ledger = Ledger::open(&dir.path().join("l")).unwrap();
-        assert!(ledger.rolled_back("T1") && !ledger.tampered("T1"));
+        assert!(ledger.forgotten("T1") && !ledger.tampered("T1"));
         assert_eq!(ledger.tell(told("claim", "b", 1)), None);
         let other = Told { task: "T2".to_owned(), ..told("claim", "a", 1) };
         assert_eq!(ledger.tell(other.clone()), None);
         assert!(ledger.tell(Told { session: "b".to_owned(), ..other }).is_some(), "of others it is judged");
+    }
+
+    /// A run of ten minutes called a finish lost: it was on the remote, its lease ref was deleted by the harness before
+    /// the fold, the next claim got the same epoch, and the machine of the first kept its finish under `rejected/`.
+    #[test]
+    fn a_finish_may_be_kept_aside_where_the_harness_deleted_a_ref_and_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&dir.path().join("l")).unwrap();
+        let done = told("done", "a", 1);
+        assert!(!ledger.may_be_refused(&done), "the remote had it: it stays");
+        assert!(ledger.may_be_refused(&Told { published: false, ..done.clone() }));
+        ledger.tamper("T1", 5);
+        assert!(ledger.may_be_refused(&done));
+        assert!(!ledger.may_be_refused(&Told { task: "T2".to_owned(), ..done.clone() }));
+        ledger.roll_back("T3", 6);
+        assert!(ledger.may_be_refused(&Told { task: "T3".to_owned(), ..done }));
     }
 }

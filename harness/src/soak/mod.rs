@@ -37,6 +37,8 @@ mod third;
 mod unruly;
 mod watchdogs;
 
+pub use setup::is_left_out;
+
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -158,6 +160,9 @@ impl Desk<'_, '_> {
         let profile = &fleet.profile;
         let wanted = Duration::from_millis(checkpoint.wanted);
         let (mut sampled, mut written, mut checked) = (Instant::now(), Instant::now(), Instant::now());
+        // A part that was killed in the middle of a round has not counted it.
+        let part = checkpoint.part;
+        let name = |round: u64| format!("p{part}-{round}");
         let mut round = fleet.tally.get("checks");
         let why = loop {
             std::thread::sleep(LOOK);
@@ -174,7 +179,7 @@ impl Desk<'_, '_> {
             }
             if checked.elapsed() >= profile.check.0 && wanted.saturating_sub(now) > profile.check.0 / 2 {
                 self.report(progress, wanted, "check");
-                self.check(round, false);
+                self.check(&name(round), false);
                 round += 1;
                 checked = Instant::now();
             }
@@ -185,13 +190,13 @@ impl Desk<'_, '_> {
             self.report(progress, wanted, "load");
         };
         self.report(progress, wanted, "last check");
-        self.check(round, true);
+        self.check(&name(round), true);
         sample::take(fleet, self.dogs);
         self.write(checkpoint);
         why
     }
 
-    fn check(&self, round: u64, last: bool) {
+    fn check(&self, round: &str, last: bool) {
         self.resting.store(true, Ordering::SeqCst);
         lock(self.striker).heal_all();
         self.fleet.rest(true);

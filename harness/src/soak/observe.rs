@@ -3,24 +3,26 @@
 
 use std::time::Instant;
 
-use super::fleet::{Fleet, LEASES};
+use super::fleet::{Fleet, LEASES, Vanished};
 use super::server::lock;
 
 /// One look. What has not happened yet stays to be looked for.
 pub fn look(fleet: &Fleet) {
-    let waiting = !lock(&fleet.vanished).is_empty();
-    if waiting && let Some(refs) = fleet.remote_refs(LEASES) {
+    // Those who vanish from here on are looked for next time: their refs may be newer than what is listed now.
+    let waiting = lock(&fleet.vanished).clone();
+    if !waiting.is_empty()
+        && let Some(refs) = fleet.remote_refs(LEASES)
+    {
         let now = Instant::now();
         // A holder is waited for on the record that was there when it went: a ref that is gone was recovered,
         // finished by an operator, or folded; all of them end the wait.
-        lock(&fleet.vanished).retain(|vanished| {
-            let there =
-                refs.iter().any(|(task, object)| *task == vanished.task && *object == vanished.object);
-            if !there {
-                recovered(fleet, vanished, now);
-            }
-            there
-        });
+        let there = |vanished: &Vanished| {
+            refs.iter().any(|(task, object)| *task == vanished.task && *object == vanished.object)
+        };
+        for gone in waiting.iter().filter(|vanished| !there(vanished)) {
+            recovered(fleet, gone, now);
+            lock(&fleet.vanished).retain(|vanished| vanished != gone);
+        }
     }
     let healed = lock(&fleet.healed).clone();
     for machine in healed {
@@ -36,8 +38,8 @@ pub fn look(fleet: &Fleet) {
     }
 }
 
-fn recovered(fleet: &Fleet, vanished: &super::fleet::Vanished, now: Instant) {
-    if fleet.ledger.tampered(&vanished.task) {
+fn recovered(fleet: &Fleet, vanished: &Vanished, now: Instant) {
+    if fleet.ledger.forgotten(&vanished.task) {
         return;
     }
     let took = now.saturating_duration_since(vanished.since);
@@ -45,9 +47,14 @@ fn recovered(fleet: &Fleet, vanished: &super::fleet::Vanished, now: Instant) {
     fleet.tally.count("recovered");
     fleet.tally.time("recovery", took);
     fleet.tally.time("recovery.late", took.saturating_sub(due));
-    // Before the ttl is over nobody may take it, whatever the clocks say.
-    if took < fleet.profile.lease.ttl.0.mul_f64(0.9) {
-        let what = format!("{} was taken {took:?} after its last renewal was answered", vanished.task);
+    // Whoever takes it has seen the last renewal unchanged for so long by a clock of its own, and saw it for the first time
+    // after it was sent.
+    let (still, stale) = (now.saturating_duration_since(vanished.sent), fleet.profile.lease.stale());
+    if still < stale {
+        let what = format!(
+            "{} was taken {still:?} after its last renewal was sent, stale is {stale:?}",
+            vanished.task
+        );
         fleet.violation("early_recovery", what);
     }
 }

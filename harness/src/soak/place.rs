@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use super::profile::Lease;
 
@@ -109,8 +110,8 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|why| format!("{}: {why}", path.display()))
 }
 
-/// The program under test: the one named, or the one beside the harness; built where it is missing and the sources
-/// are here.
+/// The program under test: the one named, or the one beside the harness; built where the sources are here and it is
+/// missing, or older than they are.
 ///
 /// # Errors
 /// It is not there and cannot be built.
@@ -126,10 +127,13 @@ pub fn find_orch(named: Option<&Path>) -> Result<PathBuf, String> {
         dir = dir.parent().ok_or("this program lies nowhere")?;
     }
     let path = beside(dir);
-    if path.is_file() {
-        return Ok(path);
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let built = path.metadata().and_then(|of| of.modified()).ok();
+    match built {
+        Some(built) if newest(&sources).is_none_or(|changed| changed <= built) => return Ok(path),
+        Some(_) => eprintln!("{} is older than its sources; building it with cargo", path.display()),
+        None => eprintln!("orch is not at {}; building it with cargo", path.display()),
     }
-    eprintln!("orch is not at {}; building it with cargo", path.display());
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--package", "orch", "--bin", "orch"]);
     if dir.ends_with("release") {
@@ -143,6 +147,24 @@ pub fn find_orch(named: Option<&Path>) -> Result<PathBuf, String> {
             path.display()
         )),
     }
+}
+
+/// When something that orch is made from was changed last; `None` where the sources are not.
+fn newest(sources: &Path) -> Option<SystemTime> {
+    let modified = |path: &Path| path.metadata().and_then(|of| of.modified()).ok();
+    let mut newest = modified(&sources.join("Cargo.lock"));
+    let mut folders = vec![sources.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                newest = newest.max(modified(&path));
+            }
+        }
+    }
+    newest
 }
 
 /// A program of the search path or of the folders for administrators.

@@ -119,6 +119,9 @@ pub struct Demand {
     pub finished: u64,
     /// Tasks that were recovered from a vanished session.
     pub recovered: u64,
+    /// Tasks that a worker has run and finished.
+    #[serde(default)]
+    pub works: u64,
 }
 
 /// When to end early.

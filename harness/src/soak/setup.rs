@@ -3,21 +3,25 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use orch::store::time;
 
 use super::checkpoint::{self, Checkpoint};
 use super::disk::Ballast;
 use super::fault::{Kind, Windows};
-use super::fleet::{Fleet, Violation};
+use super::fleet::{CLOCK_MACHINE, Fleet, Violation};
 use super::gate::Gate;
 use super::ledger::Ledger;
 use super::link::Links;
 use super::numbers::{Numbers, Tally};
 use super::place::{Place, find_orch, find_program, output};
 use super::processes::Processes;
+use super::profile::Profile;
 use super::sample::share;
-use super::{Options, judge, ready, strike, third, unruly};
+use super::{Options, files, judge, ready, strike, third, unruly};
+use crate::record;
 
 /// A fleet that is ready to be let go.
 pub struct Ready {
@@ -50,6 +54,7 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
         for left in judge::end_leftovers(&place.world("")) {
             eprintln!("note: ended what the interrupted part left behind: {left}");
         }
+        cut_stumps(&place.dir)?;
     }
     place.prepare()?;
     unruly::write(&place)?;
@@ -67,7 +72,7 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
     let faketime = clock(options, &mut checkpoint.notes);
     let ledger = Ledger::open(&place.dir.join("ledger.jsonl"))?;
     let violations = read_violations(&place.dir.join("violations.jsonl"))?;
-    let fleet = Fleet {
+    let mut fleet = Fleet {
         profile: options.profile.clone(),
         seed: checkpoint.seed,
         links,
@@ -94,6 +99,10 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
     third::allow(&fleet);
     strike::set_clock(&fleet, "+0");
     machines(&fleet, checkpoint.part)?;
+    if fleet.faketime.is_some() && !clock_bites(&fleet, checkpoint.part)? {
+        checkpoint.notes.push(format!("{NO_CLOCK}: the program under test does not see them"));
+        fleet.faketime = None;
+    }
     // Setting up is no load.
     let fleet = Fleet { start: Instant::now(), ..fleet };
     if checkpoint.part == 0 {
@@ -134,6 +143,9 @@ fn begin(options: &Options, place: &Place) -> Result<Checkpoint, String> {
         if old.end.is_some() && old.elapsed >= old.wanted {
             return Err(format!("the run in {shown} is complete; `orch-harness report {shown}` shows it"));
         }
+        if let Some(why) = other_run(&old, options) {
+            return Err(format!("the run in {shown} cannot go on: {why}; without --resume a new one begins"));
+        }
         (old.part, old.end) = (old.part + 1, None);
         return Ok(old);
     }
@@ -142,19 +154,18 @@ fn begin(options: &Options, place: &Place) -> Result<Checkpoint, String> {
             "{shown} holds a run that has not ended: go on with it by --resume, or name another folder by --dir"
         ));
     }
-    let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     Ok(Checkpoint {
         profile: profile.name.clone(),
         about: profile.about.clone(),
         seed: options.seed.unwrap_or(profile.seed),
-        commit: crate::record::commit(Path::new(".")).unwrap_or_else(|_| "unknown".to_owned()),
+        commit: commit(options),
         orch: output(place.command(&place.orch).arg("version"))?.trim().to_owned(),
         part: 0,
         began: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         elapsed: 0,
         wanted: millis(options.length.unwrap_or(profile.duration.0)),
-        fleet: (profile.fleet.machines, profile.fleet.agents),
-        lease: (millis(profile.lease.stale()), millis(profile.lease.watch.0)),
+        fleet: fleet(profile),
+        lease: lease(profile),
         ports: Vec::new(),
         open: 0,
         numbers: Numbers::default(),
@@ -166,6 +177,39 @@ fn begin(options: &Options, place: &Place) -> Result<Checkpoint, String> {
     })
 }
 
+/// The commit that the program under test was made from; nobody knows that of one that was named.
+fn commit(options: &Options) -> String {
+    let here = if options.orch.is_some() { None } else { record::commit(Path::new(".")).ok() };
+    here.unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Why a run would be another one if it went on: it says something about one program and one fleet.
+fn other_run(old: &Checkpoint, options: &Options) -> Option<String> {
+    let now = commit(options);
+    if old.commit != now
+        && let Some(why) = record::other_source(Path::new("."), &old.commit)
+    {
+        return Some(why);
+    }
+    let profile = &options.profile;
+    let same = old.fleet == fleet(profile) && old.lease == lease(profile);
+    (!same).then(|| "its profile has other machines, agents or leases by now".to_owned())
+}
+
+/// Machines, and agents on each.
+fn fleet(profile: &Profile) -> (usize, usize) {
+    (profile.fleet.machines, profile.fleet.agents)
+}
+
+/// After how many milliseconds a lease is stale, and the pause between two rounds of a watchdog.
+fn lease(profile: &Profile) -> (u64, u64) {
+    (millis(profile.lease.stale()), millis(profile.lease.watch.0))
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn small_disk(options: &Options, place: &Place, notes: &mut Vec<String>) -> Option<Ballast> {
     if !options.profile.faults.contains_key(&Kind::DiskFull) {
         return None;
@@ -173,7 +217,7 @@ fn small_disk(options: &Options, place: &Place, notes: &mut Vec<String>) -> Opti
     match Ballast::mount(place, options.profile.fleet.machines - 1, SMALL_DISK) {
         Ok(ballast) => Some(ballast),
         Err(why) => {
-            notes.push(format!("no full disk: {why}"));
+            notes.push(format!("{NO_FULL_DISK}: {why}"));
             None
         }
     }
@@ -183,21 +227,51 @@ fn clock(options: &Options, notes: &mut Vec<String>) -> Option<PathBuf> {
     if !options.profile.faults.contains_key(&Kind::Clock) {
         return None;
     }
-    let usual = ["x86_64-linux-gnu", "aarch64-linux-gnu", ""]
-        .map(|arch| Path::new("/usr/lib").join(arch).join("faketime/libfaketimeMT.so.1"));
-    let found = usual.into_iter().find(|path| path.is_file());
+    let found = faketime();
     if found.is_none() {
         let hint = if find_program("faketime").is_some() {
             "its library was not found"
         } else {
             "it is not installed"
         };
-        notes.push(format!("no clock offsets: they need libfaketime, and {hint}"));
+        notes.push(format!("{NO_CLOCK}: they need libfaketime, and {hint}"));
     } else if options.profile.fleet.machines < 2 {
-        notes.push("no clock offsets: they need a second machine".to_owned());
+        notes.push(format!("{NO_CLOCK}: they need a second machine"));
         return None;
     }
     found
+}
+
+/// The library that sets the clock of whoever loads it.
+pub(super) fn faketime() -> Option<PathBuf> {
+    let usual = ["x86_64-linux-gnu", "aarch64-linux-gnu", ""]
+        .map(|arch| Path::new("/usr/lib").join(arch).join("faketime/libfaketimeMT.so.1"));
+    usual.into_iter().find(|path| path.is_file())
+}
+
+/// Whether the program under test sees the offset of its machine: a library that is loaded into it may still not be asked.
+fn clock_bites(fleet: &Fleet, part: u64) -> Result<bool, String> {
+    let id = format!("clock-{part}");
+    strike::set_clock(fleet, "+30h");
+    let told = fleet.orch(CLOCK_MACHINE, "setup", &["add", "--id", &id, "--title", &id]);
+    strike::set_clock(fleet, "+0");
+    let Some(at) = told.data["task"]["history"][0]["at"].as_str().and_then(|at| time::parse(at).ok()) else {
+        return Err(format!("machine m{CLOCK_MACHINE} takes no task: {}", told.stderr.trim()));
+    };
+    fleet.open.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Duration::from_millis(u64::try_from(at.0).unwrap_or(0)) > now + Duration::from_hours(29))
+}
+
+/// How the notes begin of faults that a computer cannot have.
+const NO_FULL_DISK: &str = "no full disk";
+const NO_CLOCK: &str = "no clock offsets";
+
+/// Whether a kind of fault was left out of a run with these notes, because the computer cannot have it.
+#[must_use]
+pub fn is_left_out(kind: &str, notes: &[String]) -> bool {
+    let said = |how: &str| notes.iter().any(|note| note.starts_with(how));
+    kind == Kind::DiskFull.word() && said(NO_FULL_DISK) || kind == Kind::Clock.word() && said(NO_CLOCK)
 }
 
 /// Sets up the machines that are not there yet, and those of an earlier part for what comes.
@@ -226,11 +300,18 @@ fn machines(fleet: &Fleet, part: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn read_violations(path: &Path) -> Result<Vec<Violation>, String> {
-    if !path.exists() {
-        return Ok(Vec::new());
+/// Whoever was killed, or lost power, may have left half a line; what is appended behind it would not be read either.
+fn cut_stumps(dir: &Path) -> Result<(), String> {
+    for file in std::fs::read_dir(dir).map_err(|why| format!("{}: {why}", dir.display()))?.flatten() {
+        if file.path().extension().is_some_and(|ext| ext == "jsonl") {
+            files::whole_lines(&file.path())?;
+        }
     }
-    let text = std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?;
+    Ok(())
+}
+
+fn read_violations(path: &Path) -> Result<Vec<Violation>, String> {
+    let text = files::whole_lines(path)?;
     let line = |line: &str| serde_json::from_str(line).map_err(|why| format!("{}: {why}", path.display()));
     text.lines().map(line).collect()
 }
@@ -250,13 +331,9 @@ pub fn shortfall(fleet: &Fleet, checkpoint: &Checkpoint) -> Vec<String> {
     need("claims", profile.demand.claims);
     need("finished", profile.demand.finished);
     need("recovered", profile.demand.recovered);
+    need("works.succeeded", profile.demand.works);
     for (kind, plan) in &profile.faults {
-        let left_out = match kind {
-            Kind::DiskFull => checkpoint.notes.iter().any(|note| note.starts_with("no full disk")),
-            Kind::Clock => fleet.faketime.is_none(),
-            _ => false,
-        };
-        if !left_out {
+        if !is_left_out(kind.word(), &checkpoint.notes) {
             need(&format!("faults.{}", kind.word()), plan.at_least);
         }
     }

@@ -260,7 +260,10 @@ fn inject(
         Kind::ForcePush => third::roll_back(fleet, dice).map(|()| (None, Cure::Branch)),
         Kind::ForeignCommit => third::commit_foreign(fleet, dice).map(|()| (None, Cure::Nothing)),
         Kind::Refusals => third::forbid(fleet).map(|()| (None, Cure::Hook)),
-        Kind::StaleLock => Some((None, Cure::Locks(leave_locks(fleet, dice)))),
+        Kind::StaleLock => {
+            let made = leave_locks(fleet, dice);
+            (!made.is_empty()).then_some((None, Cure::Locks(made)))
+        }
     }
 }
 

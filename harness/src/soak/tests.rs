@@ -70,7 +70,15 @@ fn the_real_program_is_found_sound_and_a_run_that_was_stopped_goes_on() {
         checkpoint.invalid
     );
     assert!(dir.path().join("run").join(crate::soak::sample::Owed::FILE).exists());
+    let mut other = Options { resume: true, ..options(dir.path(), None, 60) };
+    other.profile.lease.ttl = profile::Span(Duration::from_secs(5));
+    let why = run(&other, &AtomicBool::new(false), &mut |_| ()).unwrap_err();
+    assert!(why.contains("other machines, agents or leases") && why.contains("without --resume"), "{why}");
     let (claims, elapsed) = (checkpoint.numbers.count("claims"), checkpoint.elapsed);
+    // As after a power loss.
+    let path = dir.path().join("run").join(sample::FILE);
+    let mut series = std::fs::File::options().append(true).open(path).unwrap();
+    std::io::Write::write_all(&mut series, b"{\"at\": 3, \"cou").unwrap();
     let next = Options { resume: true, ..options(dir.path(), None, 60) };
     let checkpoint = soak(&next, |progress| progress.counts[0] > claims + 1 && progress.counts[2] > 0);
     assert_eq!(kinds(dir.path()), Vec::<String>::new());
@@ -112,6 +120,53 @@ fn a_program_whose_watchdog_sleeps_is_found_out() {
     assert!(kinds(dir.path()).contains(&"not_recovered".to_owned()), "{:?}", kinds(dir.path()));
 }
 
+#[test]
+fn a_program_whose_watchdog_takes_what_is_not_stale_is_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "case \"$all\" in *' watchdog '*) export ORCH_LEASE_GRACE=1ms ORCH_LEASE_DRIFT=1;; esac";
+    let mut options = options(dir.path(), Some(liar(dir.path(), script)), 60);
+    options.profile.load.vanish = 1000;
+    options.profile.faults.clear();
+    let checkpoint = soak(&options, |progress| progress.counts[3] > 0);
+    assert_eq!(checkpoint.end.unwrap().verdict, Verdict::Broken);
+    assert!(kinds(dir.path()).contains(&"early_recovery".to_owned()), "{:?}", kinds(dir.path()));
+}
+
+#[test]
+fn a_program_that_keeps_changes_to_itself_is_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "case \"$all\" in *' judge status') echo '{\"schema_version\":1,\"data\":{\"unpublished\":2}}'; exit 0;; esac";
+    let options = options(dir.path(), Some(liar(dir.path(), script)), 60);
+    let checkpoint = soak(&options, |progress| progress.counts[0] > 0);
+    assert_eq!(checkpoint.end.unwrap().verdict, Verdict::Broken);
+    assert!(kinds(dir.path()).contains(&"not_published".to_owned()), "{:?}", kinds(dir.path()));
+}
+
+#[test]
+fn a_program_that_answers_what_nobody_can_read_is_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "case \"$all\" in *' pick') echo 'you have T1'; exit 0;; esac";
+    let options = options(dir.path(), Some(liar(dir.path(), script)), 60);
+    let checkpoint = soak(&options, |progress| progress.counts[3] > 0);
+    assert_eq!(checkpoint.end.unwrap().verdict, Verdict::Broken);
+    assert!(kinds(dir.path()).contains(&"unreadable_answer".to_owned()), "{:?}", kinds(dir.path()));
+}
+
+/// The library that sets a clock was loaded into orch, which asked the kernel past it: every offset struck nothing.
+#[test]
+fn a_clock_that_is_set_is_set_for_the_program_under_test_or_the_fault_is_left_out() {
+    let installed = setup::faketime().is_some();
+    let ignored = "unset LD_PRELOAD";
+    for (script, left_out) in [("", !installed), (ignored, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = options(dir.path(), Some(liar(dir.path(), script)), 60);
+        strangers(&mut options, &[fault::Kind::Clock]);
+        let checkpoint = soak(&options, |progress| progress.counts[0] > 0);
+        let told = is_left_out("clock", &checkpoint.notes);
+        assert_eq!(told, left_out, "{script:?}: {:?}", checkpoint.notes);
+    }
+}
+
 /// Only those faults, each again and again.
 fn strangers(options: &mut Options, kinds: &[fault::Kind]) {
     let (every, lasts) = (profile::Span(Duration::from_secs(2)), profile::Span(Duration::from_secs(1)));
@@ -143,6 +198,17 @@ fn a_program_that_says_nothing_of_a_rolled_back_branch_is_found_out() {
     for kind in ["rewind_not_noticed", "rewind_not_repaired"] {
         assert!(kinds(dir.path()).contains(&kind.to_owned()), "{kind}: {:?}", kinds(dir.path()));
     }
+}
+
+#[test]
+fn a_program_that_says_nothing_of_foreign_commits_is_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "case \"$all\" in *' audit') echo '{\"schema_version\":1,\"data\":{\"ok\":true,\"problems\":[]}}'; exit 0;; esac";
+    let mut options = options(dir.path(), Some(liar(dir.path(), script)), 60);
+    strangers(&mut options, &[fault::Kind::ForeignCommit]);
+    let checkpoint = soak(&options, |progress| progress.counts[2] > 0);
+    assert_eq!(checkpoint.end.unwrap().verdict, Verdict::Broken);
+    assert!(kinds(dir.path()).contains(&"foreign_file".to_owned()), "{:?}", kinds(dir.path()));
 }
 
 #[test]

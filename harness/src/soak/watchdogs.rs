@@ -5,8 +5,9 @@
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::fault::Windows;
 use super::fleet::Fleet;
 use super::processes::usage;
 use super::server::lock;
@@ -15,9 +16,13 @@ struct Dog {
     machine: usize,
     number: usize,
     running: Option<(Child, u64)>,
+    started: Instant,
     /// Not started again before.
     again: Instant,
 }
+
+/// How long a first look may take on a busy computer.
+const FIRST_LOOK: Duration = Duration::from_secs(15);
 
 /// All watchdogs of a run.
 pub struct Watchdogs {
@@ -30,7 +35,10 @@ impl Watchdogs {
     pub fn new(fleet: &Fleet) -> Watchdogs {
         let each = fleet.profile.fleet.watchdogs;
         let all = (0..fleet.profile.fleet.machines).flat_map(|machine| {
-            (0..each).map(move |number| Dog { machine, number, running: None, again: Instant::now() })
+            (0..each).map(move |number| {
+                let now = Instant::now();
+                Dog { machine, number, running: None, started: now, again: now }
+            })
         });
         Watchdogs { dogs: Mutex::new(all.collect()) }
     }
@@ -44,7 +52,7 @@ impl Watchdogs {
                 dog.running = None;
                 if !struck {
                     let said = tail(&log(fleet, dog.machine, dog.number));
-                    let excused = fleet.windows.excuse(dog.machine, fleet.start);
+                    let excused = excuses(&fleet.windows, dog.machine, dog.started, Instant::now());
                     fleet.tally.count("watchdogs.ended");
                     // One that does not end for a passing reason is started again as a service manager would: not at once.
                     dog.again = Instant::now() + fleet.profile.lease.watch.0;
@@ -58,6 +66,7 @@ impl Watchdogs {
             if Instant::now() < dog.again {
                 continue;
             }
+            dog.started = Instant::now();
             dog.running = start(fleet, dog.machine, dog.number);
         }
     }
@@ -108,6 +117,12 @@ impl Watchdogs {
     }
 }
 
+/// Whether a fault explains that a watchdog ended by itself: what cannot be done at its first look may never be, while
+/// later it waits until it can be done.
+fn excuses(windows: &Windows, machine: usize, started: Instant, ended: Instant) -> bool {
+    ended.saturating_duration_since(started) < FIRST_LOOK && windows.excuse(machine, started)
+}
+
 fn log(fleet: &Fleet, machine: usize, number: usize) -> PathBuf {
     fleet.place.world(format!("logs/watchdog-m{machine}-{number}.err"))
 }
@@ -138,4 +153,21 @@ fn tail(path: &std::path::Path) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().rev().take(5).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fault::Kind;
+    use super::*;
+
+    /// Any fault of the last ten minutes excused a watchdog that had ended, so eighty ends in a run were no violation.
+    #[test]
+    fn a_fault_explains_only_that_a_watchdog_ends_at_its_first_look() {
+        let windows = Windows::default();
+        let (started, later) = (Instant::now(), Instant::now() + FIRST_LOOK);
+        assert!(!excuses(&windows, 0, started, started), "nothing was wrong");
+        windows.begin(Kind::Refusals, None);
+        assert!(excuses(&windows, 0, started, started));
+        assert!(!excuses(&windows, 0, started, later));
+    }
 }
