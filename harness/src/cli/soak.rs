@@ -1,18 +1,21 @@
 //! `orch-harness soak`: real processes under real faults, for minutes or days.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::record::{self, Record, Verdict};
 use crate::soak::checkpoint::Checkpoint;
 use crate::soak::profile::Profile;
-use crate::soak::{Options, Progress, absent, run};
+use crate::soak::{Options, Progress, absent, end_leftovers, run};
 
 /// Run real orch processes under real faults, and judge them
 ///
@@ -42,7 +45,7 @@ pub struct Soak {
     seed: Option<u64>,
 
     /// Another length than the profile's; the least work is scaled with it
-    #[arg(long = "for", value_name = "SPAN", value_parser = orch::protocol::time::parse_span)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = some_time)]
     length: Option<Duration>,
 
     /// Go on with the run that was interrupted
@@ -52,6 +55,15 @@ pub struct Soak {
     /// The program under test [default: the orch beside this program, built where it is missing]
     #[arg(long, value_name = "PATH")]
     orch: Option<PathBuf>,
+}
+
+/// A span in which something can be done.
+fn some_time(text: &str) -> Result<Duration, String> {
+    let span = orch::protocol::time::parse_span(text)?;
+    if span < Duration::from_secs(1) {
+        return Err("in less than a second nothing can be done".to_owned());
+    }
+    Ok(span)
 }
 
 impl Soak {
@@ -83,18 +95,35 @@ impl Soak {
         let Soak { orch, seed, length, resume, .. } = self;
         let options = Options { profile, dir, orch, seed, length, resume };
         let stop = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // The second one does not wait for the last check.
-            let second = signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone());
-            second
-                .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
-                .map_err(|why| why.to_string())?;
-        }
+        listen(&stop, &options)?;
         let mut teller = Teller::new(&options.profile.name);
         let checkpoint = run(&options, &stop, &mut |progress| teller.tell(progress))?;
         teller.end();
         finish(&options, &checkpoint)
     }
+}
+
+/// Whoever says once that it is enough gets a last check and a report; who says it again does not wait for them. A terminal
+/// that goes away says it, too.
+fn listen(stop: &Arc<AtomicBool>, options: &Options) -> Result<(), String> {
+    let (stop, dir) = (stop.clone(), options.dir.clone());
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|why| why.to_string())?;
+    // Where the terminal has gone away nobody reads it.
+    let tell = |text: &str| drop(writeln!(std::io::stderr(), "{text}"));
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            if !stop.swap(true, Ordering::SeqCst) {
+                tell("note: a last check and the report follow; once more ends it at once");
+                continue;
+            }
+            for left in end_leftovers(&dir.join("world")) {
+                tell(&format!("note: ended {left}"));
+            }
+            tell(&format!("note: {} can go on with --resume", dir.display()));
+            std::process::exit(i32::from(Verdict::Invalid.code()));
+        }
+    });
+    Ok(())
 }
 
 /// Writes record and report and prints what came out.

@@ -257,6 +257,16 @@ fn kill(pid: u32) {
     }
 }
 
+/// Whether a process has the home of this run, or is told of it (`ssh.rs`): everything that the run starts does, and passes
+/// it on.
+fn is_at_home(pid: u32, world: &Path) -> bool {
+    let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    String::from_utf8_lossy(&variables).split('\0').any(|variable| {
+        let (name, value) = variable.split_once('=').unwrap_or_default();
+        !["PWD", "OLDPWD"].contains(&name) && Path::new(value).starts_with(world)
+    })
+}
+
 /// Ends [`leftovers`], and says which there were.
 #[must_use]
 pub fn end_leftovers(world: &Path) -> Vec<String> {
@@ -267,19 +277,13 @@ pub fn end_leftovers(world: &Path) -> Vec<String> {
     left.into_iter().map(|(pid, line)| format!("{pid}: {}", line.trim())).collect()
 }
 
-/// Processes that belong to this run by command line or folder, and are not its servers: left over at the end, or by
-/// a part of the run that was killed.
+/// Processes that belong to this run and are not its servers: left over at the end, or by a part of the run that was
+/// killed. Somebody who looks into its folder has another home.
 #[must_use]
 pub fn leftovers(world: &Path) -> Vec<(u32, String)> {
     let world = world.canonicalize().unwrap_or_else(|_| world.to_owned());
-    let mut found = with_text(&world.display().to_string());
-    for (pid, line) in with_text("") {
-        let cwd = std::fs::read_link(format!("/proc/{pid}/cwd"));
-        if cwd.is_ok_and(|cwd| cwd.starts_with(&world)) && found.iter().all(|(other, _)| *other != pid) {
-            found.push((pid, line));
-        }
-    }
-    // Somebody who only looks (an editor, a pager, a shell) is not ours.
+    let mut found = with_text("");
+    found.retain(|(pid, _)| is_at_home(*pid, &world));
     let ours = |line: &str| {
         let program = line.split(' ').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
         ["orch", "git", "sleep", "setsid", "ssh"].contains(&program)
@@ -344,11 +348,20 @@ fn calm(fleet: &Fleet, machine: usize, task: &str, name: &str) {
     let claimed = run(&["claim", task]);
     if claimed.code == Some(0) {
         fleet.tally.time(name, claimed.took);
-        run(&["done", task, "--notes", task]);
-        return fleet.tally.count("finished");
+        return finish(fleet, machine, &session, task);
     }
     fleet.tally.count(&format!("{name}.lost"));
     fleet.violation("lost_without_rival", format!("{task} on m{machine} at rest: {}", claimed.stderr.trim()));
+}
+
+/// Name of the count of tasks that were finished at rest, which `finished` holds as well.
+pub const AT_REST: &str = "finished.at_rest";
+
+fn finish(fleet: &Fleet, machine: usize, session: &str, task: &str) {
+    if fleet.orch(machine, session, &["done", task, "--notes", task]).code == Some(0) {
+        fleet.tally.count("finished");
+        fleet.tally.count(AT_REST);
+    }
 }
 
 /// Bytes that the state branch takes, packed.
@@ -385,10 +398,38 @@ fn heartbeats_leave_nothing(fleet: &Fleet, bare: &Path, round: &str) {
     }
     run(&["sync"]);
     let after = lasting(fleet, bare);
-    run(&["done", &task, "--notes", &task]);
-    fleet.tally.count("finished");
+    finish(fleet, 0, "calm-m0", &task);
     if let (Some(before), Some(after)) = (before, after) {
         fleet.tally.add("calm.heartbeats", beats);
         fleet.tally.add("calm.heartbeat_bytes", after.saturating_sub(before));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever looked into the folder of a run with git or orch was killed, and the run was called broken for it.
+    #[test]
+    fn whoever_looks_into_the_folder_is_no_process_of_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = super::super::place::Place { dir: dir.path().to_owned(), orch: "orch".into() };
+        place.prepare().unwrap();
+        let world = place.world("");
+        let mut onlooker = std::process::Command::new("sleep");
+        let mut onlooker = onlooker.arg("100").current_dir(&world).env("PWD", &world).spawn().unwrap();
+        let mut ours = place.command("sleep").arg("100").spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut found: Vec<u32> = Vec::new();
+        // A process that has just been forked still has the command line of its parent.
+        while found.is_empty() && Instant::now() < deadline {
+            found = leftovers(&world).into_iter().map(|(pid, _)| pid).collect();
+        }
+        assert_eq!(found, [ours.id()]);
+        assert_eq!(end_leftovers(&world).len(), 1);
+        assert!(!ours.wait().unwrap().success());
+        assert!(onlooker.try_wait().unwrap().is_none());
+        onlooker.kill().unwrap();
+        onlooker.wait().unwrap();
     }
 }

@@ -14,6 +14,7 @@ mod disk;
 pub mod fault;
 pub mod files;
 pub mod fleet;
+mod folder;
 mod gate;
 mod hands;
 pub mod histogram;
@@ -37,6 +38,7 @@ mod third;
 mod unruly;
 mod watchdogs;
 
+pub use judge::end_leftovers;
 pub use setup::is_left_out;
 
 use std::path::PathBuf;
@@ -91,7 +93,7 @@ pub fn run(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Checkpoint, String> {
-    let setup::Ready { fleet, mut checkpoint, ballast } = setup::prepare(options)?;
+    let setup::Ready { fleet, mut checkpoint, ballast, folder: _folder } = setup::prepare(options)?;
     if !checkpoint.invalid.is_empty() {
         checkpoint.end = Some(End { verdict: Verdict::Invalid, why: checkpoint.invalid.join("; ") });
         checkpoint.write(&fleet.place.dir)?;

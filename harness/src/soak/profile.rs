@@ -209,8 +209,8 @@ impl Profile {
         if fleet.watchdogs == 0 {
             return Err("`fleet.watchdogs` is at least 1: without one nothing is ever recovered".to_owned());
         }
-        if self.lease.ttl.0 < Duration::from_secs(1) || self.lease.drift < 1.0 {
-            return Err("`lease` needs a ttl of at least 1s and a drift of at least 1.0".to_owned());
+        if self.lease.ttl.0 < Duration::from_secs(1) || !(1.0..=10.0).contains(&self.lease.drift) {
+            return Err("`lease` needs a ttl of at least 1s and a drift of 1.0 to 10.0".to_owned());
         }
         let spans = [self.duration, self.sample, self.check, self.lease.watch];
         if spans.iter().any(|span| span.0.is_zero()) {

@@ -12,11 +12,12 @@ use super::checkpoint::{self, Checkpoint};
 use super::disk::Ballast;
 use super::fault::{Kind, Windows};
 use super::fleet::{CLOCK_MACHINE, Fleet, Violation};
+use super::folder::{self, Folder};
 use super::gate::Gate;
 use super::ledger::Ledger;
 use super::link::Links;
 use super::numbers::{Numbers, Tally};
-use super::place::{Place, find_orch, find_program, output};
+use super::place::{Place, find_orch, find_program};
 use super::processes::Processes;
 use super::profile::Profile;
 use super::sample::share;
@@ -31,6 +32,8 @@ pub struct Ready {
     pub checkpoint: Checkpoint,
     /// The disk that can be filled, if there is one.
     pub ballast: Option<Ballast>,
+    /// Nobody else works in the folder meanwhile.
+    pub folder: Folder,
 }
 
 /// Size of the small file system, in MiB.
@@ -42,19 +45,15 @@ const SMALL_DISK: u64 = 512;
 /// The run cannot be begun.
 pub fn prepare(options: &Options) -> Result<Ready, String> {
     let orch = find_orch(options.orch.as_deref())?;
-    if !options.resume {
-        make_room(&options.dir)?;
-    }
-    std::fs::create_dir_all(&options.dir).map_err(|why| format!("{}: {why}", options.dir.display()))?;
-    let dir = options.dir.canonicalize().map_err(|why| format!("{}: {why}", options.dir.display()))?;
-    let place = Place { dir, orch };
+    let folder = Folder::take(&options.dir, options.resume)?;
+    let place = Place { dir: folder.dir.clone(), orch };
     let mut checkpoint = begin(options, &place)?;
     checkpoint.notes.clear();
     if checkpoint.part > 0 {
         for left in judge::end_leftovers(&place.world("")) {
             eprintln!("note: ended what the interrupted part left behind: {left}");
         }
-        cut_stumps(&place.dir)?;
+        folder::cut_stumps(&place.dir)?;
     }
     place.prepare()?;
     unruly::write(&place)?;
@@ -110,21 +109,7 @@ pub fn prepare(options: &Options) -> Result<Ready, String> {
         fleet.append("growth.jsonl", &serde_json::json!({"at": 0, "finished": 0, "bytes": 0}));
     }
     checkpoint.write(&fleet.place.dir)?;
-    Ok(Ready { fleet, checkpoint, ballast })
-}
-
-/// Puts an earlier run that has ended aside, under the second in which it began.
-fn make_room(dir: &Path) -> Result<(), String> {
-    let Ok(old) = Checkpoint::read(dir) else { return Ok(()) };
-    if old.end.is_none() {
-        return Ok(());
-    }
-    let mut name = dir.file_name().ok_or("the folder of a run has a name")?.to_owned();
-    name.push(format!("-{}", old.began));
-    let aside = dir.with_file_name(name);
-    std::fs::rename(dir, &aside).map_err(|why| format!("{}: {why}", aside.display()))?;
-    eprintln!("note: the earlier run is in {} now", aside.display());
-    Ok(())
+    Ok(Ready { fleet, checkpoint, ballast, folder })
 }
 
 /// A new run, or the next part of the one in the folder.
@@ -159,7 +144,7 @@ fn begin(options: &Options, place: &Place) -> Result<Checkpoint, String> {
         about: profile.about.clone(),
         seed: options.seed.unwrap_or(profile.seed),
         commit: commit(options),
-        orch: output(place.command(&place.orch).arg("version"))?.trim().to_owned(),
+        orch: version(place)?,
         part: 0,
         began: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         elapsed: 0,
@@ -181,6 +166,17 @@ fn begin(options: &Options, place: &Place) -> Result<Checkpoint, String> {
 fn commit(options: &Options) -> String {
     let here = if options.orch.is_some() { None } else { record::commit(Path::new(".")).ok() };
     here.unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// What the program under test says of itself.
+fn version(place: &Place) -> Result<String, String> {
+    let shown = place.orch.display();
+    let said = place.command(&place.orch).arg("version").output().map_err(|why| format!("{shown}: {why}"))?;
+    let said = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+    if said.starts_with("orch ") {
+        return Ok(said);
+    }
+    Err(format!("{shown} is not orch: `version` says {said:?}; name the program under test by --orch PATH"))
 }
 
 /// Why a run would be another one if it went on: it says something about one program and one fleet.
@@ -300,16 +296,6 @@ fn machines(fleet: &Fleet, part: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Whoever was killed, or lost power, may have left half a line; what is appended behind it would not be read either.
-fn cut_stumps(dir: &Path) -> Result<(), String> {
-    for file in std::fs::read_dir(dir).map_err(|why| format!("{}: {why}", dir.display()))?.flatten() {
-        if file.path().extension().is_some_and(|ext| ext == "jsonl") {
-            files::whole_lines(&file.path())?;
-        }
-    }
-    Ok(())
-}
-
 fn read_violations(path: &Path) -> Result<Vec<Violation>, String> {
     let text = files::whole_lines(path)?;
     let line = |line: &str| serde_json::from_str(line).map_err(|why| format!("{}: {why}", path.display()));
@@ -322,19 +308,22 @@ pub fn shortfall(fleet: &Fleet, checkpoint: &Checkpoint) -> Vec<String> {
     let profile = &fleet.profile;
     let whole = profile.duration.0.as_millis();
     let mut short = Vec::new();
-    let mut need = |name: &str, wanted: u64| {
-        let (done, wanted) = (fleet.tally.get(name), share(wanted, u128::from(checkpoint.wanted), whole));
+    let mut need = |name: &str, wanted: u64, own: u64| {
+        let done = fleet.tally.get(name).saturating_sub(own);
+        let wanted = share(wanted, u128::from(checkpoint.wanted), whole);
         if done < wanted {
             short.push(format!("{name}: {done}, at least {wanted} are needed"));
         }
     };
-    need("claims", profile.demand.claims);
-    need("finished", profile.demand.finished);
-    need("recovered", profile.demand.recovered);
-    need("works.succeeded", profile.demand.works);
+    need("claims", profile.demand.claims, 0);
+    // What the judge does itself when it measures at rest is no load.
+    let own = fleet.tally.get(judge::AT_REST);
+    need("finished", profile.demand.finished, own);
+    need("recovered", profile.demand.recovered, 0);
+    need("works.succeeded", profile.demand.works, 0);
     for (kind, plan) in &profile.faults {
         if !is_left_out(kind.word(), &checkpoint.notes) {
-            need(&format!("faults.{}", kind.word()), plan.at_least);
+            need(&format!("faults.{}", kind.word()), plan.at_least, 0);
         }
     }
     if checkpoint.elapsed < checkpoint.wanted {

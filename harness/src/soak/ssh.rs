@@ -14,7 +14,8 @@ const HOST: &str = "orch-soak";
 /// # Errors
 /// Why this computer cannot.
 pub fn serve(place: &Place, port: u16) -> Result<Server, String> {
-    let sshd = find_program("sshd").ok_or("no sshd; install openssh-server")?;
+    let sshd = find_program("sshd")
+        .ok_or("no sshd; install openssh-server, or take `ssh` out of `fleet.ways` of the profile")?;
     for tool in ["ssh", "ssh-keygen"] {
         find_program(tool).ok_or_else(|| format!("no {tool}; install openssh-client"))?;
     }
@@ -36,7 +37,7 @@ pub fn serve(place: &Place, port: u16) -> Result<Server, String> {
         write(&dir.join("sshd.conf"), &server_config(&dir))?;
         write(&dir.join("ssh.conf"), &client_config(&dir))?;
         let config = place.world("home/.gitconfig");
-        let more = format!("[core]\n\tsshCommand = ssh -F \"{}\"\n", dir.join("ssh.conf").display());
+        let more = format!("[core]\n\tsshCommand = \"ssh -F \\\"{}\\\"\"\n", dir.join("ssh.conf").display());
         write(&config, &(read(&config)? + &more))?;
     }
     let (world, config) = (place.clone(), dir.join("sshd.conf"));
@@ -56,16 +57,16 @@ pub fn serve(place: &Place, port: u16) -> Result<Server, String> {
 fn server_config(dir: &Path) -> String {
     let dir = dir.display();
     format!(
-        "HostKey {dir}/host\nAuthorizedKeysFile {dir}/authorized\nPermitRootLogin prohibit-password\n\
+        "HostKey \"{dir}/host\"\nAuthorizedKeysFile \"{dir}/authorized\"\nPermitRootLogin prohibit-password\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\nUsePAM no\nPidFile none\n\
-         AcceptEnv GIT_PROTOCOL\n"
+         AcceptEnv GIT_PROTOCOL\nSetEnv \"SOAK={dir}\"\n"
     )
 }
 
 fn client_config(dir: &Path) -> String {
     let dir = dir.display();
     format!(
-        "IdentityFile {dir}/client\nIdentitiesOnly yes\nUserKnownHostsFile {dir}/known\nGlobalKnownHostsFile none\n\
+        "IdentityFile \"{dir}/client\"\nIdentitiesOnly yes\nUserKnownHostsFile \"{dir}/known\"\nGlobalKnownHostsFile none\n\
          HostKeyAlias {HOST}\nStrictHostKeyChecking yes\nBatchMode yes\nKexAlgorithms curve25519-sha256\n\
          LogLevel ERROR\nUser {}\n",
         user()

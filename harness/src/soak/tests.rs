@@ -167,6 +167,26 @@ fn a_clock_that_is_set_is_set_for_the_program_under_test_or_the_fault_is_left_ou
     }
 }
 
+/// The paths in the files of ssh had no quotes.
+#[test]
+fn a_machine_is_reached_by_ssh_in_a_folder_whose_name_has_a_blank() {
+    let dir = tempfile::Builder::new().prefix("two words").tempdir().unwrap();
+    let mut options = options(dir.path(), None, 60);
+    options.profile.fleet.ways = vec![profile::Way::Path, profile::Way::Ssh];
+    options.profile.faults.clear();
+    let checkpoint = soak(&options, |progress| progress.counts[0] > 2);
+    assert_eq!(kinds(dir.path()), Vec::<String>::new());
+    assert!(checkpoint.numbers.count("claims") > 2);
+}
+
+#[test]
+fn what_is_not_orch_is_no_program_under_test() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path(), Some(PathBuf::from("/bin/true")), 60);
+    let why = run(&options, &AtomicBool::new(false), &mut |_| ()).unwrap_err();
+    assert!(why.contains("/true is not orch") && why.contains("--orch"), "{why}");
+}
+
 /// Only those faults, each again and again.
 fn strangers(options: &mut Options, kinds: &[fault::Kind]) {
     let (every, lasts) = (profile::Span(Duration::from_secs(2)), profile::Span(Duration::from_secs(1)));
