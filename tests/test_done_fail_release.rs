@@ -71,6 +71,22 @@ fn a_failed_attempt_waits_and_the_last_one_ends_the_task() {
     assert_eq!(a.json(["claim", "T-1"])["epoch"], 3);
 }
 
+/// The queue's number of attempts counts for tasks without one of their own, as it was when they were added: the file
+/// says it, so that every machine decides alike.
+#[test]
+fn the_queue_says_how_often_its_tasks_are_tried() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.orch(["config", "set", "retry.max_attempts", "1"]).ok();
+    a.add("T-1");
+    a.orch(["add", "--id", "T-2", "--title", "t", "--max-attempts", "2"]).ok();
+    a.orch(["config", "set", "retry.max_attempts", "9"]).ok();
+    for (id, status) in [("T-1", "failed"), ("T-2", "pending")] {
+        a.orch(["claim", id]).ok();
+        assert_eq!(a.json(["fail", id, "--notes", "no broom"])["task"]["status"], status, "{id}");
+    }
+}
+
 #[test]
 fn a_permanent_failure_is_not_tried_again_and_a_polite_one_costs_nothing() {
     let (_env, a) = held();

@@ -89,6 +89,23 @@ fn an_invalid_edit_is_reported_with_its_place_and_left_alone() {
     }
 }
 
+/// `edit` refuses needs that close a cycle; an editor must not be the way around that, or neither task ever starts.
+#[test]
+fn a_cycle_made_with_an_editor_is_named_and_not_recorded() {
+    let (_env, a) = queue();
+    a.orch(["edit", "T-1", "--needs", "T-2"]).ok();
+    let (from, to) = ("title: Task T-2\n", "title: Task T-2\nneeds: [T-1]\n");
+    a.edit_task("T-2", |text| text.replacen(from, to, 1));
+    let edited = a.read_task("T-2");
+    a.orch(["show", "T-2"]).exits(8).says("T-2.yaml:").says("T-2 -> T-1 -> T-2");
+    a.orch(["claim", "T-2"]).exits(8);
+    assert_eq!(a.read_task("T-2"), edited, "nobody overwrites what a person wrote");
+    a.edit_task("T-2", |text| text.replacen(to, from, 1));
+    assert_eq!(a.show("T-2")["history"].as_array().map(Vec::len), Some(1));
+    a.orch(["claim", "T-2"]).ok();
+    a.verify();
+}
+
 #[test]
 fn what_commands_decide_cannot_be_edited() {
     let cases = [

@@ -127,6 +127,21 @@ fn trusting_clocks_decides_at_the_first_look() {
     });
 }
 
+/// Timestamps are trusted, but they are read: a live lease does not fall to whoever trusts them.
+#[test]
+fn trusting_clocks_takes_nothing_from_a_lease_that_has_just_begun() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, w) = (env.joined("a", &remote), env.joined("w", &remote));
+    a.add("T-1");
+    a.orch(["claim", "T-1"]).ok();
+    for machine in [&w, &a] {
+        let report = machine.json(["recover", "--trust-clocks=1h"]);
+        assert_eq!((ids(&report["recovered"]), ids(&report["watching"])), (vec![], vec!["T-1"]));
+    }
+    a.orch(["done", "T-1", "--notes", "alive"]).ok();
+}
+
 #[test]
 fn ended_tasks_are_folded_by_any_machine() {
     let env = TestEnv::new();

@@ -65,11 +65,13 @@ fn exit_code(running: &mut Running) -> i32 {
 fn every_way_to_end_has_its_reason_and_its_exit_code() {
     let env = TestEnv::new();
     let machine = env.local("m");
-    let rows: [(&str, Value, i32, &str, &str); 5] = [
+    let preload = json!({"LD_PRELOAD": "./x.so"});
+    let rows: [(&str, Value, i32, &str, &str); 6] = [
         ("OK", json!([{"argv": ["true"]}]), 0, "success", "done"),
         ("NO", json!([{"argv": ["false"]}]), 1, "error", "pending"),
         ("LATE", json!([{"argv": ["sleep", "1000"], "timeout": "300ms"}]), 1, "timeout", "pending"),
         ("SHELL", json!([{"argv": ["true"]}, {"argv": ["sh", "-c", "true"]}]), 1, "policy_blocked", "failed"),
+        ("PRELOAD", json!([{"argv": ["true"], "env": preload}]), 1, "policy_blocked", "failed"),
         ("GONE", json!([{"argv": ["no-such-program-anywhere"]}]), 1, "spawn_failed", "pending"),
     ];
     for (id, exec, code, reason, status) in rows {
@@ -460,4 +462,102 @@ fn the_manifest_names_every_variable_that_a_command_got() {
     let manifest: Value = serde_json::from_str(&kept("manifest.json")).expect("JSON");
     assert_eq!(manifest["env"]["passed"], json!(got));
     assert!(got.contains(&"ORCH_SUPERVISOR"));
+}
+
+/// A queue that asks for a sandbox where there is none: the commands must not run outside of one instead.
+#[test]
+fn where_a_sandbox_is_required_and_missing_nothing_is_run() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    set(&a, "format: 1\nworker: {require_sandbox: true}\n");
+    add(&a, "T-1", &["touch", "out"]);
+    a.orch(["work", "--once"]).exits(1).prints("policy_blocked");
+    assert!(!a.dir().join("out").exists(), "it was run without a sandbox");
+    assert_eq!(a.status("T-1"), "failed");
+}
+
+/// Whoever owns a machine may forbid there what the shared policy allows, and not the other way round.
+#[test]
+fn the_policy_of_a_machine_binds_its_own_worker_and_no_other() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    let write = |name: &str, rules: &str| {
+        std::fs::write(a.state(name), format!("format: 1\nrules:\n{rules}")).expect("ours");
+    };
+    let forbid = |word: &str| format!("  - {{prefix: [{word}], decision: forbid, reason: no}}\n");
+    write("policy.yaml", &forbid("mkdir"));
+    write(
+        ".git/orch/policy.yaml",
+        &format!("{}  - {{prefix: [mkdir], decision: allow, reason: mine}}\n", forbid("touch")),
+    );
+    for (machine, id, program, status) in
+        [(&a, "T-1", "touch", "failed"), (&a, "T-2", "mkdir", "failed"), (&b, "T-3", "touch", "done")]
+    {
+        add(machine, id, &[program, "out"]);
+        let run = machine.orch(["work", "--once"]);
+        assert_eq!(machine.status(id), status, "{run}");
+        assert_eq!(run.stdout.contains("policy_blocked"), status == "failed", "{run}");
+        assert_eq!(machine.dir().join("out").exists(), status == "done", "{run}");
+    }
+}
+
+/// A secret that a command needs is passed to it, and what the command prints of it is kept on every machine.
+#[test]
+fn the_value_of_a_secret_variable_is_in_no_log() {
+    let env = TestEnv::new();
+    let a = env.local("a").with("MY_SECRET", "plain-words-1234").with("MY_COLOUR", "plain-green-1234");
+    set(&a, "format: 1\nworker: {pass_env: [\"MY_*\"]}\n");
+    add(&a, "T-1", &["env"]);
+    a.orch(["work", "--once"]).ok();
+    let log = std::fs::read_to_string(a.state("runs/T-1/1/00-env.stdout.log")).expect("it was kept");
+    assert!(log.contains("MY_SECRET=") && log.contains("MY_COLOUR=plain-green-1234"), "{log}");
+    assert!(!log.contains("plain-words-1234"), "{log}");
+}
+
+#[test]
+fn a_task_has_limits_of_its_own() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    // Without the limit that is meant, the other one would end the command, for another reason.
+    let rows = [
+        ("STALL", json!({"stall": "1s"}), json!({"argv": ["sleep", "1000"], "timeout": "30s"}), "stalled"),
+        ("RUNTIME", json!({"runtime": "1s", "stall": "30s"}), json!({"argv": ["sleep", "1000"]}), "timeout"),
+    ];
+    for (id, limits, step, reason) in rows {
+        let task = json!({"format": 1, "id": id, "title": id, "limits": limits, "run": {"exec": [step]}});
+        std::fs::write(machine.dir().join("task.json"), task.to_string()).expect("a new file");
+        machine.orch(["add", "--file", "task.json"]).ok();
+        let run = machine.try_json(["work", "--once"]);
+        run.exits(1);
+        let attempt = run.data()["attempts"][0].clone();
+        assert_eq!((&attempt["task"], &attempt["reason"]), (&json!(id), &json!(reason)), "{run}");
+    }
+}
+
+/// Agents end with exit code 0 also when they have done nothing: what is expected of them decides.
+#[test]
+fn an_agent_without_the_effect_that_is_expected_has_not_succeeded() {
+    let env = TestEnv::new();
+    let machine = env.local("m");
+    env.git(machine.dir(), &["init", "-q"]).ok();
+    script(&machine, "silent", "cat > ignored");
+    script(&machine, "talker", "cat > ignored\necho I have committed it");
+    script(&machine, "worker", "cat > ignored\nexec git commit -q --allow-empty -m done");
+    let types = "format: 1\nagents:\n  silent: {argv: [./silent], expect: output}\n  \
+                 talker: {argv: [./talker], expect: commit}\n  worker: {argv: [./worker], expect: commit}\n";
+    std::fs::write(machine.state("agents.yaml"), types).expect("our file");
+    for (kind, code, status, notes) in [
+        ("silent", 1, "failed", "wrote nothing to its standard output"),
+        ("talker", 1, "failed", "the workspace has no new commit"),
+        ("worker", 0, "done", ""),
+    ] {
+        machine.orch(["add", "--id", kind, "--title", "t", "--agent", kind, "--max-attempts", "1"]).ok();
+        let run = machine.try_json(["work", "--once"]);
+        run.exits(code);
+        let attempt = run.data()["attempts"][0].clone();
+        assert_eq!(attempt["task"], json!(kind), "{run}");
+        assert!(attempt["notes"].as_str().is_some_and(|text| text.contains(notes)), "{run}");
+        assert_eq!(machine.status(kind), status, "{run}");
+    }
 }

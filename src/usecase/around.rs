@@ -103,3 +103,75 @@ fn keys(task: &Task) -> BTreeSet<String> {
     };
     task.def().tags.iter().cloned().chain(agent).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::task::Definition;
+    use crate::usecase::claim::{self, Terms};
+    use crate::usecase::error::Kind;
+    use crate::usecase::holder;
+    use crate::usecase::testing::{Yard, claim, id};
+
+    fn add(q: &mut Queue, name: &str, tag: &str, run: Option<Run>) {
+        let def =
+            Definition { title: name.to_owned(), tags: vec![tag.to_owned()], run, ..Default::default() };
+        crate::usecase::add::add(q, Some(id(name)), def).unwrap();
+    }
+
+    fn held_back(q: &mut Queue, name: &str, why: &str) {
+        let told = claim::claim(q, &id(name), &Terms::default()).unwrap_err();
+        assert_eq!((told.kind, told.code), (Kind::Conflict, "not_ready"), "{told}");
+        assert!(told.message.contains(why), "{told}");
+    }
+
+    fn pick(q: &mut Queue) -> Option<String> {
+        match claim::pick(q, &Terms::default()) {
+            Ok(claimed) => Some(claimed.task.id().to_string()),
+            Err(error) => {
+                assert_eq!((error.kind, error.code), (Kind::Nothing, "nothing_ready"), "{error}");
+                None
+            }
+        }
+    }
+
+    /// The queue of a machine that bears two tasks at once.
+    #[test]
+    fn no_more_tasks_are_in_progress_than_the_queue_allows() {
+        let yard = Yard::local();
+        let mut q = yard.queue("a");
+        for name in ["A", "B", "C"] {
+            add(&mut q, name, "x", None);
+        }
+        q.settings.queue.max_concurrent = 2;
+        claim(&mut q, "A");
+        claim(&mut q, "B");
+        held_back(&mut q, "C", "queue.max_concurrent");
+        assert_eq!(pick(&mut q), None);
+        holder::release(&mut q, &id("A"), None, None, None).unwrap();
+        claim(&mut q, "C");
+        held_back(&mut q, "A", "queue.max_concurrent");
+    }
+
+    /// A limit per tag or agent type: of what it counts no more than that, and of everything else as much as there is.
+    #[test]
+    fn a_limit_of_a_tag_or_an_agent_type_holds_back_its_own_tasks_only() {
+        let yard = Yard::local();
+        let mut q = yard.queue("a");
+        for (name, tag) in [("A", "x"), ("B", "x"), ("D", "y"), ("E", "y")] {
+            add(&mut q, name, tag, None);
+        }
+        add(&mut q, "C", "z", Some(Run::Agent("x".to_owned())));
+        q.settings.queue.limits = [("x".to_owned(), 1), ("y".to_owned(), 9)].into();
+        claim(&mut q, "A");
+        held_back(&mut q, "B", "`x`");
+        held_back(&mut q, "C", "`x`");
+        let mut picked = [pick(&mut q), pick(&mut q)];
+        picked.sort();
+        assert_eq!(picked, [Some("D".to_owned()), Some("E".to_owned())]);
+        assert_eq!(pick(&mut q), None);
+        holder::release(&mut q, &id("A"), None, None, None).unwrap();
+        claim(&mut q, "C");
+        held_back(&mut q, "A", "`x`");
+    }
+}
