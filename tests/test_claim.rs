@@ -216,3 +216,33 @@ fn pick_and_claim_find_what_was_added_elsewhere() {
     b.orch(["claim", "T-2"]).ok();
     assert_eq!(b.json(["pick"])["task"]["id"], "T-1");
 }
+
+/// Something that runs orch had set `GIT_NAMESPACE` for a git of its own. The remote seemed to have lost everything,
+/// and no other machine looks for a lease ref in there.
+#[test]
+fn a_namespace_of_git_in_the_environment_hides_no_claim() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, b) = (env.joined("a", &remote), env.joined("b", &remote));
+    a.add("T-1");
+    b.orch(["sync"]).ok();
+    a.with("GIT_NAMESPACE", "x").orch(["claim", "T-1"]).ok();
+    b.orch(["claim", "T-1"]).exits(4);
+    assert_eq!(remote.lease_refs(), ["refs/orch/leases/T-1"]);
+}
+
+/// A second task gets the key of one that is done: doing it would be doing the same thing twice.
+#[test]
+fn a_task_whose_key_is_done_already_is_refused() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    a.orch(["add", "--id", "A", "--title", "a", "--idempotency-key", "k"]).ok();
+    a.orch(["claim", "A"]).ok();
+    a.orch(["done", "A", "--notes", "n"]).ok();
+    a.add("B");
+    a.orch(["edit", "B", "--idempotency-key", "k"]).ok();
+    a.orch(["claim", "B"]).exits(4).says("A is done and has the same idempotency key");
+    assert_eq!(a.status("B"), "pending");
+    a.orch(["edit", "B", "--idempotency-key", "other"]).ok();
+    a.orch(["claim", "B"]).ok();
+}

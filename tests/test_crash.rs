@@ -9,6 +9,14 @@ const CALLS: &str = "openat,write,pwrite64,rename,renameat,renameat2,linkat,link
 
 /// The same command under strace, killed at the n-th of these calls. `None` if strace is missing.
 fn killed_at(machine: &Machine, n: usize, args: &[&str]) -> Option<Command> {
+    // Without `-f`: strace counts calls for each process, and would kill the remote's own git as well, whose lock
+    // file then stays there until a person removes it.
+    let trace = format!("trace={CALLS}");
+    traced(machine, &["-e", &trace, "-e", &format!("inject={CALLS}:signal=SIGKILL:when={n}")], args)
+}
+
+/// The same command under strace with these options. `None` if strace is missing.
+fn traced(machine: &Machine, options: &[&str], args: &[&str]) -> Option<Command> {
     let strace = std::path::Path::new("/usr/bin/strace");
     if !strace.is_file() {
         // Only Linux has strace. Elsewhere these kills are left to `orch-harness crash`, which needs none.
@@ -19,10 +27,7 @@ fn killed_at(machine: &Machine, n: usize, args: &[&str]) -> Option<Command> {
     }
     let plain = machine.command(args.iter().copied());
     let mut command = machine.env.command(strace);
-    // Without `-f`: strace counts calls for each process, and would kill the remote's own git as well, whose lock
-    // file then stays there until a person removes it.
-    command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={CALLS}")]);
-    command.args(["-e", &format!("inject={CALLS}:signal=SIGKILL:when={n}")]);
+    command.args(["-qq", "-o", "/dev/null"]).args(options);
     command.arg(plain.get_program()).args(plain.get_args()).current_dir(machine.dir());
     for (name, value) in plain.get_envs() {
         if let Some(value) = value {
@@ -198,4 +203,19 @@ fn the_lock_of_a_killed_fetch_stops_nobody() {
             std::fs::remove_file(&lock).expect("it stopped nobody");
         }
     }
+}
+
+/// Many files are made durable by one sync of their file system. Where that failed, what was called imported could be
+/// gone after a power failure.
+#[test]
+fn an_import_whose_sync_of_the_file_system_fails_has_imported_nothing() {
+    let (_env, a) = prepared(false);
+    let lines = "{\"id\":\"T-2\",\"title\":\"t\"}\n{\"id\":\"T-3\",\"title\":\"t\"}\n";
+    std::fs::write(a.dir().join("q.jsonl"), lines).expect("our folder");
+    let options = ["-f", "-e", "trace=syncfs", "-e", "inject=syncfs:error=EIO"];
+    let Some(mut command) = traced(&a, &options, &["import", "q.jsonl"]) else { return };
+    Run::of(&mut command).exits(1).says("cannot sync the file system of");
+    assert_eq!(a.task_files().len(), 1);
+    assert_eq!(a.json(["import", "q.jsonl"])["imported"], 2, "the next one succeeds");
+    a.verify();
 }

@@ -110,3 +110,20 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::usecase::doctor::rig::{Rig, id};
+
+    /// A version that is gone may have been older than one that went before it. With a lower floor an epoch would be
+    /// handed out a second time, and two holders could not be told apart.
+    #[test]
+    fn the_floor_of_epochs_never_falls() {
+        let rig = Rig::alone();
+        let q = rig.machine("a");
+        for (seen, floor) in [(5, 5), (3, 5), (5, 5), (6, 6)] {
+            q.store.raise_epoch_floor(&q.world, &id("T-1"), seen).unwrap();
+            assert_eq!(q.store.epoch_floor(&q.world, &id("T-1")), floor, "after {seen}");
+        }
+    }
+}

@@ -78,6 +78,9 @@ fn cleaned(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_os = "linux")]
+    use crate::world::process::testing::after_a_sleep;
+    use crate::world::process::testing::{is_entry, tell};
 
     #[test]
     fn intervals_run_forward_and_boottime_is_not_behind_monotonic() {
@@ -87,6 +90,26 @@ mod tests {
         assert!(clock.monotonic() >= before + Duration::from_millis(2));
         assert!(clock.boottime() >= boot + Duration::from_millis(2));
         assert!(clock.boottime() + Duration::from_millis(1) >= before);
+    }
+
+    const SLEPT: &str = "world::clock::tests::entry_after_a_sleep";
+
+    #[test]
+    fn entry_after_a_sleep() {
+        if is_entry(SLEPT) {
+            let gap = RealClock.boottime().saturating_sub(RealClock.monotonic());
+            tell(&gap.as_secs().to_string());
+        }
+    }
+
+    /// Both are equal until a machine sleeps. Leases are counted on the one that goes on meanwhile: on the other one
+    /// a laptop that was shut for a day would believe in a lease that somebody else has long taken over.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn boottime_counts_a_sleep_and_monotonic_does_not() {
+        let Some(said) = after_a_sleep(SLEPT) else { return };
+        let gap: u64 = said.parse().expect("a number of seconds");
+        assert!(gap > 90_000, "{gap} seconds");
     }
 
     #[test]

@@ -36,6 +36,18 @@ fn a_file_is_written_beside_and_renamed() {
     assert_eq!(disk.list(dir.path()).unwrap(), [("task.yaml".to_owned(), FileKind::File)]);
 }
 
+/// What is called durable has been asked for: the file system of `/proc` refuses every sync, and who only looked would
+/// not hear of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sync_that_the_file_system_refuses_is_an_error() {
+    let file = RealDisk.sync_file(Path::new("/proc/self/comm")).unwrap_err();
+    let dir = RealDisk.sync_dir(Path::new("/proc")).unwrap_err();
+    for error in [file, dir] {
+        assert_eq!(kind_of(&error), io::ErrorKind::InvalidInput, "{error}");
+    }
+}
+
 #[test]
 fn temporary_names_differ() {
     let dir = dir();

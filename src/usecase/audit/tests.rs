@@ -1,4 +1,4 @@
-//! Planted violations: each must be found, with its commit and its promise.
+//! Planted violations: each must be found, with its commit and its promise, and must get into no file.
 
 use super::{Audit, audit};
 use crate::protocol::op::{Action, Op};
@@ -101,6 +101,48 @@ fn a_state_that_its_history_does_not_tell_is_found() {
     let commit = plant(&rig, &Task::from(forged));
     let found = audited(&rig, "a");
     assert!(found.problems.iter().any(|p| p.promise == Some(6) && p.commit.as_deref() == Some(&commit)));
+}
+
+/// Syncs a machine, whose file of a task must stay as it is; gives what is wrong with the one on the branch.
+fn kept_out(rig: &Rig, name: &str, task: &str) -> String {
+    let before = std::fs::read_to_string(rig.file(name, task)).unwrap();
+    rig.sync(name);
+    assert_eq!(std::fs::read_to_string(rig.file(name, task)).unwrap(), before);
+    let problem = rig.machine(name).store.problem_of(&id(task)).unwrap();
+    problem.expect("nobody may claim it until the branch is in order")
+}
+
+/// A merge by hand put the file of one task in the place of another, which every machine would have lost for it.
+#[test]
+fn the_file_of_another_task_is_not_taken_over() {
+    let rig = story();
+    let other = std::fs::read_to_string(rig.file("a", "T-1")).unwrap();
+    rig.commit_by_hand(&layout::tree_path(&id("T-2")), &other);
+    let problem = kept_out(&rig, "b", "T-2");
+    assert!(problem.contains("its file names another task, T-1"), "{problem}");
+}
+
+/// Who did something can be changed without breaking any other rule: only the seal tells.
+#[test]
+fn a_file_that_does_not_match_its_seal_is_not_taken_over() {
+    let rig = story();
+    let whole = std::fs::read_to_string(rig.file("a", "T-1")).unwrap();
+    let forged = whole.replacen("by: \"agent:a\"", "by: \"agent:x\"", 1);
+    assert_ne!(forged, whole);
+    rig.commit_by_hand(&layout::tree_path(&id("T-1")), &forged);
+    let problem = kept_out(&rig, "b", "T-1");
+    assert!(problem.contains("does not match its seal"), "{problem}");
+}
+
+/// An epoch out of thin air would fence the holders of all that are true.
+#[test]
+fn a_state_that_its_history_does_not_tell_is_not_taken_over() {
+    let rig = story();
+    let mut forged = parts(&task_of(&rig, "a", "T-1"));
+    forged.epoch += 1;
+    plant(&rig, &Task::from(forged));
+    let problem = kept_out(&rig, "b", "T-1");
+    assert!(problem.contains("on the remote: "), "{problem}");
 }
 
 #[test]

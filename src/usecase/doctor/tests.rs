@@ -107,6 +107,61 @@ fn lost_operations_are_replayed_on_a_branch_that_went_another_way() {
     assert!(rig.repair("a").repaired.is_empty());
 }
 
+/// Publishes a policy that forbids a program; gives its text.
+fn forbid(rig: &Rig, name: &str, program: &str) -> String {
+    let text = format!("format: 1\nrules:\n  - {{prefix: [{program}], decision: forbid, reason: no}}");
+    fs::write(rig.state(name).join("policy.yaml"), &text).unwrap();
+    rig.sync(name);
+    text
+}
+
+/// The policy on the branch, and as a machine has it.
+fn policies(rig: &Rig, name: &str) -> [String; 2] {
+    let shared = rig.git(&rig.hub(), &["show", &format!("{BRANCH}:policy.yaml")]);
+    [shared, fs::read_to_string(rig.state(name).join("policy.yaml")).unwrap()]
+}
+
+/// The branch had lost a policy together with the commit that brought it: what it forbade was allowed everywhere.
+#[test]
+fn a_lost_policy_comes_back_on_a_branch_that_went_another_way() {
+    let rig = Rig::shared();
+    rig.machine("a");
+    forbid(&rig, "a", "mkdir");
+    rig.machine("c");
+    let old = rig.tip();
+    let policy = forbid(&rig, "a", "touch");
+    rig.git(&rig.hub(), &["update-ref", BRANCH, &old]);
+    rig.add("c", "T-9");
+
+    let report = rig.repair("a");
+    assert!(report.ok, "{report:#?}");
+    assert_eq!(policies(&rig, "a"), [policy.clone(), policy.clone()]);
+    rig.sync("c");
+    assert_eq!(policies(&rig, "c"), [policy.clone(), policy]);
+    clean(&rig, "c");
+}
+
+/// Somebody has decided anew since: that counts, whatever the branch held before it was lost.
+#[test]
+fn a_policy_that_was_changed_on_the_other_way_is_not_overwritten() {
+    let rig = Rig::shared();
+    rig.machine("a");
+    rig.machine("c");
+    let old = rig.tip();
+    let lost = forbid(&rig, "a", "touch");
+    let seen_by_a = rig.tip();
+    rig.git(&rig.hub(), &["update-ref", BRANCH, &old]);
+    let policy = forbid(&rig, "c", "mkdir");
+
+    let report = rig.repair("a");
+    let kept = format!("refs/orch/kept/{seen_by_a}");
+    assert!(report.ok && report.repaired[0].contains(&kept), "{report:#?}");
+    assert_eq!(policies(&rig, "a"), [policy.clone(), policy]);
+    let kept = rig.git(&rig.state("a"), &["show", &format!("{kept}:policy.yaml")]);
+    assert_eq!(kept, lost, "nothing is lost for good");
+    clean(&rig, "c");
+}
+
 /// Branch and leases are gone; a holder goes on with the lease that it had.
 #[test]
 fn a_deleted_branch_and_its_leases_come_back() {

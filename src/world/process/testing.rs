@@ -2,7 +2,7 @@
 //! that is going to be killed.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,33 @@ pub(crate) fn is_entry(name: &str) -> bool {
 pub(crate) fn again(entry: &str) -> Vec<PathBuf> {
     let me = std::env::current_exe().expect("tests have a path");
     vec!["/bin/sh".into(), "-c".into(), AGAIN.into(), me, entry.into()]
+}
+
+/// Says something to whoever started this entry point, on its standard output.
+pub(crate) fn tell(text: &str) {
+    let mut output = File::options().write(true).open("/dev/fd/3").expect("an output");
+    output.write_all(text.as_bytes()).expect("somebody listens");
+}
+
+/// What an entry point tells on a machine that seems to have slept for a hundred thousand seconds: in a time
+/// namespace of its own. `None`, with the reason, where the test may not make one.
+#[cfg(target_os = "linux")]
+pub(crate) fn after_a_sleep(entry: &str) -> Option<String> {
+    let slept = |argv: &[PathBuf]| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--time", "--boottime", "100000", "--fork"]);
+        command.args(argv).output()
+    };
+    match slept(&["true".into()]) {
+        Ok(done) if done.status.success() => {}
+        other => {
+            eprintln!("skipped: no time namespace can be made here: {other:?}");
+            return None;
+        }
+    }
+    let done = slept(&again(entry)).expect("it could be run a moment ago");
+    assert!(done.status.success(), "{done:?}");
+    Some(String::from_utf8(done.stdout).expect("text"))
 }
 
 /// The name of [`entry_supervisor`] for the test harness.

@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use super::testing::after_a_sleep;
 use super::testing::{
-    ESCAPE, again, assert_none_left, command, count, entry_of, finish, is_entry, real, real_marked, unique,
-    wait_for,
+    ESCAPE, again, assert_none_left, command, count, entry_of, finish, is_entry, real, real_marked, tell,
+    unique, wait_for,
 };
 use super::{Child, Event, Signal, Stream};
-use crate::world::Process;
+use crate::world::clock::RealClock;
+use crate::world::{Clock, Process};
 
 fn start(argv: &[&str], stdin: &[u8]) -> Box<dyn Child> {
     real().spawn(&command(argv, stdin)).expect("it starts")
@@ -184,6 +187,27 @@ fn at_the_deadline_the_supervisor_kills_although_nobody_tells_it_to() {
     assert!(exit.fenced);
 }
 
+const SLEPT: &str = "world::process::tests::entry_fence_after_a_sleep";
+
+/// A worker whose program has just come to its deadline.
+#[test]
+fn entry_fence_after_a_sleep() {
+    if is_entry(SLEPT) {
+        let mut child = start(&["sleep", "20"], b"");
+        child.fence_at(RealClock.boottime()).expect("it can be told");
+        let (_, _, exit) = finish(&mut *child);
+        tell(if exit.fenced { "fenced" } else { "not fenced" });
+    }
+}
+
+/// On a clock that stops while the machine sleeps, the program would work on under a lease that somebody else has.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_deadline_at_the_supervisor_counts_a_sleep() {
+    let Some(said) = after_a_sleep(SLEPT) else { return };
+    assert_eq!(said, "fenced");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_stranger_who_keeps_writing_into_the_pipe_does_not_keep_the_end_away() {
@@ -207,18 +231,30 @@ fn a_stranger_who_keeps_writing_into_the_pipe_does_not_keep_the_end_away() {
 
 const DOOMED: &str = "world::process::tests::entry_doomed_worker";
 
-/// A worker that waits for a child that never ends.
+/// A worker that waits for a child that never ends, and tells its number.
 #[test]
 fn entry_doomed_worker() {
     if is_entry(DOOMED) {
         let mark = std::env::var("ORCH_TEST_MARK").expect("the test sets it");
-        let mut command = command(&["python3", "-c", ESCAPE], b"");
+        let alone = std::env::var_os("ORCH_TEST_ALONE").is_some();
+        let argv = if alone { &["sleep", "60"][..] } else { &["python3", "-c", ESCAPE] };
+        let mut command = command(argv, b"");
         command.env.push(("ORCH_TEST_MARK".to_owned(), mark.clone()));
         let mut child = real_marked(&entry_of(&mark)).spawn(&command).expect("it starts");
+        tell(&format!("{}\n", child.pid()));
         loop {
             let _ = child.next(Duration::from_secs(1));
         }
     }
+}
+
+/// The command that runs it.
+#[cfg(target_os = "linux")]
+fn doomed(mark: &str) -> std::process::Command {
+    let argv = again(DOOMED);
+    let mut worker = std::process::Command::new(&argv[0]);
+    worker.args(&argv[1..]).env("ORCH_TEST_MARK", mark);
+    worker
 }
 
 #[cfg(target_os = "linux")]
@@ -228,13 +264,7 @@ fn kill_minus_nine_of_the_worker_leaves_no_descendant() {
     for wait_ms in [0, 3, 6, 10, 15, 25, 40, 60, 90, 150, 1500] {
         let value = unique(&format!("doomed-{wait_ms}"));
         let mark = entry_of(&value);
-        let argv = again(DOOMED);
-        let mut worker = std::process::Command::new(&argv[0])
-            .args(&argv[1..])
-            .env("ORCH_TEST_MARK", &value)
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .expect("it starts");
+        let mut worker = doomed(&value).stdout(std::process::Stdio::null()).spawn().expect("it starts");
         std::thread::sleep(Duration::from_millis(wait_ms));
         if wait_ms == 1500 {
             let deadline = Instant::now() + Duration::from_secs(20);
@@ -247,6 +277,40 @@ fn kill_minus_nine_of_the_worker_leaves_no_descendant() {
         worker.wait().expect("it was killed");
         assert_none_left(&mark);
     }
+}
+
+/// Killed both at once, as where memory is short, neither is left to kill the program: it goes by itself.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_does_not_outlive_a_worker_and_a_supervisor_that_are_killed() {
+    let value = unique("both");
+    let mut worker = doomed(&value)
+        .env("ORCH_TEST_ALONE", "yes")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut told = String::new();
+    let output = worker.stdout.take().expect("it was piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut told).expect("it tells");
+    let program = told.trim().parse().expect("the number of the program");
+    let supervisor = super::tree::entry(program).expect("it runs").parent;
+    let signal = |signal| {
+        let supervisor = rustix::process::Pid::from_raw(supervisor).expect("it has a parent");
+        rustix::process::kill_process(supervisor, signal).expect("it runs");
+    };
+    // It must not hear of the worker's death.
+    signal(rustix::process::Signal::STOP);
+    let stopped =
+        || std::fs::read_to_string(format!("/proc/{supervisor}/stat")).expect("it runs").contains(") T ");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !stopped() {
+        assert!(Instant::now() < deadline, "the supervisor does not stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    worker.kill().expect("it can be killed");
+    worker.wait().expect("it was killed");
+    signal(rustix::process::Signal::KILL);
+    assert_none_left(&entry_of(&value));
 }
 
 #[test]
