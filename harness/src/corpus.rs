@@ -84,24 +84,30 @@ const KEPT: &str = "those that are kept lie in harness/corpus; `orch-harness sim
 /// One entry.
 ///
 /// # Errors
-/// The file cannot be read or is no plan, with its name and where plans are.
+/// The file cannot be read, is no plan or one that cannot be run, with its name and where plans are.
 pub fn read(path: &Path) -> Result<Entry, String> {
     let told =
         |what: &str, error: &dyn std::fmt::Display| format!("{}: {what}: {error}; {KEPT}", path.display());
     let bytes = fs::read(path).map_err(|error| told("this plan cannot be read", &error))?;
-    serde_json::from_slice(&bytes).map_err(|error| told("this is no plan of a run", &error))
+    let entry: Entry =
+        serde_json::from_slice(&bytes).map_err(|error| told("this is no plan of a run", &error))?;
+    entry.plan.check().map_err(|error| told("this plan cannot be run", &error))?;
+    Ok(entry)
 }
 
 /// All entries of a directory, by name.
 ///
 /// # Errors
-/// A file that cannot be read or is none, with its name.
+/// A file that cannot be read or is none, with its name; or there are none.
 pub fn load(dir: &Path) -> Result<Vec<(String, Entry)>, String> {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir)
         .and_then(|files| files.map(|file| file.map(|file| file.path())).collect())
         .map_err(|error| format!("{}: these plans cannot be read: {error}; {KEPT}", dir.display()))?;
     paths.retain(|path| path.extension().is_some_and(|ext| ext == "json"));
     paths.sort();
+    if paths.is_empty() {
+        return Err(format!("{}: there is no plan in it, no file *.json; {KEPT}", dir.display()));
+    }
     paths
         .iter()
         .map(|path| {
@@ -130,9 +136,20 @@ mod tests {
         fs::write(&file, "{}").unwrap();
         let other = read(&file).err().unwrap();
         let nowhere = load(&file).err().unwrap();
-        for (told, what) in
-            [(missing, "cannot be read"), (other, "no plan of a run"), (nowhere, "cannot be read")]
-        {
+        let plan = Plan { ttl: 0, ..Plan::draw(7, crate::sim::plan::Profile::Short, None) };
+        let entry = Entry { what: String::new(), promise: 1, plan };
+        fs::write(&file, serde_json::to_string(&entry).unwrap()).unwrap();
+        let hopeless = read(&file).err().unwrap();
+        let empty = dir.path().join("mine.json.d");
+        fs::create_dir(&empty).unwrap();
+        let none = load(&empty).err().unwrap();
+        for (told, what) in [
+            (missing, "cannot be read"),
+            (other, "no plan of a run"),
+            (nowhere, "cannot be read"),
+            (hopeless, "this plan cannot be run: ttl (microseconds) is 0"),
+            (none, "there is no plan in it"),
+        ] {
             assert!(
                 told.contains("mine.json") && told.contains(what) && told.contains("harness/corpus"),
                 "{told}"

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use orch::store::settings::Settings;
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
 use super::dice::Dice;
@@ -51,6 +52,7 @@ impl Profile {
 
 /// Larger accidents, each as its mean number in an hour, for the whole fleet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Accidents {
     /// Power losses of a machine.
     pub power: f64,
@@ -115,6 +117,7 @@ impl Accidents {
 
 /// What others do to the shared repository, and disks that have become slow, each as its mean number in an hour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Others {
     /// The host refuses for a while what it took before.
     pub refuse: f64,
@@ -152,6 +155,7 @@ impl Others {
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Where everything else comes from.
     pub seed: u64,
@@ -177,6 +181,7 @@ pub struct Plan {
     /// Mean pause between acts of operators of the whole fleet.
     pub operators: Micros,
     /// What goes wrong at ports.
+    #[serde(deserialize_with = "knobs")]
     pub knobs: Knobs,
     /// Larger accidents.
     pub accidents: Accidents,
@@ -195,6 +200,17 @@ pub struct Plan {
     pub offline: Micros,
     /// The guard that is taken away, if any.
     pub broken: Option<Broken>,
+}
+
+/// Reads knobs, and refuses those that there are none of: a name with a slip would be one that was left out.
+fn knobs<'de, D: Deserializer<'de>>(from: D) -> Result<Knobs, D::Error> {
+    let given = serde_json::Map::deserialize(from)?;
+    let knobs: Knobs = serde_json::from_value(given.clone().into()).map_err(D::Error::custom)?;
+    let known = serde_json::to_value(&knobs).map_err(D::Error::custom)?;
+    match given.keys().find(|key| known.get(key).is_none()) {
+        Some(key) => Err(D::Error::custom(format!("unknown field `{key}` of knobs"))),
+        None => Ok(knobs),
+    }
 }
 
 /// Sizes that somebody asked for, instead of those that the seed draws.
@@ -223,6 +239,19 @@ impl Sizes {
         let asked = all.iter().filter_map(|(name, size)| Some(format!("--{name} {}", (*size)?)));
         Some(asked.collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty())
     }
+}
+
+const HOUR: Micros = 60 * MINUTE;
+/// As long as the command line lets a run be.
+const LONGEST: Micros = 1000 * HOUR;
+const YEAR_MS: f64 = 366.0 * 86_400_000.0;
+
+/// What is no number lies within nothing.
+fn within(name: &str, value: f64, least: f64, most: f64) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{name} is {value}, and lies within {least} and {most}"))
 }
 
 /// Six decimals: what a file holds is read again as exactly the same number.
@@ -302,6 +331,75 @@ impl Plan {
         }
     }
 
+    /// Checks that it can be run at all. A plan that was drawn can; one that somebody wrote may name no machine, or a
+    /// clock that stands still, and would end in a panic or never.
+    ///
+    /// # Errors
+    /// What is out of bounds, with the bounds.
+    pub fn check(&self) -> Result<(), String> {
+        let Plan { machines, agents, workers, tasks, .. } = *self;
+        within("machines", machines as f64, 1.0, if self.is_local() { 1.0 } else { 64.0 })?;
+        within("agents", agents as f64, 1.0, 64.0)?;
+        within("workers", workers as f64, 0.0, 64.0)?;
+        within("tasks", tasks as f64, 1.0, 10_000.0)?;
+        for (name, span, least) in [
+            ("length", self.length, 0),
+            ("ttl", self.ttl, SECOND),
+            ("work", self.work, SECOND),
+            ("operators", self.operators, SECOND),
+            ("offline", self.offline, 0),
+        ] {
+            within(&format!("{name} (microseconds)"), span as f64, least as f64, LONGEST as f64)?;
+        }
+        for (name, length) in
+            [("rates", self.rates.len()), ("offsets_ms", self.offsets_ms.len()), ("core", self.core.len())]
+        {
+            if length != machines {
+                return Err(format!("{name} has {length} entries, and there are {machines} machines"));
+            }
+        }
+        if !self.core.contains(&true) {
+            return Err("core names no machine that comes back: one at least has to be `true`".to_owned());
+        }
+        for rate in &self.rates {
+            within("rates", *rate, 0.5, 2.0)?;
+        }
+        for offset in &self.offsets_ms {
+            within("offsets_ms", *offset as f64, -YEAR_MS, YEAR_MS)?;
+        }
+        self.check_faults()
+    }
+
+    fn check_faults(&self) -> Result<(), String> {
+        let (k, a) = (&self.knobs, &self.accidents);
+        for (name, chance) in [
+            ("vanish", self.vanish),
+            ("knobs.preempt", k.preempt),
+            ("knobs.kill_at_disk", k.kill_at_disk),
+            ("knobs.kill_at_remote", k.kill_at_remote),
+            ("knobs.disk_error", k.disk_error),
+            ("knobs.lost", k.lost),
+            ("knobs.unanswered", k.unanswered),
+            ("knobs.late", k.late),
+            ("knobs.twice", k.twice),
+        ] {
+            within(name, chance, 0.0, 1.0)?;
+        }
+        let (shortest, longest) = k.latency;
+        within("knobs.latency (microseconds), the longest", longest as f64, 1.0, HOUR as f64)?;
+        within("knobs.latency (microseconds), the shortest", shortest as f64, 0.0, longest as f64)?;
+        let rates = [
+            a.power, a.suspend, a.stop, a.kill, a.clock, a.cut, a.outage, a.full, a.collect, a.hand, a.vanish,
+        ];
+        for rate in rates {
+            within("accidents (in an hour)", rate, 0.0, 1000.0)?;
+        }
+        for rate in self.others.rates() {
+            within("others (in an hour)", rate, 0.0, 1000.0)?;
+        }
+        Ok(())
+    }
+
     /// Whether there is no remote.
     #[must_use]
     pub fn is_local(&self) -> bool {
@@ -316,5 +414,73 @@ impl Plan {
         settings.lease.ttl = Duration::from_micros(self.ttl);
         settings.sync.timeout = Duration::from_secs(10);
         settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROFILES: [Profile; 5] =
+        [Profile::Short, Profile::Long, Profile::Calm, Profile::Local, Profile::Workers];
+
+    /// What somebody wrote into a plan.
+    type Harm = fn(&mut Plan);
+
+    #[test]
+    fn what_is_drawn_can_be_run() {
+        for profile in PROFILES {
+            for seed in 0..200 {
+                assert_eq!(Plan::draw(seed, profile, None).check(), Ok(()), "{profile:?} {seed}");
+            }
+        }
+        let sizes = Sizes { machines: Some(64), agents: Some(64), tasks: Some(10_000), hours: Some(1_000) };
+        assert_eq!(Plan::draw_sized(1, Profile::Short, None, sizes).check(), Ok(()));
+    }
+
+    /// Each of these was a panic, or a run that never ended.
+    #[test]
+    fn what_cannot_be_run_is_told_with_its_bounds() {
+        let plan = || Plan::draw(1, Profile::Short, None);
+        let machines = plan().machines;
+        let cases: [(&str, Harm); 13] = [
+            ("machines is 0, and lies within 1 and 64", |plan| plan.machines = 0),
+            ("rates has 0 entries", |plan| plan.rates.clear()),
+            ("offsets_ms has 0 entries", |plan| plan.offsets_ms.clear()),
+            ("core has 0 entries", |plan| plan.core.clear()),
+            ("core names no machine", |plan| plan.core.fill(false)),
+            ("ttl (microseconds) is 0", |plan| plan.ttl = 0),
+            ("operators (microseconds) is 0", |plan| plan.operators = 0),
+            ("work (microseconds) is 0", |plan| plan.work = 0),
+            ("length (microseconds)", |plan| plan.length = Micros::MAX),
+            ("rates is 0", |plan| plan.rates[0] = 0.0),
+            ("knobs.lost is NaN", |plan| plan.knobs.lost = f64::NAN),
+            ("knobs.latency", |plan| plan.knobs.latency = (9, 3)),
+            ("accidents (in an hour) is -1", |plan| plan.accidents.cut = -1.0),
+        ];
+        for (says, harm) in cases {
+            let mut harmed = plan();
+            harm(&mut harmed);
+            let why = harmed.check().err().unwrap_or_else(|| panic!("{says}: it is taken"));
+            assert!(why.starts_with(says), "{says}: {why}");
+        }
+        let more = Plan { machines: machines + 1, ..plan() };
+        let why = format!("rates has {machines} entries, and there are {} machines", machines + 1);
+        assert_eq!(more.check(), Err(why));
+    }
+
+    #[test]
+    fn a_key_that_nobody_knows_is_refused_wherever_it_stands() {
+        let read = |text: &str| serde_json::from_str::<Plan>(text).map_err(|why| why.to_string());
+        let plan = Plan::draw(1, Profile::Short, None);
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(read(&text), Ok(plan));
+        for (key, slip) in
+            [("machines", "machine"), ("lost", "lots"), ("power", "pwoer"), ("refuse", "refus")]
+        {
+            let added = text.replacen(&format!("\"{key}\":"), &format!("\"{slip}\":0,\"{key}\":"), 1);
+            let why = read(&added).unwrap_err();
+            assert!(why.contains(&format!("unknown field `{slip}`")), "{why}");
+        }
     }
 }
