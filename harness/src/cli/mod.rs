@@ -86,3 +86,26 @@ fn keep_record(layer: &str, started: SystemTime, held: bool, numbers: BTreeMap<S
         Err(why) => eprintln!("no record: {why}"),
     }
 }
+
+/// A word as a shell takes it: with quotes where it needs some.
+#[must_use]
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./:@%+=,".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_take_them_apart() {
+        assert_eq!(quoted("harness/corpus/a-1.json"), "harness/corpus/a-1.json");
+        assert_eq!(quoted("git@host:me/queue.git"), "git@host:me/queue.git");
+        assert_eq!(quoted("my plans/it's.json"), "'my plans/it'\\''s.json'");
+        assert_eq!((quoted(""), quoted("$HOME/~")), ("''".to_owned(), "'$HOME/~'".to_owned()));
+    }
+}

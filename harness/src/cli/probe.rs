@@ -1,23 +1,27 @@
 //! `orch-harness probe`: is this remote fit to coordinate agents?
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use orch::sync::git::{GitObjects, Outside};
+use orch::world::Remote as _;
 use orch::world::clock::RealClock;
 use orch::world::git_command::{Git, transport};
 use orch::world::random::RealRandom;
 use orch::world::remote::GitRemote;
 use orch::world::{env, folder};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::probe::scratch::Scratch;
+use super::quoted;
+use crate::probe::scratch::{Scratch, clean_command};
 use crate::probe::{Field, Plan, Side, probe};
 
 const INVALID: u8 = 3;
@@ -25,8 +29,8 @@ const INVALID: u8 = 3;
 /// Find out whether a remote is fit to coordinate agents.
 ///
 /// Pushes small commits to refs of its own (refs/orch/probe/<run>/, or refs/heads/orch-probe/<run>/ where those
-/// are refused) from two scratch repositories, and removes them again, also after Ctrl-C. Uses your own git with
-/// its keys, helpers and proxies. Reads and changes nothing else on the remote.
+/// are refused) from two scratch repositories, and removes them again, also after Ctrl-C or when the terminal is
+/// closed. Uses your own git with its keys, helpers and proxies. Reads and changes nothing else on the remote.
 ///
 /// Exit codes: 0 fit (perhaps with limits), 1 not fit, 2 usage, 3 could not be judged.
 #[derive(Args)]
@@ -34,10 +38,11 @@ const INVALID: u8 = 3;
   orch-harness probe --remote git@github.com:me/queue.git
   orch-harness probe --remote /srv/git/queue.git --seconds 30 --json
   orch-harness probe --remote https://host/me/queue.git --rounds 3 --pushes 40
-  orch-harness probe --remote URL --clean 0f3a5c7e9b1d    remove what an earlier run had to leave")]
+  orch-harness probe --remote URL --clean 0f3a5c7e9b1d    remove what an earlier run had to leave;
+                                                          its first line names it")]
 pub struct ProbeArgs {
     /// The remote: a URL or a path.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = remote)]
     remote: String,
     /// After this time only the least is tried.
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -52,26 +57,59 @@ pub struct ProbeArgs {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
     /// Take credentials and proxies also from this repository's configuration.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = repository)]
     repository: Option<PathBuf>,
     /// Only remove what the run with this name had to leave.
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = run_name)]
     clean: Option<String>,
     /// The report as JSON.
     #[arg(long)]
     json: bool,
 }
 
+/// A remote. Nothing at all would be the current folder.
+fn remote(text: &str) -> Result<String, String> {
+    let named = !text.trim().is_empty();
+    named.then(|| text.to_owned()).ok_or_else(|| "it is empty: name a URL, or a path".to_owned())
+}
+
+/// The name of a run, as the first line of one tells it.
+fn run_name(text: &str) -> Result<String, String> {
+    let run = Scratch::of_run(text).map(|scratch| scratch.run().to_owned());
+    run.ok_or_else(|| "it is no name of a run; that has twelve digits, like 0f3a5c7e9b1d".to_owned())
+}
+
+/// A repository whose configuration git can read.
+fn repository(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if !path.is_dir() {
+        return Err("there is no such folder: name a clone, or leave it out".to_owned());
+    }
+    match crate::record::git(&path, &["rev-parse", "--git-dir"]) {
+        Ok(_) => Ok(path),
+        Err(why) => Err(format!("git finds no repository there: name a clone, or leave it out ({why})")),
+    }
+}
+
 /// Runs the command.
 #[must_use]
 pub fn main(args: &ProbeArgs) -> ExitCode {
-    match run(args) {
-        Ok(code) => ExitCode::from(code),
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::from(INVALID)
-        }
-    }
+    let told = run(args).and_then(|(text, code)| match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => Ok(code),
+        // Whoever reads the output may go, here as elsewhere.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(141),
+        Err(error) => Err(format!("the report cannot be written: {error}")),
+    });
+    ExitCode::from(told.unwrap_or_else(|message| {
+        say(&format!("error: {message}"));
+        INVALID
+    }))
+}
+
+/// A line for whoever watches. Nobody may be there any more; the trial goes on to its end all the same, because it has
+/// to remove what it made.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// A folder that goes when this goes.
@@ -80,14 +118,17 @@ struct Temporary(PathBuf);
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Err(error) = folder::remove(&self.0) {
-            eprintln!("note: {error}");
+            say(&format!("note: {error}"));
         }
     }
 }
 
-fn run(args: &ProbeArgs) -> Result<u8, String> {
+/// What is to be printed, and the exit code.
+fn run(args: &ProbeArgs) -> Result<(String, u8), String> {
     let url = absolute(&args.remote)?;
     Git::default().version(Duration::from_secs(10)).map_err(|error| error.message)?;
+    let earlier = args.clean.as_deref().and_then(Scratch::of_run);
+    let scratch = earlier.unwrap_or_else(|| Scratch::new(&RealRandom));
     let place = folder::make_temporary("orch-probe-").map(Temporary).map_err(|error| error.to_string())?;
     let machine = |name: &str| -> Result<(GitRemote, GitObjects), String> {
         let git_dir = place.0.join(name);
@@ -96,7 +137,15 @@ fn run(args: &ProbeArgs) -> Result<u8, String> {
         Ok((GitRemote::new(&git_dir, &url, args.repository.as_deref()), objects))
     };
     let (a, b) = (machine("a.git")?, machine("b.git")?);
-    let stop = stop_flag(args.json)?;
+    let again = again(&a.0.url(), scratch.run(), args.repository.as_deref());
+    if args.clean.is_none() {
+        say(&format!(
+            "run {}: refs below {}, removed at the end; left over? {again}",
+            scratch.run(),
+            scratch.custom()
+        ));
+    }
+    let stop = stop_flag(args.json, &again)?;
     let bar = progress();
     let last = RefCell::new(String::new());
     let field = Field {
@@ -108,29 +157,32 @@ fn run(args: &ProbeArgs) -> Result<u8, String> {
         told: &|at, of, what| tell(bar.as_ref(), &last, at, of, what),
     };
     let limit = Duration::from_secs(args.timeout);
-    if let Some(name) = &args.clean {
-        return clean(&field, name, limit);
+    if args.clean.is_some() {
+        return clean(&field, &scratch, limit);
     }
     let budget = Duration::from_secs(args.seconds);
-    let report = probe(&field, &Plan { rounds: args.rounds, pushes: args.pushes, budget, limit });
+    let plan = Plan { rounds: args.rounds, pushes: args.pushes, budget, limit };
+    let report = probe(&field, &plan, &scratch);
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
-    } else {
-        println!("{}", report.text());
-    }
-    Ok(report.verdict.exit_code())
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?,
+        false => report.text(),
+    };
+    Ok((text, report.verdict.exit_code()))
 }
 
-fn clean(field: &Field<'_>, name: &str, limit: Duration) -> Result<u8, String> {
-    let scratch = Scratch::of_run(name)
-        .ok_or_else(|| format!("`{name}` is no name of a run; it has twelve digits, like 0f3a5c7e9b1d"))?;
-    let left = scratch.clean(field, limit);
+/// The command that cleans up after a run.
+fn again(url: &str, run: &str, repository: Option<&Path>) -> String {
+    let from = repository.map(|path| format!(" --repository {}", quoted(&path.to_string_lossy())));
+    clean_command(url, run) + &from.unwrap_or_default()
+}
+
+fn clean(field: &Field<'_>, scratch: &Scratch, limit: Duration) -> Result<(String, u8), String> {
+    let (left, name) = (scratch.clean(field, limit), scratch.run());
     if left.refs.is_empty() && left.why.is_none() {
-        println!("Nothing of run {name} is left on {}.", field.a.remote.url());
-        return Ok(0);
+        return Ok((format!("Nothing of run {name} is left on {}.", field.a.remote.url()), 0));
     }
     let why = left.why.unwrap_or_else(|| "the remote keeps them".to_owned());
     Err(format!("{}: {} refs of run {name} are left: {why}", field.a.remote.url(), left.refs.len()))
@@ -146,18 +198,41 @@ fn absolute(url: &str) -> Result<String, String> {
     Ok(here.join(url).to_string_lossy().into_owned())
 }
 
-/// The first signal ends the trial in an orderly way, the second one at once.
-fn stop_flag(quiet: bool) -> Result<Arc<AtomicBool>, String> {
-    let flag = Arc::new(AtomicBool::new(false));
+/// The first signal ends the trial in an orderly way, the second one at once, with the command that cleans up later.
+/// A terminal that is closed says so more than once, so that never ends it at once.
+fn stop_flag(quiet: bool, again: &str) -> Result<Arc<AtomicBool>, String> {
+    let about = |error: std::io::Error| format!("cannot take signals over: {error}");
+    let (flag, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (mut heard, ours) = UnixStream::pair().map_err(about)?;
     for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
-        let about = |error: std::io::Error| format!("cannot take signals over: {error}");
-        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&flag)).map_err(about)?;
+        signal_hook::flag::register_usize(signal, Arc::clone(&number), code).map_err(about)?;
         signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(about)?;
+        let ours = ours.try_clone().map_err(about)?;
+        signal_hook::low_level::pipe::register(signal, ours).map_err(about)?;
     }
+    if !is_ignored(SIGHUP) {
+        signal_hook::flag::register(SIGHUP, Arc::clone(&flag)).map_err(about)?;
+    }
+    let again = again.to_owned();
+    std::thread::spawn(move || {
+        let mut two = [0; 2];
+        if heard.read_exact(&mut two).is_ok() {
+            say(&format!("\nleft at once; refs may be left over: {again}"));
+            std::process::exit(i32::try_from(number.load(Ordering::SeqCst)).unwrap_or(1));
+        }
+    });
     if !quiet {
-        eprintln!("Ctrl-C ends the trial and removes what it made; a second one leaves at once.");
+        say("Ctrl-C ends the trial and removes what it made; a second one leaves at once.");
     }
     Ok(flag)
+}
+
+/// Whether whoever started us wants a signal to be ignored, as `nohup` does. Where the system does not say so, it is not.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// A bar on a terminal only.
@@ -180,7 +255,7 @@ fn tell(bar: Option<&ProgressBar>, last: &RefCell<String>, at: usize, of: usize,
         }
         None if *last.borrow() != what => {
             what.clone_into(&mut last.borrow_mut());
-            eprintln!("{at}/{of} {what}");
+            say(&format!("{at}/{of} {what}"));
         }
         None => {}
     }

@@ -85,10 +85,10 @@ const STEPS: [(&str, Step); 7] = [
     ("pushes in a row", pace::in_a_row),
 ];
 
-/// Tries the remote and removes what was made there, also after errors and when it was stopped.
-pub fn probe(field: &Field<'_>, plan: &Plan) -> Report {
-    let scratch = Scratch::new(field.random);
-    let mut run = Run::new(*field, *plan, &scratch);
+/// Tries the remote and removes what was made there, in the place of `scratch`, also after errors and when it was
+/// stopped.
+pub fn probe(field: &Field<'_>, plan: &Plan, scratch: &Scratch) -> Report {
+    let mut run = Run::new(*field, *plan, scratch);
     let mut checks = Vec::new();
     let mut trouble = None;
     for (at, (name, step)) in STEPS.iter().enumerate() {

@@ -4,7 +4,7 @@ use orch::world::RemoteFailure;
 use serde::Serialize;
 
 use super::field::{Run, Spans, Trouble};
-use super::scratch::Left;
+use super::scratch::{Left, clean_command};
 
 /// What became of one question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -288,6 +288,7 @@ impl Report {
     pub fn text(&self) -> String {
         let mut lines = vec![self.sentence.clone()];
         lines.extend(self.next.as_ref().map(|next| format!("Next: {next}.")));
+        lines.push(format!("Remote: {}", self.remote));
         lines.push(String::new());
         for check in &self.checks {
             let word = match check.held {
@@ -321,16 +322,15 @@ impl Report {
             ([], None) if self.pushes == 0 => "nothing was made on the remote.".to_owned(),
             ([], None) => "everything that it made on the remote is removed.".to_owned(),
             ([], Some(why)) => format!(
-                "whether refs of it are left cannot be told ({why}). When the remote answers: \
-                 `orch-harness probe --remote URL --clean {}`",
-                self.run
+                "whether refs of it are left cannot be told ({why}). When the remote answers: `{}`",
+                clean_command(&self.remote, &self.run)
             ),
             (refs, why) => format!(
-                "could not remove {}{}. Try again with `orch-harness probe --remote URL --clean {}`",
+                "could not remove {}{}. Try again with `{}`",
                 refs.join(", "),
                 why.as_ref()
                     .map_or(String::new(), |why| format!(" ({})", why.lines().next().unwrap_or_default())),
-                self.run
+                clean_command(&self.remote, &self.run)
             ),
         }
     }

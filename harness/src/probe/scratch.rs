@@ -103,6 +103,13 @@ impl Scratch {
     }
 }
 
+/// The command that removes later what a run had to leave. A remote that is told without its password has to be
+/// completed by whoever runs it.
+#[must_use]
+pub fn clean_command(remote: &str, run: &str) -> String {
+    format!("orch-harness probe --remote {} --clean {run}", crate::cli::quoted(remote))
+}
+
 /// One push that deletes; says why the first ref that stayed did so.
 fn remove(field: &Field<'_>, refs: &[(String, Oid)], limit: Duration) -> Option<String> {
     let updates: Vec<RefUpdate> = refs

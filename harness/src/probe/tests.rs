@@ -24,7 +24,7 @@ const SMALL: Plan =
 /// Tries a hub with remotes of the caller's making.
 fn try_with(a: Side<'_>, b: Side<'_>, stopped: &dyn Fn() -> bool) -> Report {
     let field = Field { a, b, clock: &RealClock, random: &RealRandom, stopped, told: &|_, _, _| {} };
-    probe(&field, &SMALL)
+    probe(&field, &SMALL, &Scratch::new(&RealRandom))
 }
 
 fn try_hub(hub: &Hub) -> Report {
@@ -212,34 +212,81 @@ fn entry_probe() {
     std::process::exit(if code == std::process::ExitCode::from(3) { 3 } else { 4 });
 }
 
-#[test]
-fn ctrl_c_ends_the_command_with_nothing_left_behind() {
-    let hub = Hub::new(Way::Path);
-    let temporary = tempfile::tempdir().unwrap();
+/// The command in a process of its own, which has begun to make refs.
+fn begun(hub: &Hub, temporary: &std::path::Path, deaf: bool) -> std::process::Child {
+    use std::process::Stdio;
     let me: PathBuf = std::env::current_exe().unwrap();
     let mut child = std::process::Command::new(me)
         .args(["--exact", "probe::tests::entry_probe", "--nocapture"])
         .env("ORCH_HARNESS_TEST_PROBE", hub.url())
-        .env("TMPDIR", temporary.path())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .env("TMPDIR", temporary)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    if deaf {
+        drop(child.stderr.take());
+    }
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while hub.refs().len() < 8 {
         assert!(std::time::Instant::now() < deadline, "the trial makes no refs");
         assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(3), "{text}");
-    assert!(text.contains("could not be judged: stopped before it was through."), "{text}");
-    assert!(text.contains("everything that it made on the remote is removed"), "{text}");
-    assert_eq!(hub.refs(), Vec::<String>::new());
-    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "the scratch repositories are gone");
+    child
+}
+
+fn signal(child: &std::process::Child, name: &str) {
+    let sent = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// A terminal that was closed ended the trial at once and left its refs behind, and so did a closed pipe behind
+/// standard error, at the first line that was told.
+#[test]
+fn ctrl_c_or_a_closed_terminal_ends_the_command_with_nothing_left_behind() {
+    for (name, deaf) in [("-INT", false), ("-HUP", false), ("-INT", true)] {
+        let hub = Hub::new(Way::Path);
+        let temporary = tempfile::tempdir().unwrap();
+        let child = begun(&hub, temporary.path(), deaf);
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{name}: {text}");
+        assert!(text.contains("could not be judged: stopped before it was through."), "{name}: {text}");
+        assert!(text.contains(&format!("\nRemote: {}\n", hub.url())), "{name}: {text}");
+        assert!(text.contains("everything that it made on the remote is removed"), "{name}: {text}");
+        assert_eq!(hub.refs(), Vec::<String>::new(), "{name}");
+        assert_eq!(
+            std::fs::read_dir(temporary.path()).unwrap().count(),
+            0,
+            "the scratch repositories are gone"
+        );
+    }
+}
+
+/// A second Ctrl-C left refs on the remote, and no line named the run by which they can be removed.
+#[test]
+fn who_does_not_wait_for_the_end_is_told_how_to_clean_up() {
+    use std::io::{BufRead, BufReader};
+    let hub = Hub::new(Way::Path);
+    let temporary = tempfile::tempdir().unwrap();
+    let mut child = begun(&hub, temporary.path(), false);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    signal(&child, "-INT");
+    let first = lines.next().unwrap();
+    let run = first.strip_prefix("run ").and_then(|line| line.split(':').next()).unwrap();
+    let clean = format!("orch-harness probe --remote {} --clean {run}", crate::cli::quoted(hub.url()));
+    assert!(
+        first.contains(&format!("refs below refs/orch/probe/{run}/, ")) && first.ends_with(&clean),
+        "{first}"
+    );
+    assert!(Scratch::of_run(run).is_some(), "{first}");
+    assert!(lines.any(|line| line.contains("removing what was made")), "it hears the first one");
+    signal(&child, "-INT");
+    let last = lines.last().unwrap();
+    assert_eq!(last, format!("left at once; refs may be left over: {clean}"));
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 /// A failure in the middle leaves nothing behind and is told with its kind.

@@ -242,7 +242,7 @@ fn a_row_that_is_throttled_gives_half_of_it_as_the_budget() {
             }
         },
     };
-    let report = probe(&field, &SMALL);
+    let report = probe(&field, &SMALL, &Scratch::new(&RealRandom));
     assert!(throttle_at_the_row.get());
     assert_eq!((report.verdict, report.pushes_per_minute), (Verdict::Limits, Some(9)), "{}", report.text());
     let budget = report.settings.iter().find(|setting| setting.key == "sync.push_budget").unwrap();
