@@ -23,7 +23,9 @@ Examples:
   orch-harness gate --report target/soak/24h/report.json --slo soak/slo.yaml
   orch-harness gate --rc                         the 24 h report, and a fresh record of every layer
 
-Exit codes: 0 all objectives hold, 1 one does not, 2 usage, 3 the report is of an invalid run or missing")]
+Exit codes: 0 all objectives hold, 1 one does not (with --rc: or a layer shows a fault), 2 usage, or
+objectives that ask nothing, 3 the report is missing or of an invalid run (with --rc: or the record
+of a layer is missing, older than the sources, or of too little), and nothing is broken")]
 pub struct Gate {
     /// Folder of a run, or its report.json [default with --rc: target/soak/24h]
     #[arg(long, value_name = "PATH", required_unless_present = "rc")]
@@ -38,7 +40,7 @@ pub struct Gate {
     rc: bool,
 
     /// Folder of the records [default: target/harness]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "rc")]
     records: Option<PathBuf>,
 
     /// Print one JSON document
@@ -49,91 +51,123 @@ pub struct Gate {
 impl Gate {
     /// Judges and prints.
     pub fn run(self) -> ExitCode {
-        match self.gate() {
-            Ok(verdict) => ExitCode::from(verdict.code()),
-            Err(why) => {
+        match self.judged() {
+            Ok(judged) => {
+                if self.json {
+                    println!("{}", judged.json());
+                } else {
+                    println!("{}", judged.text());
+                }
+                ExitCode::from(judged.verdict().code())
+            }
+            Err((code, why)) => {
                 eprintln!("error: {why}");
-                ExitCode::from(Verdict::Invalid.code())
+                ExitCode::from(code)
             }
         }
     }
 
-    fn gate(self) -> Result<Verdict, String> {
-        let slo: Slo = match &self.slo {
-            Some(path) => match absent::objectives(path).and_then(|()| crate::yaml::read(path)) {
-                Ok(slo) => slo,
-                Err(why) => {
-                    eprintln!("error: {why}");
-                    // Objectives that nobody can read are a matter of usage, as a profile is.
-                    std::process::exit(2);
-                }
-            },
-            None => crate::yaml::parse(gate::BUILT_IN, "soak/slo.yaml")?,
+    /// The judgement.
+    ///
+    /// # Errors
+    /// The exit code, and why nothing could be judged.
+    fn judged(&self) -> Result<Judged, (u8, String)> {
+        let invalid = |why: String| (Verdict::Invalid.code(), why);
+        let slo = match &self.slo {
+            // Objectives that nobody can use are a matter of usage, as a profile is.
+            Some(path) => absent::objectives(path).and_then(|()| Slo::read(path)).map_err(|why| (2, why))?,
+            None => crate::yaml::parse(gate::BUILT_IN, "soak/slo.yaml").map_err(invalid)?,
         };
         let path = self.report.clone().unwrap_or_else(|| absent::runs().join("24h"));
-        let judged = read(&path);
         let owed = if self.rc {
+            if slo.release.is_empty() {
+                let slo = self.slo.as_deref().unwrap_or(Path::new("soak/slo.yaml"));
+                let why =
+                    "`release` is empty, and --rc would demand nothing: name a layer, or leave --rc out";
+                return Err((2, format!("{}: {why}", slo.display())));
+            }
             let records = self.records.clone().unwrap_or_else(record::folder);
-            rc::judge(Path::new("."), &records, &slo)?
+            rc::judge(Path::new("."), &records, &slo).map_err(invalid)?
         } else {
             Vec::new()
         };
-        let (verdict, lines) = match &judged {
-            Ok(twin) => judge(&slo, twin),
-            // Before a release everything that is missing is told at once.
-            Err(_) if self.rc => (Verdict::Broken, Vec::new()),
-            Err(why) => return Err(why.clone()),
-        };
-        let all_there = owed.iter().all(|owed| owed.missing.is_empty());
-        let verdict = if all_there { verdict } else { Verdict::Broken };
-        if self.json {
-            let objectives: Vec<Value> = lines.iter().map(Line::json).collect();
-            let layer = |o: &rc::Owed| json!({"layer": o.layer, "missing": o.missing, "run": o.run});
-            let layers: Vec<Value> = owed.iter().map(layer).collect();
-            let data = json!({"verdict": verdict.word(), "objectives": objectives, "release": layers});
-            println!("{}", json!({"schema_version": 1, "data": data}));
-            return Ok(verdict);
+        let report = read(&path);
+        // Before a release everything that is missing is told at once.
+        if let (Err(why), false) = (&report, self.rc) {
+            return Err(invalid(why.clone()));
         }
-        match &judged {
-            Ok(twin) => {
-                println!(
-                    "{} ({}, {} s)",
-                    path.display(),
-                    twin["verdict"].as_str().unwrap_or("?"),
-                    twin["seconds"]
-                );
-                println!("{}", gate::table(&lines));
-            }
-            Err(why) => println!("missing  report: {why}"),
-        }
-        for owed in &owed {
-            println!("{}", owed.text());
-        }
-        let broken = lines.iter().filter(|line| !line.passes()).count()
-            + owed.iter().filter(|o| !o.missing.is_empty()).count();
-        println!(
-            "{}",
-            if verdict == Verdict::Held {
-                "gate: all hold".to_owned()
-            } else {
-                format!("gate: {} ({broken} do not hold)", verdict.word())
-            }
-        );
-        Ok(verdict)
+        let lines = report.as_ref().map(|twin| gate::judge(&slo, &numbers(twin))).unwrap_or_default();
+        Ok(Judged { path, report, lines, owed })
     }
 }
 
-fn judge(slo: &Slo, twin: &Value) -> (Verdict, Vec<Line>) {
+/// What was judged.
+struct Judged {
+    path: PathBuf,
+    /// The twin of the report, or why there is none.
+    report: Result<Value, String>,
+    lines: Vec<Line>,
+    owed: Vec<rc::Owed>,
+}
+
+impl Judged {
+    /// What is broken counts for more than what was not shown.
+    fn verdict(&self) -> Verdict {
+        let report = match self.report.as_ref().map(|twin| twin["verdict"].as_str()) {
+            Err(_) | Ok(Some("invalid")) => Verdict::Invalid,
+            Ok(Some("held")) => super::held_or_broken(self.lines.iter().all(Line::passes)),
+            Ok(_) => Verdict::Broken,
+        };
+        let layers = self.owed.iter().filter(|owed| !owed.missing.is_empty());
+        let layers = layers.map(|owed| if owed.broken { Verdict::Broken } else { Verdict::Invalid });
+        let all: Vec<Verdict> = layers.chain([report]).collect();
+        let worst = [Verdict::Broken, Verdict::Invalid].into_iter().find(|verdict| all.contains(verdict));
+        worst.unwrap_or(Verdict::Held)
+    }
+
+    /// How much stands in the way: objectives, layers, and a report that is not there.
+    fn failing(&self) -> usize {
+        self.lines.iter().filter(|line| !line.passes()).count()
+            + self.owed.iter().filter(|owed| !owed.missing.is_empty()).count()
+            + usize::from(self.report.is_err())
+    }
+
+    /// For programs.
+    fn json(&self) -> Value {
+        let layer = |o: &rc::Owed| json!({"layer": o.layer, "missing": o.missing, "run": o.run});
+        let data = json!({
+            "verdict": self.verdict().word(),
+            "report": {"path": self.path, "missing": self.report.as_ref().err()},
+            "failing": self.failing(),
+            "objectives": self.lines.iter().map(Line::json).collect::<Vec<_>>(),
+            "release": self.owed.iter().map(layer).collect::<Vec<_>>(),
+        });
+        json!({"schema_version": 1, "data": data})
+    }
+
+    /// For people.
+    fn text(&self) -> String {
+        let mut lines = match &self.report {
+            Ok(twin) => {
+                let verdict = twin["verdict"].as_str().unwrap_or("?");
+                let head = format!("{} ({verdict}, {} s)", self.path.display(), twin["seconds"]);
+                vec![head, gate::table(&self.lines)]
+            }
+            Err(why) => vec![format!("missing  report: {why}")],
+        };
+        lines.extend(self.owed.iter().map(rc::Owed::text));
+        lines.push(match self.verdict() {
+            Verdict::Held => "gate: all hold".to_owned(),
+            other => format!("gate: {} ({} do not hold)", other.word(), self.failing()),
+        });
+        lines.join("\n")
+    }
+}
+
+/// The measures of a report.
+fn numbers(twin: &Value) -> BTreeMap<String, f64> {
     let measures = twin["measures"].as_object().cloned().unwrap_or_default();
-    let numbers: BTreeMap<String, f64> =
-        measures.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?))).collect();
-    let lines = gate::judge(slo, &numbers);
-    let verdict = match twin["verdict"].as_str() {
-        Some("invalid") => Verdict::Invalid,
-        Some("held") if lines.iter().all(Line::passes) => Verdict::Held,
-        _ => Verdict::Broken,
-    };
-    (verdict, lines)
+    measures.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?))).collect()
 }
 
 /// The twin of a report, from the folder of a run or from its file.
@@ -150,4 +184,51 @@ fn read(path: &Path) -> Result<Value, String> {
         return Err(absent::no_report(&file, "it holds no `measures`"));
     }
     Ok(twin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owed(missing: &[&str], broken: bool) -> rc::Owed {
+        let missing = missing.iter().map(|&why| why.to_owned()).collect();
+        rc::Owed { layer: "sim".to_owned(), missing, broken, run: "orch-harness sim".to_owned() }
+    }
+
+    fn judged(report: Result<&str, &str>, owed: Vec<rc::Owed>) -> Judged {
+        let slo = "objectives: [{measure: lost, says: a, at_most: 0}]\nrelease: []\n";
+        let slo: Slo = crate::yaml::parse(slo, "slo.yaml").unwrap();
+        let report = report.map_err(str::to_owned);
+        let report =
+            report.map(|verdict| json!({"verdict": verdict, "seconds": 9, "measures": {"lost": 0.0}}));
+        let lines = report.as_ref().map(|twin| gate::judge(&slo, &numbers(twin))).unwrap_or_default();
+        Judged { path: PathBuf::from("x"), report, lines, owed }
+    }
+
+    /// A missing report was told, and neither counted nor in the document; with it the exit code was 1.
+    #[test]
+    fn a_report_that_is_missing_counts_and_is_told_to_programs() {
+        let judged = judged(Err("x: there is no such folder"), vec![owed(&[], false)]);
+        assert_eq!((judged.verdict(), judged.failing()), (Verdict::Invalid, 1));
+        assert!(judged.text().ends_with("gate: invalid (1 do not hold)"), "{}", judged.text());
+        let data = &judged.json()["data"];
+        assert_eq!(data["report"], json!({"path": "x", "missing": "x: there is no such folder"}));
+        assert_eq!((&data["verdict"], &data["failing"]), (&json!("invalid"), &json!(1)));
+    }
+
+    #[test]
+    fn what_is_broken_counts_for_more_than_what_was_not_shown() {
+        let late = || owed(&["there is no sim.json"], false);
+        let fault = || owed(&["its last run is broken"], true);
+        for (report, layers, verdict) in [
+            (Ok("held"), vec![owed(&[], false)], Verdict::Held),
+            (Ok("held"), vec![late()], Verdict::Invalid),
+            (Ok("invalid"), vec![], Verdict::Invalid),
+            (Ok("broken"), vec![late()], Verdict::Broken),
+            (Err("none"), vec![late(), fault()], Verdict::Broken),
+        ] {
+            assert_eq!(judged(report, layers).verdict(), verdict, "{report:?}");
+        }
+        assert_eq!(judged(Ok("held"), Vec::new()).json()["data"]["report"]["missing"], Value::Null);
+    }
 }

@@ -87,6 +87,11 @@ fn keep_record(layer: &str, started: SystemTime, held: bool, numbers: BTreeMap<S
     }
 }
 
+/// Held, or broken.
+fn held_or_broken(held: bool) -> Verdict {
+    if held { Verdict::Held } else { Verdict::Broken }
+}
+
 /// A word as a shell takes it: with quotes where it needs some.
 #[must_use]
 pub(crate) fn quoted(word: &str) -> String {

@@ -4,6 +4,7 @@
 pub mod rc;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -78,6 +79,43 @@ pub struct Slo {
     pub objectives: Vec<Objective>,
     /// Layers that a release candidate needs.
     pub release: Vec<Layer>,
+}
+
+impl Slo {
+    /// Reads objectives, and checks that they ask something.
+    ///
+    /// # Errors
+    /// The file, and what is wrong with it.
+    pub fn read(path: &Path) -> Result<Slo, String> {
+        let slo: Slo = crate::yaml::read(path)?;
+        slo.check().map_err(|why| format!("{}: {why}", path.display()))?;
+        Ok(slo)
+    }
+
+    /// Checks that there are objectives, and that each of them can fail.
+    ///
+    /// # Errors
+    /// What asks nothing, and what to write.
+    pub fn check(&self) -> Result<(), String> {
+        if self.objectives.is_empty() {
+            return Err(
+                "`objectives` is empty, and would hold whatever was measured: name one at least".to_owned()
+            );
+        }
+        for Objective { measure, at_most, at_least, plus, .. } in &self.objectives {
+            if at_most.is_none() && at_least.is_none() {
+                return Err(format!(
+                    "the objective of `{measure}` has no target and would always hold: give it at_most or at_least"
+                ));
+            }
+            if at_most.is_none() && plus.is_some() {
+                return Err(format!(
+                    "the objective of `{measure}` has `plus` without at_most, to which it is added"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The objectives that this program was built with.
@@ -270,7 +308,28 @@ mod tests {
             if let Some(needs) = &objective.needs {
                 assert!(known.contains(&needs.measure.as_str()), "no report has {}", needs.measure);
             }
-            assert!(objective.at_most.is_some() || objective.at_least.is_some(), "{}", objective.measure);
         }
+        assert_eq!(slo.check(), Ok(()));
+    }
+
+    /// `objectives: []` was "all hold", and an objective whose target was forgotten held whatever was measured.
+    #[test]
+    fn objectives_that_ask_nothing_are_a_fault_of_their_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mine.yaml");
+        for (objectives, says) in [
+            ("[]", "`objectives` is empty"),
+            ("[{measure: late, says: a}]", "the objective of `late` has no target"),
+            (
+                "[{measure: late, says: a, at_least: 1, plus: {measure: up, times: 1}}]",
+                "the objective of `late` has `plus` without at_most",
+            ),
+        ] {
+            std::fs::write(&path, format!("objectives: {objectives}\nrelease: []\n")).unwrap();
+            let why = Slo::read(&path).unwrap_err();
+            assert!(why.starts_with(&format!("{}: {says}", path.display())), "{why}");
+        }
+        std::fs::write(&path, "objectives: [{measure: late, says: a, at_most: 0}]\nrelease: []\n").unwrap();
+        assert_eq!(Slo::read(&path).unwrap().objectives.len(), 1);
     }
 }

@@ -13,6 +13,9 @@ pub struct Owed {
     pub layer: String,
     /// Why its record does not do; empty when it does.
     pub missing: Vec<String>,
+    /// Whether its record is one of these sources and shows that something does not hold. Else what is missing was not
+    /// shown, in one way or the other.
+    pub broken: bool,
     /// The command that makes it.
     pub run: String,
 }
@@ -33,27 +36,42 @@ impl Owed {
 /// # Errors
 /// The history of the sources cannot be read.
 pub fn judge(sources: &Path, records: &Path, slo: &Slo) -> Result<Vec<Owed>, String> {
-    let change = last_change(sources, "src")?;
+    let change = last_change(sources, "src").map_err(|why| {
+        format!("{why}; a record has to be newer than the last change of src/: run this at the root of orch's sources")
+    })?;
     let owed = slo.release.iter().map(|layer| {
         let path = records.join(format!("{}.json", layer.layer));
-        let missing = match Record::read(&path) {
+        let (missing, broken) = match Record::read(&path) {
             Ok(record) => {
                 let mut missing = outdated(sources, &path, &record, layer, &change);
-                missing.extend(short(&record, layer));
-                if layer.objectives {
-                    missing.extend(missed(&record, slo));
+                let fresh = missing.is_empty();
+                if record.verdict != Verdict::Held {
+                    missing.push(format!("its last run is {}", record.verdict.word()));
                 }
-                missing
+                missing.extend(short(&record, layer));
+                let lines = if layer.objectives { super::judge(slo, &record.numbers) } else { Vec::new() };
+                let told =
+                    |line: &Line| format!("{}: {}, target {}", line.says, line.measured(), line.target);
+                missing.extend(lines.iter().filter(|line| !line.passes()).map(told));
+                (missing, fresh && shows_a_fault(&record, layer, &lines))
             }
-            Err(_) if !path.exists() => vec![format!("there is no {}", path.display())],
-            Err(why) => vec![why],
+            Err(_) if !path.exists() => (vec![format!("there is no {}", path.display())], false),
+            Err(why) => (vec![why], false),
         };
-        Owed { layer: layer.layer.clone(), missing, run: layer.run.clone() }
+        Owed { layer: layer.layer.clone(), missing, broken, run: layer.run.clone() }
     });
     Ok(owed.collect())
 }
 
-/// Why a record is none of a run of that layer, with these sources, that held.
+/// Whether a record says that something does not hold, and not only that too little was done.
+fn shows_a_fault(record: &Record, layer: &Layer, lines: &[Line]) -> bool {
+    let over = |(name, most): (&String, &f64)| record.numbers.get(name).is_some_and(|done| done > most);
+    record.verdict == Verdict::Broken
+        || layer.at_most.iter().any(over)
+        || lines.iter().any(|line| !line.passes() && line.measured.is_some())
+}
+
+/// Why a record is none of a run of that layer with these sources.
 fn outdated(
     sources: &Path,
     path: &Path,
@@ -64,9 +82,6 @@ fn outdated(
     let mut missing = Vec::new();
     if record.layer != layer.layer {
         missing.push(format!("{} is a record of {}", path.display(), record.layer));
-    }
-    if record.verdict != Verdict::Held {
-        missing.push(format!("its last run is {}", record.verdict.word()));
     }
     if record.started < *changed {
         let short = &commit[..commit.len().min(10)];
@@ -106,12 +121,6 @@ fn short(record: &Record, layer: &Layer) -> Vec<String> {
         }
     }
     missing
-}
-
-/// Objectives that do not hold by the numbers of a record.
-fn missed(record: &Record, slo: &Slo) -> Vec<String> {
-    let told = |line: &Line| format!("{}: {}, target {}", line.says, line.measured(), line.target);
-    super::judge(slo, &record.numbers).iter().filter(|line| !line.passes()).map(told).collect()
 }
 
 #[cfg(test)]
@@ -177,6 +186,42 @@ mod tests {
         assert!(missing(dir.path()).contains("its last run is broken"));
         write(dir.path(), Verdict::Held, 1000.0, later - Duration::from_secs(3600));
         assert!(missing(dir.path()).contains("before src/ changed last"));
+    }
+
+    /// A release that has not been looked at and one that has failed had the same exit code.
+    #[test]
+    fn a_fault_that_was_shown_is_told_from_what_was_not_shown() {
+        let dir = repository();
+        let later = SystemTime::now() + Duration::from_secs(5);
+        let broken = || {
+            let slo = "objectives: [{measure: seeds, says: a, at_most: 2000}]\n\
+                       release: [{layer: sim, run: a, at_least: {seeds: 1000}, at_most: {seeds: 3000}, objectives: true}]\n";
+            let slo: Slo = crate::yaml::parse(slo, "slo.yaml").unwrap();
+            let owed = judge(dir.path(), &dir.path().join("records"), &slo).unwrap().remove(0);
+            (owed.missing.is_empty(), owed.broken)
+        };
+        assert_eq!(broken(), (false, false), "there is no record");
+        for (verdict, seeds, expected) in [
+            (Verdict::Held, 1000.0, (true, false)),
+            (Verdict::Held, 999.0, (false, false)),
+            (Verdict::Invalid, 1000.0, (false, false)),
+            (Verdict::Broken, 1000.0, (false, true)),
+            (Verdict::Held, 2001.0, (false, true)),
+            (Verdict::Held, 3001.0, (false, true)),
+        ] {
+            write(dir.path(), verdict, seeds, later);
+            assert_eq!(broken(), expected, "{verdict:?} {seeds}");
+        }
+        write(dir.path(), Verdict::Broken, 1000.0, later - Duration::from_secs(3600));
+        assert_eq!(broken(), (false, false), "a run of older sources");
+    }
+
+    #[test]
+    fn outside_of_the_sources_the_next_step_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let slo: Slo = crate::yaml::parse(crate::gate::BUILT_IN, "slo.yaml").unwrap();
+        let why = judge(dir.path(), dir.path(), &slo).unwrap_err();
+        assert!(why.ends_with("run this at the root of orch's sources"), "{why}");
     }
 
     #[test]
