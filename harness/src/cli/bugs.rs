@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 
+use super::held_or_broken;
 use super::sim::{guard, on_all_cores};
 use crate::corpus::Entry;
 use crate::drive;
@@ -28,13 +29,15 @@ use crate::sim::plan::{Plan, Profile};
 Examples:
   orch-harness bugs
   orch-harness bugs --only push-without-compare
-  orch-harness bugs --keep harness/corpus           shrink each plan and keep it")]
+  orch-harness bugs --keep harness/corpus           shrink each plan and keep it
+
+Exit codes: 0 each was noticed, 1 one was not, 2 usage")]
 pub struct Bugs {
     /// Only this one; repeated for several
     #[arg(long, value_name = "NAME", value_parser = guard)]
     only: Vec<Broken>,
     /// Seeds that each may take, instead of its own number
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// Machines of this profile, instead of those that suit the guard
     #[arg(long, value_name = "NAME", value_parser = Profile::parse)]
@@ -60,7 +63,7 @@ impl Bugs {
         if self.only.is_empty() {
             let numbers = [("planted", planted as f64), ("missed", missed as f64)];
             let numbers = numbers.map(|(name, count)| (name.to_owned(), count));
-            super::keep_record("bugs", started, missed == 0, numbers.into());
+            super::keep_record("bugs", started, held_or_broken(missed == 0), numbers.into());
             keep_table(rows, &record::folder());
         }
         if missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -6,11 +6,11 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args;
 
-use crate::crash::cases::CASES;
+use crate::crash::cases::{CASES, Case};
 use crate::crash::{Explored, Found, explore, noticed};
 use crate::sim::faults::Broken;
 
-use super::keep_record;
+use super::{held_or_broken, keep_record};
 
 /// Kill commands at each of their calls, let each call fail, and see what is left
 ///
@@ -24,8 +24,9 @@ Examples:
   orch-harness crash --case claim --depth 2
   orch-harness crash --planted              guards that are taken away; each must be noticed
 
-Exit codes: 0 everything held, 1 something did not (with --planted: a missing guard was not noticed), 2 usage,
-3 a command does not work without any blow (with --planted: so nothing was shown of a guard), or a blow did not fall")]
+Exit codes: 0 everything held, 1 something did not (with --planted: a missing guard was not
+noticed), 2 usage, 3 a command does not work without any blow (with --planted: so nothing was shown
+of a guard), or a blow did not fall")]
 pub struct Crash {
     /// Only this command.
     #[arg(long, value_name = "NAME", value_parser = CASES.iter().map(|case| case.name).collect::<Vec<_>>())]
@@ -86,7 +87,7 @@ impl Crash {
                 ("failures", broken as f64),
             ];
             let numbers: BTreeMap<String, f64> = numbers.map(|(name, n)| (name.to_owned(), n)).into();
-            keep_record("crash", started, broken + invalid == 0, numbers);
+            keep_record("crash", started, held_or_broken(broken + invalid == 0), numbers);
         }
         ExitCode::from(if broken > 0 { 1 } else { 3 * u8::from(invalid > 0) })
     }
@@ -95,10 +96,25 @@ impl Crash {
         self.case.as_deref().is_none_or(|wanted| wanted == name)
     }
 
+    /// The commands that were asked for and can notice that a guard is gone.
+    fn able(&self, guard: Broken) -> Vec<&'static Case> {
+        let able = |case: &&Case| self.wants(case.name) && (case.shared || !at_the_remote(guard));
+        CASES.iter().filter(able).collect()
+    }
+
     fn planted(&self) -> ExitCode {
         let (started, mut missed, mut broken) = (SystemTime::now(), 0_u32, 0_u32);
         for guard in PLANTED {
-            let noticed = noticed(CASES.iter().filter(|case| self.wants(case.name)), guard);
+            let able = self.able(guard);
+            if able.is_empty() {
+                let case = self.case.as_deref().unwrap_or("no command");
+                println!(
+                    "{:<24} not tried: it stands at the remote, and {case} has none",
+                    format!("{guard:?}")
+                );
+                continue;
+            }
+            let noticed = noticed(able, guard);
             missed += u32::from(noticed == Ok(None));
             broken += u32::from(noticed.is_err());
             println!("{:<24} {}", format!("{guard:?}"), line(&noticed));
@@ -108,10 +124,15 @@ impl Crash {
             let tried = PLANTED.len() as f64 - f64::from(broken);
             let numbers = [("planted", tried), ("missed", f64::from(missed + broken))];
             let numbers = numbers.map(|(name, count)| (name.to_owned(), count));
-            keep_record("crash-planted", started, missed + broken == 0, numbers.into());
+            keep_record("crash-planted", started, held_or_broken(missed + broken == 0), numbers.into());
         }
         ExitCode::from(if missed > 0 { 1 } else { 3 * u8::from(broken > 0) })
     }
+}
+
+/// Whether a guard stands on the way to the remote, so that a command without one does not notice that it is gone.
+fn at_the_remote(guard: Broken) -> bool {
+    matches!(guard, Broken::LostAnswerIsSuccess | Broken::FetchBringsNothing)
 }
 
 /// What came of a guard that was taken away, in one line.
@@ -137,6 +158,16 @@ fn told(explored: &Explored) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `--case add-local --planted` said MISSED of guards that it has no remote to notice at.
+    #[test]
+    fn a_command_without_a_remote_is_not_asked_for_guards_of_the_remote() {
+        let crash = |case: Option<&str>| Crash { case: case.map(str::to_owned), depth: 1, planted: true };
+        let asked = |case| PLANTED.map(|guard| !crash(case).able(guard).is_empty());
+        assert_eq!(asked(Some("add-local")), [true, true, true, false, false]);
+        assert_eq!(asked(Some("add")), [true; 5]);
+        assert_eq!(asked(None), [true; 5]);
+    }
 
     #[test]
     fn a_broken_case_reads_otherwise_than_a_guard_that_was_noticed_or_missed() {

@@ -1,6 +1,6 @@
 //! `orch-harness loom`: every interleaving of a few real processes within a bound, and the mutants that it must kill.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,17 +14,20 @@ use crate::interleave::{Outcome, hunt, run, tried_harms};
 
 const EXAMPLES: &str = "\
 Examples:
-  orch-harness loom                                    every scenario within its bound for pull requests, and the mutants
-  orch-harness loom --full                             the bounds of the night
-  orch-harness loom --scenario claim-claim --bound all one scenario, without a bound
-  orch-harness loom --mutants                          only the mutants: guards taken away, each must be noticed
-  orch-harness loom --harm --scenario claim-claim      kill the first process at every call, lose every answer
-  orch-harness loom --full --record harness/src/interleave/baseline.json   note new numbers of executions
+  orch-harness loom                                      pull requests' bounds, and the mutants
+  orch-harness loom --full                               the bounds of the night
+  orch-harness loom --scenario claim-claim --bound all   one scenario, without a bound
+  orch-harness loom --mutants                            only guards taken away: all noticed?
+  orch-harness loom --harm --scenario claim-claim        kill the first process at every call, and
+                                                         lose every answer
+  orch-harness loom --full --record harness/src/interleave/baseline.json
+                                                         note new numbers of executions
 
 For the gate, a whole run leaves a record: `loom-full` with --full, else `loom`.
 
-Exit codes: 0 everything held, 1 a promise is broken, or a mutant was not noticed, 2 usage, 3 a run says nothing: it explored
-fewer executions than it used to, or an answer that it is about was never given.";
+Exit codes: 0 everything held, 1 a promise is broken, or a mutant was not noticed, 2 usage, 3 a run
+says nothing: it explored fewer executions than it used to, an answer that it is about was never
+given, or no mutant is planted in the scenario.";
 
 /// Let loom try every order in which a few processes can run
 #[derive(Args)]
@@ -40,7 +43,7 @@ pub struct Loom {
     #[arg(long)]
     full: bool,
     /// Only the mutants (with --scenario, those that it is to notice)
-    #[arg(long, conflicts_with_all = ["full", "bound", "harm"])]
+    #[arg(long, conflicts_with_all = ["full", "bound", "harm", "record"])]
     mutants: bool,
     /// Also kill the first process at every call, and lose every answer of the remote
     #[arg(long)]
@@ -78,7 +81,25 @@ struct Sum {
     invalid: u32,
     exhausted: u32,
     iterations: u64,
+    explored: u32,
+    planted: u32,
     killed: u32,
+    /// Executions of the mutants.
+    hunted: u64,
+}
+
+impl Sum {
+    /// What was done, in one line: nothing of what was not.
+    fn text(&self) -> String {
+        let mut text = format!("{} executions", self.iterations + self.hunted);
+        if self.explored > 0 {
+            text += &format!(", {} of {} scenarios without a bound", self.exhausted, self.explored);
+        }
+        if self.planted > 0 {
+            text += &format!(", {} of {} mutants noticed", self.killed, self.planted);
+        }
+        text
+    }
 }
 
 impl Loom {
@@ -87,6 +108,11 @@ impl Loom {
     pub fn run(self) -> ExitCode {
         if self.list {
             return list();
+        }
+        let mutants = self.planted();
+        if self.mutants && mutants.is_empty() {
+            eprintln!("error: {}", nothing_planted(&self.scenario));
+            return ExitCode::from(3);
         }
         let started = SystemTime::now();
         let mut sum = Sum::default();
@@ -104,18 +130,14 @@ impl Loom {
                 }
             }
         }
-        let whole = self.scenario.is_empty() && self.bound.is_none();
-        if self.mutants || whole {
+        if !mutants.is_empty() {
             println!(
                 "{:<30} {:>5} {:>10} {:>8}  noticed by",
                 "guard taken away", "bound", "executions", "seconds"
             );
-            let chosen = |mutant: &&Mutant| {
-                self.scenario.is_empty() || self.scenario.iter().any(|scene| scene.name == mutant.scene)
-            };
-            for mutant in MUTANTS.iter().filter(chosen) {
-                kill(mutant, &mut sum);
-            }
+        }
+        for mutant in mutants {
+            kill(mutant, &mut sum);
         }
         if let Some(file) = &self.record
             && let Err(why) = baseline::write(file, &notes)
@@ -123,14 +145,8 @@ impl Loom {
             eprintln!("error: {}: {why}", file.display());
             sum.invalid += 1;
         }
-        println!(
-            "{} executions, {} scenarios without a bound, {} of {} mutants noticed",
-            sum.iterations,
-            sum.exhausted,
-            sum.killed,
-            MUTANTS.len()
-        );
-        if whole && !self.mutants {
+        println!("{}", sum.text());
+        if self.is_whole() && !self.mutants {
             let numbers = [
                 ("scenarios", SCENES.len() as f64),
                 ("exhausted", f64::from(sum.exhausted)),
@@ -140,13 +156,27 @@ impl Loom {
             ];
             let numbers: BTreeMap<String, f64> =
                 numbers.map(|(name, number)| (name.to_owned(), number)).into();
-            super::keep_record(layer(self.full), started, sum.broken + sum.invalid == 0, numbers);
+            let held = super::held_or_broken(sum.broken + sum.invalid == 0);
+            super::keep_record(layer(self.full), started, held, numbers);
         }
         ExitCode::from(match (sum.broken, sum.invalid) {
             (0, 0) => 0,
             (0, _) => 3,
             _ => 1,
         })
+    }
+
+    /// Everything, within the bounds that were agreed on.
+    fn is_whole(&self) -> bool {
+        self.scenario.is_empty() && self.bound.is_none()
+    }
+
+    /// The mutants that are to be planted.
+    fn planted(&self) -> Vec<&'static Mutant> {
+        let chosen = |mutant: &&Mutant| {
+            self.scenario.is_empty() || self.scenario.iter().any(|scene| scene.name == mutant.scene)
+        };
+        if self.mutants || self.is_whole() { MUTANTS.iter().filter(chosen).collect() } else { Vec::new() }
     }
 
     fn explore(&self, scene: &'static Scene, sum: &mut Sum, notes: &mut Baseline) {
@@ -157,6 +187,7 @@ impl Loom {
         };
         let outcome = run(scene, bound, None, crate::interleave::seat::Harm::default(), progress);
         sum.iterations += outcome.iterations;
+        sum.explored += 1;
         let explored = Run::of(&outcome);
         let verdict = if outcome.broken.is_some() {
             sum.broken += 1;
@@ -176,6 +207,14 @@ impl Loom {
         show(&outcome);
         notes.entry(scene.name.to_owned()).or_default().insert(bound_name(bound), explored);
     }
+}
+
+/// Why there is nothing to do for `--mutants`.
+fn nothing_planted(chosen: &[&Scene]) -> String {
+    let chosen: Vec<&str> = chosen.iter().map(|scene| scene.name).collect();
+    let there: BTreeSet<&str> = MUTANTS.iter().map(|mutant| mutant.scene).collect();
+    let there: Vec<&str> = there.into_iter().collect();
+    format!("no mutant is planted in {}; there are some in {}", chosen.join(", "), there.join(", "))
 }
 
 /// The layer that a whole run shows. The small bounds must not pass for those of the night.
@@ -209,6 +248,8 @@ fn harm(scene: &'static Scene, sum: &mut Sum) {
 
 fn kill(mutant: &'static Mutant, sum: &mut Sum) {
     let (bound, outcome) = hunt(mutant, progress);
+    sum.planted += 1;
+    sum.hunted += outcome.iterations;
     let name = format!("{:?}", mutant.broken);
     let verdict = match &outcome.broken {
         Some((violations, _)) => {
@@ -270,6 +311,36 @@ fn list() -> ExitCode {
 mod tests {
     use super::*;
     use crate::gate::{BUILT_IN, Slo};
+
+    fn loom(scenario: &str, mutants: bool) -> Loom {
+        let scenario = vec![named(scenario).unwrap()];
+        Loom { scenario, bound: None, full: false, mutants, harm: false, record: None, list: false }
+    }
+
+    /// It held, with "0 executions … 0 of 7 mutants noticed".
+    #[test]
+    fn a_scenario_without_mutants_shows_nothing_of_any() {
+        let idle = loom("publish-publish", true);
+        assert!(idle.planted().is_empty());
+        assert_eq!(loom("publish-publish", true).run(), ExitCode::from(3));
+        let why = nothing_planted(&idle.scenario);
+        assert!(
+            why.starts_with("no mutant is planted in publish-publish; there are some in claim-"),
+            "{why}"
+        );
+        assert_eq!(loom("claim-claim", true).planted().len(), 1);
+        assert!(loom("claim-claim", false).planted().is_empty());
+    }
+
+    #[test]
+    fn the_last_line_tells_only_what_was_done() {
+        let mut sum = Sum { iterations: 20, explored: 1, exhausted: 1, ..Sum::default() };
+        assert_eq!(sum.text(), "20 executions, 1 of 1 scenarios without a bound");
+        (sum.planted, sum.killed) = (7, 6);
+        assert_eq!(sum.text(), "20 executions, 1 of 1 scenarios without a bound, 6 of 7 mutants noticed");
+        let sum = Sum { hunted: 3, planted: 1, killed: 1, ..Sum::default() };
+        assert_eq!(sum.text(), "3 executions, 1 of 1 mutants noticed");
+    }
 
     /// A minute of small bounds wrote the same record as the hours of the night, and a release was content with it.
     #[test]

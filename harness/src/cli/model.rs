@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::{Args, ValueEnum};
 
 use crate::model::{Bound, Found, Guards, Outcome, VARIANTS, run};
+use crate::record::Verdict;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,27 +16,40 @@ Examples:
   orch-harness model --bound small                    in seconds
   orch-harness model --bound full                     everybody at once; minutes and some gigabytes
   orch-harness model --variant delete-before-fold     what happens without that guard
-  orch-harness model --variants                       every guard left out in turn; each must be noticed
-  orch-harness model --claimers 3 --operator 0        a bound of one's own (the rest as: everybody once, 1 fault)
+  orch-harness model --variants                       every guard left out in turn: all noticed?
+  orch-harness model --claimers 3 --operator 0        a bound of one's own (the rest as: everybody
+                                                      once, 1 fault)
 
-For the gate, CI's bounds, the full one and --variants leave a record each: `model`, `model-full`, `model-variants`.
+For the gate, CI's bounds, the full one and --variants leave a record each: `model`, `model-full`,
+`model-variants`.
 
-Exit codes: 0 everything held, 1 a promise is broken or the task cannot come to rest (with --variants: a
-variant was not noticed), 2 usage, 3 the search was cut off before it had seen everything.";
+Exit codes: 0 everything held, 1 a promise is broken or the task cannot come to rest (with
+--variants: a variant was not noticed), 2 usage, 3 the search says nothing: it was cut off before it
+had seen everything, or something that has to happen never did.";
 
 /// Search through everything that can happen to one task, on the real rules.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
     /// Leave out one guard.
-    #[arg(long, value_name = "NAME", conflicts_with = "variants")]
+    #[arg(long, value_name = "NAME")]
     variant: Option<String>,
-    /// Leave out each guard in turn.
-    #[arg(long)]
+    /// Leave out each guard in turn, each within a bound that suits it.
+    #[arg(long, conflicts_with_all = ["variant", "bound", "states", "Own"])]
     variants: bool,
     /// How far to go; default is ci. The options below make a bound of one's own instead.
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with_all = ["variant", "Own"])]
     bound: Option<Size>,
+    /// Give up (and do not pass) after this many states.
+    #[arg(long, value_name = "N")]
+    states: Option<usize>,
+    #[command(flatten)]
+    own: Own,
+}
+
+/// A bound of one's own: what is not named is as in the small one, or as suits the variant.
+#[derive(Args, Clone, Default, PartialEq, Eq)]
+struct Own {
     /// Claimers, each on a machine of its own.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=8))]
     claimers: Option<u8>,
@@ -69,9 +83,26 @@ pub struct Options {
     /// Whether a lost push may arrive later.
     #[arg(long, value_name = "YES")]
     late: Option<bool>,
-    /// Give up (and do not pass) after this many states.
-    #[arg(long, value_name = "N")]
-    states: Option<usize>,
+}
+
+impl Own {
+    /// What is named, and the rest of another bound.
+    fn over(&self, base: Bound) -> Bound {
+        Bound {
+            claimers: self.claimers.unwrap_or(base.claimers),
+            claims: self.claims.unwrap_or(base.claims),
+            beats: self.beats.unwrap_or(base.beats),
+            operator: self.operator.unwrap_or(base.operator),
+            watchdog: self.watchdog.unwrap_or(base.watchdog),
+            takeover: self.takeover.unwrap_or(base.takeover),
+            folders: self.folders.unwrap_or(base.folders),
+            faults: self.faults.unwrap_or(base.faults),
+            all_ends: self.all_ends.unwrap_or(base.all_ends),
+            split: self.split.unwrap_or(base.split),
+            late: self.late.unwrap_or(base.late),
+            states: base.states,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -109,7 +140,12 @@ fn protocol(bounds: &[(&str, Bound)]) -> ExitCode {
         let numbers =
             [("bounds", bounds.len() as f64), ("exhausted", f64::from(exhausted)), ("states", states as f64)];
         let numbers: BTreeMap<String, f64> = numbers.map(|(name, n)| (name.to_owned(), n)).into();
-        super::keep_record(layer, started, code == 0, numbers);
+        let verdict = match code {
+            0 => Verdict::Held,
+            1 => Verdict::Broken,
+            _ => Verdict::Invalid,
+        };
+        super::keep_record(layer, started, verdict, numbers);
     }
     ExitCode::from(code)
 }
@@ -156,28 +192,22 @@ fn suite(bounds: &[(&str, Bound)], guards: Guards) -> Sum {
 }
 
 fn bounds(options: &Options, own: Option<Bound>) -> Vec<(&'static str, Bound)> {
-    let base = own.unwrap_or_else(Bound::small);
-    let bound = Bound {
-        claimers: options.claimers.unwrap_or(base.claimers),
-        claims: options.claims.unwrap_or(base.claims),
-        beats: options.beats.unwrap_or(base.beats),
-        operator: options.operator.unwrap_or(base.operator),
-        watchdog: options.watchdog.unwrap_or(base.watchdog),
-        takeover: options.takeover.unwrap_or(base.takeover),
-        folders: options.folders.unwrap_or(base.folders),
-        faults: options.faults.unwrap_or(base.faults),
-        all_ends: options.all_ends.unwrap_or(base.all_ends),
-        split: options.split.unwrap_or(base.split),
-        late: options.late.unwrap_or(base.late),
-        states: options.states.unwrap_or(base.states),
+    // Also where what is named is as it is anyway, one's own bound is what was asked for.
+    let mut bounds = if own.is_some() || options.own != Own::default() {
+        vec![("own", options.own.over(own.unwrap_or_else(Bound::small)))]
+    } else {
+        match options.bound {
+            Some(Size::Small) => Bound::small_suite(),
+            Some(Size::Full) => Bound::full_suite(),
+            Some(Size::Ci) | None => Bound::ci_suite(),
+        }
     };
-    match options.bound {
-        _ if bound != base => vec![("own", bound)],
-        None if own.is_some() => vec![("own", bound)],
-        Some(Size::Small) => Bound::small_suite(),
-        Some(Size::Full) => Bound::full_suite(),
-        Some(Size::Ci) | None => Bound::ci_suite(),
+    if let Some(states) = options.states {
+        for (_, bound) in &mut bounds {
+            bound.states = states;
+        }
     }
+    bounds
 }
 
 /// How long the search takes nobody knows before it ends, so what is told is how far it is.
@@ -205,16 +235,22 @@ fn report(outcome: &Outcome) -> u8 {
     for what in &outcome.missed {
         println!("missed     never happened: {what}");
     }
-    if !outcome.exhausted {
-        println!("verdict    cut off: nothing is proved; name a larger --states or a smaller bound");
-        return 3;
+    let (code, verdict) = verdict(outcome);
+    println!("verdict    {verdict}");
+    code
+}
+
+/// The exit code, and why. What never happened breaks nothing, and proves nothing.
+fn verdict(outcome: &Outcome) -> (u8, &'static str) {
+    if outcome.broken.is_some() || outcome.stuck.is_some() {
+        (1, "does not hold")
+    } else if !outcome.exhausted {
+        (3, "cut off: nothing is proved; name a larger --states or a smaller bound")
+    } else if !outcome.missed.is_empty() {
+        (3, "no promise is broken, but nothing is proved where so little happens; name a larger bound")
+    } else {
+        (0, "exhausted; every promise held in every state")
     }
-    if outcome.holds() {
-        println!("verdict    exhausted; every promise held in every state");
-        return 0;
-    }
-    println!("verdict    does not hold");
-    1
 }
 
 fn show(found: &Found) {
@@ -253,7 +289,7 @@ fn all_variants() -> ExitCode {
     }
     let numbers = [("variants", VARIANTS.len() as f64), ("missed", f64::from(missed))];
     let numbers = numbers.map(|(name, count)| (name.to_owned(), count));
-    super::keep_record("model-variants", started, missed == 0, numbers.into());
+    super::keep_record("model-variants", started, super::held_or_broken(missed == 0), numbers.into());
     ExitCode::from(u8::from(missed > 0))
 }
 
@@ -269,6 +305,33 @@ mod tests {
         let broken = Guards { read_after_claim: false, ..Guards::default() };
         let sum = suite(&[("broken", Bound { operator: 1, ..bound })], broken);
         assert_eq!((sum.exhausted, sum.code), (0, 1));
+    }
+
+    /// A bound in which something never happened was told as broken.
+    #[test]
+    fn what_never_happened_proves_nothing_and_breaks_nothing() {
+        let bound = Bound { claimers: 1, claims: 1, operator: 0, faults: 0, ..Bound::small() };
+        let whole = search(bound, Guards::default()).unwrap();
+        assert_eq!(verdict(&whole).0, 0, "{whole:?}");
+        let idle = Outcome { missed: vec!["cancel"], ..whole };
+        assert_eq!(verdict(&idle).0, 3);
+        let cut = Outcome { exhausted: false, ..idle.clone() };
+        assert_eq!(verdict(&cut).0, 3);
+        let found = Found { promise: 1, what: String::new(), trace: Vec::new() };
+        assert_eq!(verdict(&Outcome { broken: Some(found), ..idle }).0, 1);
+    }
+
+    /// `--claimers 2` ran all of CI's bounds, because two claimers are what the small bound has anyway.
+    #[test]
+    fn a_bound_of_ones_own_is_searched_also_where_it_is_as_the_small_one() {
+        let none =
+            || Options { variant: None, variants: false, bound: None, states: None, own: Own::default() };
+        assert_eq!(bounds(&none(), None), Bound::ci_suite());
+        let own = Own { claimers: Some(Bound::small().claimers), ..Own::default() };
+        assert_eq!(bounds(&Options { own, ..none() }, None), [("own", Bound::small())]);
+        let cut = bounds(&Options { bound: Some(Size::Full), states: Some(9), ..none() }, None);
+        assert_eq!(cut, [("full", Bound { states: 9, ..Bound::full_suite()[0].1 })]);
+        assert_eq!(layer(&cut), None);
     }
 
     /// Another bound than these says nothing to the gate.

@@ -19,7 +19,8 @@ Examples:
   orch-harness report target/soak/smoke
   orch-harness report target/soak/24h --out public/
 
-Exit codes: 0 the run held, 1 it did not, 2 usage, 3 it is invalid or has not ended; `gate` also asks the objectives")]
+Exit codes: 0 the run held, 1 it did not, 2 usage, 3 it is invalid or has not ended; `gate`
+also asks the objectives")]
 pub struct MakeReport {
     /// Folder of the run
     #[arg(value_name = "DIR")]

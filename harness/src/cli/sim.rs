@@ -10,8 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 
+use super::{held_or_broken, quoted};
 use crate::corpus::{self, Entry};
 use crate::drive::{self, Outcome};
+use crate::record::Verdict;
 use crate::shrink::shrink;
 use crate::sim::faults::Broken as Guard;
 use crate::sim::kernel::Micros;
@@ -28,20 +30,25 @@ Examples:
   orch-harness sim --corpus harness/corpus          what was found before
   orch-harness sim --seed 1 --profile long          three virtual days, eight machines, 32 agents
   orch-harness sim --profile workers                workers that run programs, too
-  orch-harness sim --machines 6 --hours 12          short runs with six machines and twelve hours of faults")]
+  orch-harness sim --machines 6 --hours 12          six machines, and twelve hours of faults
+
+Exit codes: 0 no promise was broken, 1 one was (or, with --twice, two runs of a seed differ),
+2 usage, 3 it says nothing: a plan is not there or cannot be run, or, with --all-probes, something
+that has to happen never did")]
 pub struct Sim {
     /// Run this seed only
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     seed: Option<u64>,
     /// Run so many seeds, beginning with --from
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
-    /// First of --seeds
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    from: u64,
-    /// Hunt new seeds for so many seconds (when no seed is named)
-    #[arg(long, value_name = "N", default_value_t = 60)]
-    seconds: u64,
+    /// First seed [default: 0 with --seeds, else one that nobody has tried]
+    #[arg(long, value_name = "N", conflicts_with = "seed")]
+    from: Option<u64>,
+    /// Hunt seeds for so many seconds, where it is not said how many [default: 60]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(conflicts_with_all = ["seed", "seeds"])]
+    seconds: Option<u64>,
     /// short, long, calm, local or workers
     #[arg(long, value_name = "NAME", default_value = "short", value_parser = Profile::parse)]
     profile: Profile,
@@ -58,10 +65,10 @@ pub struct Sim {
     #[arg(long, value_name = "H", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     hours: Option<u16>,
     /// Replay the plans of this directory instead: what was mended stays mended, what is noticed stays noticed
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["seed", "seeds"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = DRAWN, conflicts_with = "tail")]
     corpus: Option<PathBuf>,
     /// Run the plan of this file of a corpus with all guards in place, and show the end of its trace
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "seeds", "corpus"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = DRAWN, conflicts_with = "corpus")]
     plan: Option<PathBuf>,
     /// Where the plan of a seed that broke a promise goes once it is shrunk
     #[arg(long, value_name = "DIR", default_value = "harness/corpus")]
@@ -75,7 +82,7 @@ pub struct Sim {
     /// Go on after a seed that broke a promise
     #[arg(long)]
     keep_going: bool,
-    /// Fail where a probe was never hit
+    /// Say that a run shows nothing (exit code 3) where a probe was never hit
     #[arg(long)]
     all_probes: bool,
     /// Show the last lines of the trace of a single seed
@@ -83,13 +90,32 @@ pub struct Sim {
     tail: usize,
 }
 
+/// Options of runs that are drawn; a plan that is given says everything itself.
+const DRAWN: [&str; 14] = [
+    "seed",
+    "seeds",
+    "from",
+    "seconds",
+    "profile",
+    "machines",
+    "agents",
+    "tasks",
+    "hours",
+    "keep",
+    "shrink",
+    "twice",
+    "keep_going",
+    "all_probes",
+];
+
 impl Sim {
     /// Runs it.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let (started, begun) = (SystemTime::now(), Instant::now());
         if self.profile == Profile::Local && self.machines.is_some_and(|machines| machines > 1) {
-            eprintln!("a queue without a remote has one machine: leave --machines or --profile local out");
+            eprintln!(
+                "error: a queue without a remote has one machine: leave --machines or --profile local out"
+            );
             return ExitCode::from(2);
         }
         if let Some(dir) = &self.corpus {
@@ -98,10 +124,16 @@ impl Sim {
         if let Some(file) = &self.plan {
             return self.one_plan(file);
         }
+        self.drawn()
+    }
+
+    /// Runs seeds.
+    fn drawn(&self) -> ExitCode {
+        let (started, begun) = (SystemTime::now(), Instant::now());
         let (first, count) = match (self.seed, self.seeds) {
             (Some(seed), _) => (seed, Some(1)),
-            (None, Some(count)) => (self.from, Some(count)),
-            (None, None) => (fresh(), None),
+            (None, Some(count)) => (self.from.unwrap_or(0), Some(count)),
+            (None, None) => (self.from.unwrap_or_else(fresh), None),
         };
         let (total, broken) = self.all(first, count, begun);
         if count.is_none() && std::io::stderr().is_terminal() {
@@ -124,11 +156,14 @@ impl Sim {
         }
         total.show(begun.elapsed());
         let missing = total.probes.missing(self.profile == Profile::Workers);
-        let unreached = self.all_probes && !missing.is_empty();
-        if unreached {
+        let unreached = if self.all_probes { missing.len() } else { 0 };
+        if unreached > 0 {
             println!("never reached: {}", missing.join(", "));
         }
-        let held = broken.is_empty() && !unreached;
+        let differ = broken.iter().filter(|(_, outcome)| outcome.is_none()).count();
+        let ends = Ends { runs: total.runs, broken: broken.len() - differ, differ, unreached };
+        let verdict = ends.verdict();
+        println!("{}", ends.text(self.twice));
         if self.seeds.is_some() && self.sizes() == Sizes::default() {
             let numbers = BTreeMap::from([
                 ("seeds".to_owned(), total.runs as f64),
@@ -139,9 +174,14 @@ impl Sim {
                 Profile::Short => "sim".to_owned(),
                 other => format!("sim-{}", other.name()),
             };
-            super::keep_record(&layer, started, held, numbers);
+            super::keep_record(&layer, started, verdict, numbers);
         }
-        if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        ExitCode::from(verdict.code())
+    }
+
+    /// How long to hunt.
+    fn budget(&self) -> Duration {
+        Duration::from_secs(self.seconds.unwrap_or(60))
     }
 
     /// How far it is: on a terminal one line that is written anew, elsewhere a line for every hundred seeds.
@@ -153,7 +193,7 @@ impl Sim {
         let gone = gone.as_secs_f64();
         let left = match count {
             Some(count) => gone / runs as f64 * count.saturating_sub(runs) as f64,
-            None => self.seconds as f64 - gone,
+            None => self.budget().as_secs_f64() - gone,
         };
         let of = count.map(|count| format!(" of {count}")).unwrap_or_default();
         let line = format!("{runs}{of} seeds, {broken} broken, {gone:.0} s, {:.0} s left", left.max(0.0));
@@ -181,14 +221,17 @@ impl Sim {
             Ok(entry) => Plan { broken: None, ..entry.plan },
             Err(error) => {
                 eprintln!("error: {error}");
-                return ExitCode::from(2);
+                return ExitCode::from(Verdict::Invalid.code());
             }
         };
         let outcome = drive::run(&plan);
         show_tail(&outcome, self.tail);
         report(&plan, &outcome);
-        again(&format!("--plan {}", file.display()));
-        if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        again(&format!("--plan {}", quoted(&file.to_string_lossy())));
+        let broken = usize::from(!outcome.violations.is_empty());
+        let ends = Ends { runs: 1, broken, ..Ends::default() };
+        println!("{}", ends.text(false));
+        ExitCode::from(ends.verdict().code())
     }
 
     /// Shrinks a plan that broke a promise, and keeps it.
@@ -208,7 +251,7 @@ impl Sim {
     /// Runs all seeds, as many at once as there are cores. After the first broken one no more are begun, unless
     /// all were asked for.
     fn all(&self, first: u64, count: Option<u64>, begun: Instant) -> (Totals, Vec<Broken>) {
-        let budget = Duration::from_secs(self.seconds);
+        let budget = self.budget();
         let next = AtomicU64::new(0);
         let found = Mutex::new((Totals::default(), Vec::new()));
         let work = || {
@@ -219,7 +262,7 @@ impl Sim {
                 if over || broken {
                     return;
                 }
-                let plan = Plan::draw_sized(first + number, self.profile, None, self.sizes());
+                let plan = Plan::draw_sized(first.wrapping_add(number), self.profile, None, self.sizes());
                 let outcome = drive::run(&plan);
                 let differs = self.twice && drive::run(&plan).hash != outcome.hash;
                 if self.seed.is_some() {
@@ -247,7 +290,7 @@ fn replay(dir: &Path) -> ExitCode {
         Ok(entries) => entries,
         Err(error) => {
             eprintln!("error: {error}");
-            return ExitCode::from(2);
+            return ExitCode::from(Verdict::Invalid.code());
         }
     };
     let next = AtomicU64::new(0);
@@ -265,7 +308,53 @@ fn replay(dir: &Path) -> ExitCode {
     });
     let failed = failed.into_inner();
     println!("{} plans, {failed} failed, {:.1} s", entries.len(), begun.elapsed().as_secs_f64());
-    if failed == 0 && !entries.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let verdict = held_or_broken(failed == 0);
+    println!("{}: {}", verdict.word(), if failed == 0 { "every plan holds" } else { "see FAILED above" });
+    ExitCode::from(verdict.code())
+}
+
+/// How the runs ended.
+#[derive(Debug, Default, Clone, Copy)]
+struct Ends {
+    runs: u64,
+    /// Those that broke a promise.
+    broken: usize,
+    /// Those of which a second run was another one.
+    differ: usize,
+    /// Probes that had to be reached, and were not.
+    unreached: usize,
+}
+
+impl Ends {
+    fn verdict(self) -> Verdict {
+        match self {
+            Ends { broken: 0, differ: 0, unreached: 0, .. } => Verdict::Held,
+            Ends { broken: 0, differ: 0, .. } => Verdict::Invalid,
+            _ => Verdict::Broken,
+        }
+    }
+
+    /// The last line.
+    fn text(self, twice: bool) -> String {
+        let Ends { runs, broken, differ, unreached } = self;
+        let what = match self.verdict() {
+            Verdict::Held if twice => {
+                "no promise was broken, and both runs of each seed were the same".to_owned()
+            }
+            Verdict::Held => "no promise was broken".to_owned(),
+            Verdict::Invalid => {
+                format!(
+                    "no promise was broken, but of what has to happen {unreached} never did: run more seeds"
+                )
+            }
+            Verdict::Broken => {
+                let differ =
+                    if differ > 0 { format!(", {differ} differed when run twice") } else { String::new() };
+                format!("{broken} of {runs} runs broke a promise{differ}")
+            }
+        };
+        format!("{}: {what}", self.verdict().word())
+    }
 }
 
 /// Does the same work on as many threads as there are cores.
@@ -389,6 +478,34 @@ pub fn guard(text: &str) -> Result<Guard, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It ended without a word about whether anything was wrong.
+    #[test]
+    fn the_last_line_says_whether_it_held() {
+        let ends = |broken, differ, unreached| Ends { runs: 30, broken, differ, unreached };
+        for (ends, twice, code, says) in [
+            (ends(0, 0, 0), false, 0, "held: no promise was broken"),
+            (ends(0, 0, 0), true, 0, "held: no promise was broken, and both runs of each seed were the same"),
+            (ends(2, 0, 1), false, 1, "broken: 2 of 30 runs broke a promise"),
+            (ends(0, 1, 0), true, 1, "broken: 0 of 30 runs broke a promise, 1 differed when run twice"),
+            (
+                ends(0, 0, 3),
+                false,
+                3,
+                "invalid: no promise was broken, but of what has to happen 3 never did: run more seeds",
+            ),
+        ] {
+            assert_eq!((ends.verdict().code(), ends.text(twice).as_str()), (code, says));
+        }
+    }
+
+    /// An empty folder and a plan that cannot be run were matters of usage, a failure, or a panic.
+    #[test]
+    fn what_is_no_plan_says_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(replay(dir.path()), ExitCode::from(3));
+        assert_eq!(replay(&dir.path().join("nowhere")), ExitCode::from(3));
+    }
 
     #[test]
     fn the_machines_of_a_broken_promise_are_found() {
