@@ -256,7 +256,7 @@ fn clock_bites(fleet: &Fleet, part: u64) -> Result<bool, String> {
     };
     fleet.open.fetch_add(1, Ordering::Relaxed);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Duration::from_millis(u64::try_from(at.0).unwrap_or(0)) > now + Duration::from_hours(29))
+    Ok(Duration::from_millis(u64::try_from(at.0).unwrap_or(0)) > now + Duration::from_secs(29 * 3600))
 }
 
 /// How the notes begin of faults that a computer cannot have.
