@@ -210,7 +210,7 @@ fn stop_flag(quiet: bool, again: &str) -> Result<Arc<AtomicBool>, String> {
         let ours = ours.try_clone().map_err(about)?;
         signal_hook::low_level::pipe::register(signal, ours).map_err(about)?;
     }
-    if !is_ignored(SIGHUP) {
+    if !super::is_ignored(SIGHUP) {
         signal_hook::flag::register(SIGHUP, Arc::clone(&flag)).map_err(about)?;
     }
     let again = again.to_owned();
@@ -225,14 +225,6 @@ fn stop_flag(quiet: bool, again: &str) -> Result<Arc<AtomicBool>, String> {
         say("Ctrl-C ends the trial and removes what it made; a second one leaves at once.");
     }
     Ok(flag)
-}
-
-/// Whether whoever started us wants a signal to be ignored, as `nohup` does. Where the system does not say so, it is not.
-fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// A bar on a terminal only.

@@ -104,10 +104,14 @@ impl Soak {
 }
 
 /// Whoever says once that it is enough gets a last check and a report; who says it again does not wait for them. A terminal
-/// that goes away says it, too.
+/// that goes away says it, too, unless `nohup` is in between.
 fn listen(stop: &Arc<AtomicBool>, options: &Options) -> Result<(), String> {
     let (stop, dir) = (stop.clone(), options.dir.clone());
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|why| why.to_string())?;
+    let mut wanted = vec![SIGINT, SIGTERM];
+    if !super::is_ignored(SIGHUP) {
+        wanted.push(SIGHUP);
+    }
+    let mut signals = Signals::new(wanted).map_err(|why| why.to_string())?;
     // Where the terminal has gone away nobody reads it.
     let tell = |text: &str| drop(writeln!(std::io::stderr(), "{text}"));
     std::thread::spawn(move || {

@@ -206,6 +206,9 @@ fn entry_probe() {
         args: crate::cli::probe::ProbeArgs,
     }
     let Ok(remote) = std::env::var("ORCH_HARNESS_TEST_PROBE") else { return };
+    // As in a terminal, also where the tests were started by `nohup`: what has a handler is not ignored.
+    let heard = std::sync::Arc::default();
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, heard).unwrap();
     let args =
         Alone::parse_from(["probe", "--remote", &remote, "--rounds", "9999", "--pushes", "99999"]).args;
     let code = crate::cli::probe::main(&args);
