@@ -34,10 +34,10 @@ impl Folder {
             ));
         }
         let lock = lock(&dir)?;
-        if resume || !has_ended(&dir)? {
+        let Some(old) = ended(&dir)?.filter(|_| !resume) else {
             return Ok(Folder { dir, _lock: lock });
-        }
-        put_aside(&dir)?;
+        };
+        put_aside(&dir, &old)?;
         std::fs::create_dir_all(&dir).map_err(shown)?;
         let _lock = self::lock(&dir)?;
         Ok(Folder { dir, _lock })
@@ -74,13 +74,13 @@ fn lock(dir: &Path) -> Result<File, String> {
     Ok(file)
 }
 
-/// Whether there is a run in the folder that has come to an end.
-fn has_ended(dir: &Path) -> Result<bool, String> {
+/// The run in the folder, if there is one that has come to an end.
+fn ended(dir: &Path) -> Result<Option<Checkpoint>, String> {
     if !dir.join(checkpoint::FILE).exists() {
-        return Ok(false);
+        return Ok(None);
     }
     match Checkpoint::read(dir) {
-        Ok(old) => Ok(old.end.is_some()),
+        Ok(old) => Ok(Some(old).filter(|old| old.end.is_some())),
         Err(why) => Err(format!(
             "{why}; this run cannot go on. Move {} away to keep what it has, or name another folder by --dir",
             dir.display()
@@ -89,8 +89,7 @@ fn has_ended(dir: &Path) -> Result<bool, String> {
 }
 
 /// Puts an earlier run that has ended aside, under the second in which it began.
-fn put_aside(dir: &Path) -> Result<(), String> {
-    let old = Checkpoint::read(dir)?;
+fn put_aside(dir: &Path, old: &Checkpoint) -> Result<(), String> {
     let mut name = dir.file_name().ok_or("the folder of a run has a name")?.to_owned();
     name.push(format!("-{}", old.began));
     let aside = dir.with_file_name(name);

@@ -100,15 +100,13 @@ fn caught_up(fleet: &Fleet) {
 
 /// What machines kept while the remote was out of reach is published by their watchdogs, without anybody asking for it.
 fn kept_acts_are_published(fleet: &Fleet) {
-    if fleet.profile.fleet.watchdogs == 0 {
-        return;
-    }
+    let unpublished = |machine| fleet.orch(machine, JUDGE, &["status"]).data["unpublished"].as_u64();
     let limit = Instant::now() + fleet.profile.lease.watch.0 * 4 + Duration::from_secs(20);
     for machine in 0..fleet.profile.fleet.machines {
-        let mut left = fleet.orch(machine, JUDGE, &["status"]).data["unpublished"].as_u64();
+        let mut left = unpublished(machine);
         while left != Some(0) && Instant::now() < limit {
             std::thread::sleep(Duration::from_millis(100));
-            left = fleet.orch(machine, JUDGE, &["status"]).data["unpublished"].as_u64();
+            left = unpublished(machine);
         }
         if left != Some(0) {
             let what = format!("m{machine} keeps {left:?} changes that its watchdogs do not publish");
@@ -192,6 +190,11 @@ fn rejected(fleet: &Fleet) -> String {
 fn says_ok(fleet: &Fleet, machine: usize, verb: &str) {
     let ended = fleet.orch(machine, JUDGE, &[verb]);
     fleet.tally.time(verb, ended.took);
+    let sound = ended.code == Some(0) && ended.data["ok"] == Value::Bool(true);
+    // `audit` has to say something where there are foreign commits.
+    if sound && verb != "audit" {
+        return;
+    }
     let problems = ended.data["problems"].as_array().cloned().unwrap_or_default();
     let (history, files) = third::foreign_files(fleet);
     // Of a file that is none of orch's a person must be told; the history has it, so `audit` says so as long as it does.
@@ -200,7 +203,7 @@ fn says_ok(fleet: &Fleet, machine: usize, verb: &str) {
     if let Some(name) = history.iter().find(|name| verb == "audit" && !foreign.contains(name)) {
         fleet.violation("foreign_file", format!("m{machine}: `audit` says nothing of {name}"));
     }
-    if ended.code == Some(0) && ended.data["ok"] == Value::Bool(true) {
+    if sound {
         return;
     }
     // Whoever deletes the refs of others takes away that one holds a task at a time, and that an epoch has one holder.
