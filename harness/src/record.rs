@@ -74,6 +74,20 @@ impl Record {
         Record { layer: layer.to_owned(), commit, started, seconds, verdict, numbers, command }
     }
 
+    /// Whether this record, of an earlier run, must stay because a later one adds nothing: both held, of the same
+    /// sources, and in no number the later one is better.
+    #[must_use]
+    pub fn outweighs(&self, later: &Record) -> bool {
+        let same = self.commit == later.commit && self.commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let better = |(name, number): (&String, &f64)| {
+            self.numbers.get(name).is_none_or(|before| {
+                if FEWER_ARE_BETTER.contains(&name.as_str()) { number < before } else { number > before }
+            })
+        };
+        let held = [self, later].iter().all(|record| record.verdict == Verdict::Held);
+        same && held && self.numbers != later.numbers && !later.numbers.iter().any(better)
+    }
+
     /// Writes it to `folder/<layer>.json`, whole or not at all.
     ///
     /// # Errors
@@ -96,6 +110,9 @@ impl Record {
         serde_json::from_str(&text).map_err(|why| shown(&why))
     }
 }
+
+/// Numbers of records that should be small; of all others more is better.
+const FEWER_ARE_BETTER: [&str; 4] = ["failures", "missed", "mutants_missed", "probes_missed"];
 
 /// Puts a file in place, whole or not at all.
 ///
@@ -183,6 +200,32 @@ mod tests {
             assert_eq!(path, dir.path().join("sim.json"));
             assert_eq!(Record::read(&path).unwrap(), record);
         }
+    }
+
+    /// Fifty seeds took the place of the twenty thousand that a release asks for.
+    #[test]
+    fn a_small_run_does_not_take_the_place_of_a_large_one_of_the_same_sources() {
+        let of = |commit: &str, verdict, seeds: f64, missed: f64| {
+            let numbers = [("seeds", seeds), ("failures", 0.0), ("probes_missed", missed)];
+            let numbers = numbers.map(|(name, number)| (name.to_owned(), number)).into();
+            Record { commit: commit.to_owned(), ..Record::of("sim", SystemTime::now(), verdict, numbers) }
+        };
+        let (here, there) = ("a".repeat(40), "b".repeat(40));
+        let dirty = format!("{here}-dirty");
+        let large = of(&here, Verdict::Held, 20_000.0, 0.0);
+        assert!(large.outweighs(&of(&here, Verdict::Held, 50.0, 7.0)));
+        for (later, why) in [
+            (large.clone(), "the newer of two equal ones"),
+            (of(&here, Verdict::Held, 30_000.0, 1.0), "more was done"),
+            (of(&here, Verdict::Broken, 50.0, 7.0), "something did not hold"),
+            (of(&there, Verdict::Held, 50.0, 7.0), "other sources"),
+        ] {
+            assert!(!large.outweighs(&later), "{why}");
+        }
+        let few = of(&here, Verdict::Held, 50.0, 7.0);
+        assert!(!of(&here, Verdict::Held, 60.0, 9.0).outweighs(&few), "fewer missed");
+        assert!(!of(&here, Verdict::Broken, 60.0, 0.0).outweighs(&few), "what did not hold is mended");
+        assert!(!of(&dirty, Verdict::Held, 60.0, 0.0).outweighs(&of(&dirty, Verdict::Held, 50.0, 0.0)));
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl Bugs {
         let rows = self.table(&chosen);
         let (planted, missed) = (rows.len(), rows.iter().filter(|row| row.seeds.is_none()).count());
         println!("{planted} planted, {missed} missed");
-        if self.only.is_empty() {
+        // With other limits or machines it says nothing about the table.
+        if self.only.is_empty() && self.seeds.is_none() && self.profile.is_none() {
             let numbers = [("planted", planted as f64), ("missed", missed as f64)];
             let numbers = numbers.map(|(name, count)| (name.to_owned(), count));
             super::keep_record("bugs", started, held_or_broken(missed == 0), numbers.into());

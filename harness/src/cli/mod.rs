@@ -88,9 +88,15 @@ fn end_quietly_without_readers() {
     }));
 }
 
-/// Writes down for the gate what a layer has shown.
+/// Writes down for the gate what a layer has shown, unless an earlier run has shown more of the same sources.
 fn keep_record(layer: &str, started: SystemTime, verdict: Verdict, numbers: BTreeMap<String, f64>) {
-    match Record::of(layer, started, verdict, numbers).write(&record_folder()) {
+    let (record, folder) = (Record::of(layer, started, verdict, numbers), record_folder());
+    let path = folder.join(format!("{layer}.json"));
+    if Record::read(&path).is_ok_and(|before| before.outweighs(&record)) {
+        println!("record  {} stays: a larger run of this commit held", path.display());
+        return;
+    }
+    match record.write(&folder) {
         Ok(path) => println!("record  {}", path.display()),
         Err(why) => eprintln!("no record: {why}"),
     }

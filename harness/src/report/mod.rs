@@ -58,6 +58,8 @@ pub struct Report {
     pub series: Vec<Value>,
     /// What the profile demanded; `None` for a run that did not write it down.
     pub owed: Option<sample::Owed>,
+    /// Somebody works on it right now.
+    pub goes_on: bool,
     /// The objectives that the run is compared with.
     pub slo: Slo,
     /// The table of planted bugs, if one was measured; or why it cannot be read.
@@ -90,10 +92,21 @@ impl Report {
             growth: lines(&dir.join("growth.jsonl"))?,
             series: lines(&dir.join(sample::FILE))?,
             owed: sample::Owed::read(dir)?,
+            goes_on: soak::is_taken(dir),
             slo: crate::yaml::parse(gate::BUILT_IN, "soak/slo.yaml")?,
             // It is of another layer: damaged, it takes nothing from this run.
             planted: planted::Table::read(records),
         })
+    }
+
+    /// Why the run has ended, if it has; one that was killed could not say so.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        match &self.checkpoint.end {
+            Some(end) => &end.why,
+            None if self.goes_on => "it goes on",
+            None => "it was cut off, and goes on with --resume",
+        }
     }
 
     /// The verdict of the run itself; a run that has not ended has shown nothing yet, unless something is broken already.
@@ -324,7 +337,7 @@ impl Report {
         let run = &self.checkpoint;
         let numbers = self.numbers();
         let whole = |name: &str| numbers.get(name).copied().unwrap_or(0.0);
-        let why = run.end.as_ref().map_or("it goes on", |end| end.why.as_str());
+        let why = self.why();
         let mut text = format!(
             "soak {} {}: {} s, {} claims, {} finished, {} recovered, {} faults, {} violations ({why})",
             run.profile,

@@ -46,7 +46,6 @@ fn head(report: &Report, objectives: &[Objective], out: &mut String) {
         (Verdict::Invalid, _, Some(_)) => ("warn", "This run is invalid: it shows nothing."),
         (Verdict::Invalid, _, None) => ("warn", "This run has not ended."),
     };
-    let why = run.end.as_ref().map_or("it goes on", |end| end.why.as_str());
     let _ = write!(
         out,
         "<header class=\"{class}\"><h1>{says}</h1><p>soak <b>{}</b>: {}. It ran {} of {} in {} part{}; {}.</p>\
@@ -57,7 +56,7 @@ fn head(report: &Report, objectives: &[Objective], out: &mut String) {
         clock(number(run.wanted) / 1000.0),
         run.part + 1,
         if run.part == 0 { "" } else { "s" },
-        escape(why),
+        escape(report.why()),
         report.violations.len(),
         outcomes(objectives)
     );

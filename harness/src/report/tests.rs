@@ -374,3 +374,17 @@ fn no_survivors_are_told_of_workers_that_never_finished_anything() {
     assert_eq!([survivors(0, 0), survivors(40, 30), survivors(2, 0)], [Some(0.0); 3]);
     assert_eq!(survivors(40, 0), None);
 }
+
+/// The report of a run that was killed said that it goes on.
+#[test]
+fn a_run_that_was_cut_off_does_not_go_on() {
+    let dir = run(false);
+    let mut checkpoint = Checkpoint::read(dir.path()).unwrap();
+    checkpoint.end = None;
+    checkpoint.write(dir.path()).unwrap();
+    let said = || Report::with(dir.path(), dir.path()).unwrap().summary();
+    assert!(said().contains("cut off, and goes on with --resume"), "{}", said());
+    let lock = std::fs::File::create(dir.path().join("run.lock")).unwrap();
+    lock.try_lock().unwrap();
+    assert!(said().contains("(it goes on)"), "{}", said());
+}

@@ -88,6 +88,12 @@ impl Kind {
         matches!(self, Kind::Cut | Kind::Hole | Kind::Slow | Kind::LoseAnswer)
     }
 
+    /// Whether a person does it to a file of a machine. What orch makes of that file is asked for afterwards.
+    #[must_use]
+    pub fn by_hand(self) -> bool {
+        matches!(self, Kind::Edit | Kind::BreakFile)
+    }
+
     /// Whether a command of a machine that it strikes may fail without anybody being to blame.
     #[must_use]
     pub fn excuses(self) -> bool {

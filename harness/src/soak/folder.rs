@@ -74,6 +74,13 @@ fn lock(dir: &Path) -> Result<File, String> {
     Ok(file)
 }
 
+/// Whether somebody works in the folder right now.
+#[must_use]
+pub fn is_taken(dir: &Path) -> bool {
+    let Ok(file) = File::open(dir.join(LOCK)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 /// The run in the folder, if there is one that has come to an end.
 fn ended(dir: &Path) -> Result<Option<Checkpoint>, String> {
     if !dir.join(checkpoint::FILE).exists() {
@@ -125,11 +132,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run");
         let first = Folder::take(&path, false).unwrap();
+        assert!(is_taken(&path));
         for resume in [false, true] {
             let why = refused(&path, resume);
             assert!(why.contains(&format!("process {}", std::process::id())), "{why}");
         }
         drop(first);
+        assert!(!is_taken(&path));
         Folder::take(&path, true).unwrap();
     }
 

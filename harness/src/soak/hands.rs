@@ -13,16 +13,17 @@ pub struct Broken {
     pub machine: usize,
     /// The task.
     pub task: String,
-    path: PathBuf,
+    /// The file.
+    pub path: PathBuf,
     before: String,
     after: String,
     /// What a valid edit put into the title.
     edit: Option<String>,
 }
 
-/// Changes the title of a waiting task, as a person would.
-pub fn edit(fleet: &Fleet, dice: &mut Dice) -> Option<Broken> {
-    let (machine, path, before) = waiting(fleet, dice)?;
+/// Changes the title of a waiting task, as a person would; not in the files that somebody has in hand already.
+pub fn edit(fleet: &Fleet, dice: &mut Dice, in_hand: &[PathBuf]) -> Option<Broken> {
+    let (machine, path, before) = waiting(fleet, dice, in_hand)?;
     let title = before.lines().find(|line| line.starts_with("title: "))?;
     // Text that no other edit contains, also not as a part.
     let token = format!("edited-{}x", fleet.now());
@@ -30,9 +31,9 @@ pub fn edit(fleet: &Fleet, dice: &mut Dice) -> Option<Broken> {
     touch(machine, path, before, after, Some(token))
 }
 
-/// Makes a file of a waiting task unreadable.
-pub fn break_file(fleet: &Fleet, dice: &mut Dice) -> Option<Broken> {
-    let (machine, path, before) = waiting(fleet, dice)?;
+/// Makes a file of a waiting task unreadable; none that somebody has in hand already.
+pub fn break_file(fleet: &Fleet, dice: &mut Dice, in_hand: &[PathBuf]) -> Option<Broken> {
+    let (machine, path, before) = waiting(fleet, dice, in_hand)?;
     let after = match dice.below(4) {
         0 => format!("<<<<<<< mine\n{before}=======\n>>>>>>> theirs\n"),
         1 => before.replacen("title: ", "title: [", 1),
@@ -60,6 +61,7 @@ fn touch(
 
 /// Looks what orch made of it, and mends what is not in order.
 pub fn mend(fleet: &Fleet, broken: &Broken) {
+    stays(fleet, broken);
     let shown = fleet.orch(broken.machine, "hands", &["show", &broken.task]);
     let there = std::fs::read_to_string(&broken.path).unwrap_or_default() == broken.after;
     if broken.edit.is_none() && there && shown.code == Some(0) {
@@ -89,6 +91,22 @@ pub fn mend(fleet: &Fleet, broken: &Broken) {
             broken.task, broken.machine
         );
         fleet.violation("invalid_file", what);
+    }
+}
+
+/// What cannot be read stays in its place until a person acts, or the one who restores the file keeps it elsewhere.
+fn stays(fleet: &Fleet, broken: &Broken) {
+    let holds = |path: &Path| std::fs::read_to_string(path).is_ok_and(|text| text == broken.after);
+    if broken.edit.is_some() || holds(&broken.path) {
+        return;
+    }
+    let rejected = fleet.place.machine(broken.machine).join("state/.git/orch/rejected");
+    let kept = format!("damaged-{}-", broken.task);
+    let all = std::fs::read_dir(rejected).into_iter().flatten().flatten();
+    let mut copies = all.filter(|file| file.file_name().to_string_lossy().starts_with(&kept));
+    if !copies.any(|file| holds(&file.path())) {
+        let what = format!("what a person broke in {} is gone on m{}", broken.path.display(), broken.machine);
+        fleet.violation("overwritten", what);
     }
 }
 
@@ -122,18 +140,17 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     done
 }
 
-/// A task file that nobody works on, on some machine.
-fn waiting(fleet: &Fleet, dice: &mut Dice) -> Option<(usize, PathBuf, String)> {
+/// A task file that nobody works on and nobody has in hand, on some machine.
+fn waiting(fleet: &Fleet, dice: &mut Dice, in_hand: &[PathBuf]) -> Option<(usize, PathBuf, String)> {
     let machine = dice.below(fleet.profile.fleet.machines);
     let tasks = fleet.place.machine(machine).join("state/tasks");
     let shards: Vec<PathBuf> = std::fs::read_dir(tasks).ok()?.flatten().map(|shard| shard.path()).collect();
     for _ in 0..20 {
         let files: Vec<PathBuf> =
             std::fs::read_dir(dice.pick(&shards)?).ok()?.flatten().map(|file| file.path()).collect();
-        let Some(path) = dice.pick(&files).filter(|path| path.extension().is_some_and(|ext| ext == "yaml"))
-        else {
-            continue;
-        };
+        let fits =
+            |path: &&PathBuf| path.extension().is_some_and(|ext| ext == "yaml") && !in_hand.contains(path);
+        let Some(path) = dice.pick(&files).filter(fits) else { continue };
         let text = std::fs::read_to_string(path).unwrap_or_default();
         // Fields at their default are left out: a waiting task has no status.
         if text.contains("\nhistory:")

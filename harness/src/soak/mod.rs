@@ -38,6 +38,7 @@ mod third;
 mod unruly;
 mod watchdogs;
 
+pub use folder::is_taken;
 pub use judge::end_leftovers;
 pub use setup::is_left_out;
 
@@ -101,7 +102,8 @@ pub fn run(
     }
     let dogs = Watchdogs::new(&fleet);
     let part = checkpoint.part;
-    let striker = Mutex::new(Striker::new(&fleet, &dogs, ballast.as_ref(), part));
+    let strikers =
+        [false, true].map(|by_hand| Mutex::new(Striker::new(&fleet, &dogs, ballast.as_ref(), part, by_hand)));
     let (resting, over) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -112,14 +114,19 @@ pub fn run(
                 std::thread::sleep(LOOK);
             }
         });
-        scope.spawn(|| {
-            while !over.load(Ordering::SeqCst) {
-                if !resting.load(Ordering::SeqCst) {
-                    lock(&striker).tick();
+        for striker in &strikers {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    // Looked at under the lock: whoever lets the fleet rest has it when everything is taken back.
+                    let mut striker = lock(striker);
+                    if !resting.load(Ordering::SeqCst) {
+                        striker.tick();
+                    }
+                    drop(striker);
+                    std::thread::sleep(Duration::from_millis(20));
                 }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        });
+            });
+        }
         scope.spawn(|| account::keep(&fleet));
         for machine in 0..fleet.profile.fleet.machines {
             for number in 0..fleet.profile.fleet.agents {
@@ -127,13 +134,13 @@ pub fn run(
                 scope.spawn(move || agent.run());
             }
         }
-        let desk = Desk { fleet: &fleet, dogs: &dogs, striker: &striker, resting: &resting };
+        let desk = Desk { fleet: &fleet, dogs: &dogs, strikers: &strikers, resting: &resting };
         let why = desk.preside(&mut checkpoint, stop, progress);
         fleet.gate.end();
         over.store(true, Ordering::SeqCst);
         checkpoint.end = Some(End { verdict: Verdict::Invalid, why });
     });
-    drop(striker);
+    drop(strikers);
     close(fleet, &dogs, ballast, checkpoint)
 }
 
@@ -146,7 +153,8 @@ const CHECKPOINT: Duration = Duration::from_secs(5);
 struct Desk<'d, 'f> {
     fleet: &'f Fleet,
     dogs: &'d Watchdogs,
-    striker: &'d Mutex<Striker<'f>>,
+    /// The one for what is done by hand comes last: its people may wait for a process that the other one has stopped.
+    strikers: &'d [Mutex<Striker<'f>>],
     resting: &'d AtomicBool,
 }
 
@@ -200,7 +208,9 @@ impl Desk<'_, '_> {
 
     fn check(&self, round: &str, last: bool) {
         self.resting.store(true, Ordering::SeqCst);
-        lock(self.striker).heal_all();
+        for striker in self.strikers {
+            lock(striker).heal_all();
+        }
         self.fleet.rest(true);
         judge::rest(self.fleet);
         judge::judge(self.fleet, last);
@@ -209,7 +219,9 @@ impl Desk<'_, '_> {
         if last {
             return;
         }
-        lock(self.striker).after_rest();
+        for striker in self.strikers {
+            lock(striker).after_rest();
+        }
         self.fleet.rest(false);
         self.fleet.progress.store(self.fleet.now(), Ordering::Relaxed);
         self.fleet.gate.open();

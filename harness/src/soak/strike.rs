@@ -1,5 +1,9 @@
 //! Injects faults by a seeded schedule and takes them back. Each fault that struck is counted and gets a window on
 //! the time axis; one that found nothing to strike is tried again and not counted.
+//!
+//! There are two of them at work: what people do to files by hand has one of its own ([`Kind::by_hand`]), because such a
+//! person asks orch what it makes of it and waits for the answer, which may come only when the other one has let a
+//! stopped process go on.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -59,16 +63,18 @@ pub struct Striker<'f> {
 }
 
 impl<'f> Striker<'f> {
-    /// The faults of a profile that this computer can inject. `part` tells the parts of a resumed run apart.
+    /// The faults of a profile that this computer can inject: those done by hand, or all others. `part` tells the parts
+    /// of a resumed run apart.
     #[must_use]
     pub fn new(
         fleet: &'f Fleet,
         dogs: &'f Watchdogs,
         ballast: Option<&'f Ballast>,
         part: u64,
+        by_hand: bool,
     ) -> Striker<'f> {
         let mut lines = Vec::new();
-        for (kind, plan) in &fleet.profile.faults {
+        for (kind, plan) in fleet.profile.faults.iter().filter(|(kind, _)| kind.by_hand() == by_hand) {
             let possible = match kind {
                 Kind::DiskFull => ballast.is_some(),
                 Kind::Clock => fleet.faketime.is_some(),
@@ -140,10 +146,9 @@ impl<'f> Striker<'f> {
         if kind.excuses() && self.active.iter().any(overdue) {
             return false;
         }
-        let taken: Vec<usize> =
-            self.active.iter().filter(|a| a.kind.needs_socket()).filter_map(|a| a.machine).collect();
         let line = &mut self.lines[at];
-        let Some((machine, cure)) = inject(self.fleet, self.dogs, self.ballast, kind, &mut line.dice, &taken)
+        let Some((machine, cure)) =
+            inject(self.fleet, self.dogs, self.ballast, kind, &mut line.dice, &self.active)
         else {
             return false;
         };
@@ -202,9 +207,11 @@ fn inject(
     ballast: Option<&Ballast>,
     kind: Kind,
     dice: &mut Dice,
-    taken: &[usize],
+    active: &[Active],
 ) -> Option<(Option<usize>, Cure)> {
     let route = |dice: &mut Dice, route: &dyn Fn(usize) -> Route| {
+        let taken: Vec<usize> =
+            active.iter().filter(|a| a.kind.needs_socket()).filter_map(|a| a.machine).collect();
         let free: Vec<usize> = fleet.links.with_socket().into_iter().filter(|m| !taken.contains(m)).collect();
         let machine = *dice.pick(&free)?;
         let before = fleet.links.lost(machine);
@@ -245,16 +252,17 @@ fn inject(
         Kind::GcClone | Kind::PruneClone => {
             let machine = dice.below(fleet.profile.fleet.machines);
             let more: &[&str] = if kind == Kind::PruneClone { &["--prune=now"] } else { &[] };
-            collect(fleet, fleet.place.machine(machine).join("state/.git"), more);
-            Some((Some(machine), Cure::Nothing))
+            let began = collect(fleet, fleet.place.machine(machine).join("state/.git"), more);
+            began.then_some((Some(machine), Cure::Nothing))
         }
-        Kind::GcRemote => {
-            collect(fleet, fleet.place.bare(), &[]);
-            Some((None, Cure::Nothing))
-        }
-        Kind::Edit => hands::edit(fleet, dice).map(|edit| (Some(edit.machine), Cure::Hands(edit))),
-        Kind::BreakFile => {
-            hands::break_file(fleet, dice).map(|broken| (Some(broken.machine), Cure::Hands(broken)))
+        Kind::GcRemote => collect(fleet, fleet.place.bare(), &[]).then_some((None, Cure::Nothing)),
+        Kind::Edit | Kind::BreakFile => {
+            let in_hand = active.iter().filter_map(|a| match &a.cure {
+                Cure::Hands(broken) => Some(broken.path.clone()),
+                _ => None,
+            });
+            let act = if kind == Kind::Edit { hands::edit } else { hands::break_file };
+            act(fleet, dice, &in_hand.collect::<Vec<_>>()).map(|it| (Some(it.machine), Cure::Hands(it)))
         }
         Kind::DeleteRef => third::delete_ref(fleet, dice).map(|()| (None, Cure::Nothing)),
         Kind::ForcePush => third::roll_back(fleet, dice).map(|()| (None, Cure::Branch)),
@@ -284,14 +292,14 @@ pub fn set_clock(fleet: &Fleet, offset: &str) {
     drop(std::fs::write(&next, format!("{offset}\n")).and_then(|()| std::fs::rename(&next, &path)));
 }
 
-/// Runs git's collector, beside everything else.
-fn collect(fleet: &Fleet, dir: PathBuf, more: &[&str]) {
+/// Runs git's collector, beside everything else. Whether it could be started.
+fn collect(fleet: &Fleet, dir: PathBuf, more: &[&str]) -> bool {
     let mut command = fleet.place.command("git");
     command.arg("-C").arg(dir).args(["gc", "--quiet"]).args(more);
     command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    if let Ok(mut child) = command.spawn() {
-        std::thread::spawn(move || drop(child.wait()));
-    }
+    let Ok(mut child) = command.spawn() else { return false };
+    std::thread::spawn(move || drop(child.wait()));
+    true
 }
 
 fn leave_locks(fleet: &Fleet, dice: &mut Dice) -> Vec<PathBuf> {

@@ -206,6 +206,47 @@ fn the_real_program_gets_over_what_others_do_to_the_branch() {
     assert!(checkpoint.numbers.count("rewinds.told") > 0, "{:?}", checkpoint.numbers.counts);
 }
 
+/// Whoever broke a file asked orch about it in the thread that lets stopped processes go on. The answer waited for a
+/// stopped one that held the task, so for half a minute no fault struck, and a run of two minutes was invalid.
+#[test]
+fn faults_go_on_while_a_person_waits_for_orch() {
+    use fault::Kind::{Edit, Kill};
+    let dir = tempfile::tempdir().unwrap();
+    let [waits, go] = ["waits", "go"].map(|name| dir.path().join(name));
+    let script = format!(
+        "case \"$all\" in *' hands show '*) touch {}; while [ ! -e {} ]; do sleep 0.05; done;; esac",
+        waits.display(),
+        go.display()
+    );
+    let mut options = options(dir.path(), Some(liar(dir.path(), &script)), 60);
+    strangers(&mut options, &[Edit, Kill]);
+    let before = std::cell::Cell::new(None);
+    soak(&options, |progress| {
+        let faults = progress.counts[2];
+        if waits.exists() && before.get().is_none() {
+            before.set(Some(faults));
+        }
+        let on = before.get().is_some_and(|before| faults > before + 1);
+        if on {
+            std::fs::write(&go, "").unwrap();
+        }
+        on
+    });
+    assert_eq!(kinds(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_program_that_writes_over_what_a_person_broke_is_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "case \"$all\" in *' pick') state=${all#*--state }; state=${state%% *}; \
+        sed -i '/^<<<<<<</d; /^=======$/d; /^>>>>>>>/d; s/^title: \\[/title: /' \"$state\"/tasks/*/*.yaml;; esac";
+    let mut options = options(dir.path(), Some(liar(dir.path(), script)), 60);
+    strangers(&mut options, &[fault::Kind::BreakFile]);
+    let checkpoint = soak(&options, |progress| progress.counts[3] > 0);
+    assert_eq!(checkpoint.end.unwrap().verdict, Verdict::Broken);
+    assert!(kinds(dir.path()).contains(&"overwritten".to_owned()), "{:?}", kinds(dir.path()));
+}
+
 #[test]
 fn a_program_that_says_nothing_of_a_rolled_back_branch_is_found_out() {
     let dir = tempfile::tempdir().unwrap();
