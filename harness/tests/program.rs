@@ -1,7 +1,9 @@
-//! The program itself, as somebody at a terminal meets it: what it says where something that was named is not there.
+//! The program itself, as somebody at a terminal meets it: what it says where something that was named is not there, and how
+//! it ends when it is told to.
 
+use std::io::BufRead;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Runs the program in a folder; its exit code and what it said on standard error.
 fn harness(folder: &Path, args: &[&str]) -> (Option<i32>, String) {
@@ -114,4 +116,31 @@ fn where_nothing_is_at_all_the_first_step_is_named() {
         said.contains("soak/smoke.yaml: there is no such file") && said.contains("root of orch's sources"),
         "{said}"
     );
+}
+
+/// Whoever asks twice does not want to wait for a remote that does not answer, and is told what to do later.
+#[test]
+fn a_second_request_ends_a_trial_at_once_with_the_line_that_cleans_up() {
+    // It accepts, and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("git://{}/queue.git", silent.local_addr().expect("it is bound"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orch-harness"));
+    command.args(["probe", "--timeout", "600", "--remote", &url]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut said = std::io::BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let mut line = || said.next().expect("it says more").expect("it is text");
+    while !line().starts_with("Ctrl-C ends the trial") {}
+    let pid = rustix::process::Pid::from_child(&child);
+    // Two that come together may arrive as one.
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            break status;
+        }
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is not reaped yet");
+        std::thread::yield_now();
+    };
+    assert_eq!(status.code(), Some(130));
+    let rest: Vec<String> = said.map_while(Result::ok).collect();
+    let left = rest.iter().find(|line| line.starts_with("left at once"));
+    assert!(left.is_some_and(|line| line.contains("--clean") && line.contains(&url)), "{rest:?}");
 }

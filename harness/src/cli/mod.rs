@@ -9,6 +9,7 @@ mod mutants;
 pub(crate) mod probe;
 mod record;
 mod report;
+mod signals;
 pub mod sim;
 mod soak;
 
@@ -100,14 +101,6 @@ fn keep_record(layer: &str, started: SystemTime, verdict: Verdict, numbers: BTre
         Ok(path) => println!("record  {}", path.display()),
         Err(why) => eprintln!("no record: {why}"),
     }
-}
-
-/// Whether whoever started us wants a signal to be ignored, as `nohup` does. Where the system does not say so, it is not.
-fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Held, or broken.

@@ -1,12 +1,11 @@
 //! `orch-harness probe`: is this remote fit to coordinate agents?
 
 use std::cell::RefCell;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
@@ -18,7 +17,6 @@ use orch::world::git_command::{Git, transport};
 use orch::world::random::RealRandom;
 use orch::world::remote::GitRemote;
 use orch::world::{env, folder};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::quoted;
 use crate::probe::scratch::{Scratch, clean_command};
@@ -198,29 +196,17 @@ fn absolute(url: &str) -> Result<String, String> {
     Ok(here.join(url).to_string_lossy().into_owned())
 }
 
-/// The first signal ends the trial in an orderly way, the second one at once, with the command that cleans up later.
-/// A terminal that is closed says so more than once, so that never ends it at once.
+/// Set when the trial is to end in an orderly way. Whoever asks again leaves at once, with the command that cleans up later.
 fn stop_flag(quiet: bool, again: &str) -> Result<Arc<AtomicBool>, String> {
-    let about = |error: std::io::Error| format!("cannot take signals over: {error}");
-    let (flag, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let (mut heard, ours) = UnixStream::pair().map_err(about)?;
-    for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
-        signal_hook::flag::register_usize(signal, Arc::clone(&number), code).map_err(about)?;
-        signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(about)?;
-        let ours = ours.try_clone().map_err(about)?;
-        signal_hook::low_level::pipe::register(signal, ours).map_err(about)?;
-    }
-    if !super::is_ignored(SIGHUP) {
-        signal_hook::flag::register(SIGHUP, Arc::clone(&flag)).map_err(about)?;
-    }
-    let again = again.to_owned();
-    std::thread::spawn(move || {
-        let mut two = [0; 2];
-        if heard.read_exact(&mut two).is_ok() {
+    let flag = Arc::new(AtomicBool::new(false));
+    let (set, again) = (Arc::clone(&flag), again.to_owned());
+    super::signals::listen(
+        move || set.store(true, Ordering::SeqCst),
+        move |signal| {
             say(&format!("\nleft at once; refs may be left over: {again}"));
-            std::process::exit(i32::try_from(number.load(Ordering::SeqCst)).unwrap_or(1));
-        }
-    });
+            std::process::exit(128 + signal);
+        },
+    )?;
     if !quiet {
         say("Ctrl-C ends the trial and removes what it made; a second one leaves at once.");
     }

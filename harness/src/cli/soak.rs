@@ -9,8 +9,6 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use crate::record::{self, Record, Verdict};
 use crate::soak::checkpoint::Checkpoint;
@@ -103,31 +101,24 @@ impl Soak {
     }
 }
 
-/// Whoever says once that it is enough gets a last check and a report; who says it again does not wait for them. A terminal
-/// that goes away says it, too, unless `nohup` is in between.
+/// Whoever says once that it is enough gets a last check and a report; who says it again does not wait for them.
 fn listen(stop: &Arc<AtomicBool>, options: &Options) -> Result<(), String> {
     let (stop, dir) = (stop.clone(), options.dir.clone());
-    let mut wanted = vec![SIGINT, SIGTERM];
-    if !super::is_ignored(SIGHUP) {
-        wanted.push(SIGHUP);
-    }
-    let mut signals = Signals::new(wanted).map_err(|why| why.to_string())?;
     // Where the terminal has gone away nobody reads it.
     let tell = |text: &str| drop(writeln!(std::io::stderr(), "{text}"));
-    std::thread::spawn(move || {
-        for _ in signals.forever() {
-            if !stop.swap(true, Ordering::SeqCst) {
-                tell("note: a last check and the report follow; once more ends it at once");
-                continue;
-            }
+    super::signals::listen(
+        move || {
+            stop.store(true, Ordering::SeqCst);
+            tell("note: a last check and the report follow; once more ends it at once");
+        },
+        move |_| {
             for left in end_leftovers(&dir.join("world")) {
                 tell(&format!("note: ended {left}"));
             }
             tell(&format!("note: {} can go on with --resume", dir.display()));
             std::process::exit(i32::from(Verdict::Invalid.code()));
-        }
-    });
-    Ok(())
+        },
+    )
 }
 
 /// Writes record and report and prints what came out.
