@@ -194,8 +194,12 @@ impl<'f> Agent<'f> {
                 return None;
             }
         }
-        let task = ended.data["task"]["id"].as_str()?.to_owned();
-        let epoch = ended.data["epoch"].as_u64()?;
+        let claimed = (ended.data["task"]["id"].as_str(), ended.data["epoch"].as_u64());
+        let (Some(task), Some(epoch)) = claimed else {
+            self.fleet.violation("unreadable_answer", format!("exit 0 of a claim, and: {}", ended.data));
+            return None;
+        };
+        let task = task.to_owned();
         if ended.data["confirmed"].as_bool() != Some(true) {
             self.fleet
                 .violation("unconfirmed_claim", format!("{task}: exit 0 and not confirmed: {}", ended.data));

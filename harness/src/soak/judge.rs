@@ -361,10 +361,20 @@ fn calm(fleet: &Fleet, machine: usize, task: &str, name: &str) {
 pub const AT_REST: &str = "finished.at_rest";
 
 fn finish(fleet: &Fleet, machine: usize, session: &str, task: &str) {
-    if fleet.orch(machine, session, &["done", task, "--notes", task]).code == Some(0) {
+    if accepted(fleet, machine, session, &["done", task, "--notes", task]) {
         fleet.tally.count("finished");
         fleet.tally.count(AT_REST);
     }
+}
+
+/// Runs a command of a holder at rest: nothing is in its way, and its lease has only begun.
+fn accepted(fleet: &Fleet, machine: usize, session: &str, args: &[&str]) -> bool {
+    let ended = fleet.orch(machine, session, args);
+    if ended.code != Some(0) {
+        let (line, said) = (args.join(" "), ended.stderr.trim());
+        fleet.violation("refused_at_rest", format!("`{line}` on m{machine}: {:?} {said}", ended.code));
+    }
+    ended.code == Some(0)
 }
 
 /// Bytes that the state branch takes, packed.
@@ -397,7 +407,7 @@ fn heartbeats_leave_nothing(fleet: &Fleet, bare: &Path, round: &str) {
     let before = lasting(fleet, bare);
     let mut beats = 0;
     for _ in 0..5 {
-        beats += u64::from(run(&["heartbeat", &task]).code == Some(0));
+        beats += u64::from(accepted(fleet, 0, "calm-m0", &["heartbeat", &task]));
     }
     run(&["sync"]);
     let after = lasting(fleet, bare);

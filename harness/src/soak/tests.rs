@@ -4,6 +4,8 @@ use super::*;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+mod lies;
+
 const PROFILE: &str = "
 name: tiny
 about: a few seconds for the harness's own tests
@@ -42,7 +44,7 @@ fn liar(dir: &Path, script: &str) -> PathBuf {
     let orch = place::find_orch(None).unwrap();
     let path = dir.join("orch");
     let text = format!(
-        "#!/bin/sh\nall=\"$*\"\nreal() {{ '{0}' \"$@\"; }}\n{script}\nexec '{0}' \"$@\"\n",
+        "#!/bin/sh\nall=\"$*\"\nstate=${{all#*--state }}\nstate=${{state%% *}}\nreal() {{ '{0}' \"$@\"; }}\n{script}\nexec '{0}' \"$@\"\n",
         orch.display()
     );
     std::fs::write(&path, text).unwrap();
@@ -238,7 +240,7 @@ fn faults_go_on_while_a_person_waits_for_orch() {
 #[test]
 fn a_program_that_writes_over_what_a_person_broke_is_found_out() {
     let dir = tempfile::tempdir().unwrap();
-    let script = "case \"$all\" in *' pick') state=${all#*--state }; state=${state%% *}; \
+    let script = "case \"$all\" in *' pick') \
         sed -i '/^<<<<<<</d; /^=======$/d; /^>>>>>>>/d; s/^title: \\[/title: /' \"$state\"/tasks/*/*.yaml;; esac";
     let mut options = options(dir.path(), Some(liar(dir.path(), script)), 60);
     strangers(&mut options, &[fault::Kind::BreakFile]);
