@@ -209,15 +209,6 @@ fn inject(
     dice: &mut Dice,
     active: &[Active],
 ) -> Option<(Option<usize>, Cure)> {
-    let route = |dice: &mut Dice, route: &dyn Fn(usize) -> Route| {
-        let taken: Vec<usize> =
-            active.iter().filter(|a| a.kind.needs_socket()).filter_map(|a| a.machine).collect();
-        let free: Vec<usize> = fleet.links.with_socket().into_iter().filter(|m| !taken.contains(m)).collect();
-        let machine = *dice.pick(&free)?;
-        let before = fleet.links.lost(machine);
-        fleet.links.set(machine, route(machine));
-        Some((Some(machine), Cure::Route(machine, before)))
-    };
     match kind {
         Kind::Kill => {
             let (id, machine) = *dice.pick(&fleet.processes.commands())?;
@@ -230,10 +221,12 @@ fn inject(
         Kind::KillWatchdog => {
             dogs.kill(fleet, dice.below(1000)).map(|machine| (Some(machine), Cure::Nothing))
         }
-        Kind::Cut => route(dice, &|_| Route::Cut),
-        Kind::Hole => route(dice, &|_| Route::Hole),
-        Kind::Slow => route(dice, &|_| Route::Slow(Duration::from_millis(40))),
-        Kind::LoseAnswer => route(dice, &|machine| Route::LoseAnswer(fleet.links.long_request(machine))),
+        Kind::Cut => reroute(fleet, dice, active, |_| Route::Cut),
+        Kind::Hole => reroute(fleet, dice, active, |_| Route::Hole),
+        Kind::Slow => reroute(fleet, dice, active, |_| Route::Slow(Duration::from_millis(40))),
+        Kind::LoseAnswer => {
+            reroute(fleet, dice, active, |machine| Route::LoseAnswer(fleet.links.long_request(machine)))
+        }
         Kind::Away => {
             let bare = fleet.place.bare();
             std::fs::rename(&bare, bare.with_extension("gone")).ok()?;
@@ -273,6 +266,22 @@ fn inject(
             (!made.is_empty()).then_some((None, Cure::Locks(made)))
         }
     }
+}
+
+/// Does something to the link of a machine whose link is free of faults.
+fn reroute(
+    fleet: &Fleet,
+    dice: &mut Dice,
+    active: &[Active],
+    route: impl Fn(usize) -> Route,
+) -> Option<(Option<usize>, Cure)> {
+    let taken: Vec<usize> =
+        active.iter().filter(|a| a.kind.needs_socket()).filter_map(|a| a.machine).collect();
+    let free: Vec<usize> = fleet.links.with_socket().into_iter().filter(|m| !taken.contains(m)).collect();
+    let machine = *dice.pick(&free)?;
+    let before = fleet.links.lost(machine);
+    fleet.links.set(machine, route(machine));
+    Some((Some(machine), Cure::Route(machine, before)))
 }
 
 /// Brings the remote back, also after a run that was killed while it was away.
