@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -105,17 +106,17 @@ fn on_each(fleet: &Fleet, act: impl Fn(usize) + Sync) {
     });
 }
 
-/// Runs a command, and again where the remote did not answer a busy computer in time.
+/// Runs a command, and again where the remote did not answer a busy computer in time, as a person would.
 fn asked(fleet: &Fleet, machine: usize, args: &[&str]) -> Ended {
     // A session of its own on each: what a command says goes through a file of its session's name.
     let session = format!("{PERSON}-m{machine}");
-    let mut told = fleet.orch(machine, &session, args);
-    for _ in 0..2 {
-        if told.code == Some(75) {
-            told = fleet.orch(machine, &session, args);
+    let patience = Instant::now() + Duration::from_secs(60);
+    loop {
+        let told = fleet.orch(machine, &session, args);
+        if told.code != Some(75) || Instant::now() > patience {
+            return told;
         }
     }
-    told
 }
 
 fn says_rewound(told: &Ended) -> bool {
@@ -125,12 +126,26 @@ fn says_rewound(told: &Ended) -> bool {
 /// Whether a machine knows commits of the branch that the remote has not. Nobody but a person who repairs makes that
 /// untrue again, so between this question and the next command the answer stays.
 fn remembers_more(fleet: &Fleet, machine: usize) -> bool {
-    let Some(tip) = fleet.remote_tip() else { return false };
     let git = fleet.place.machine(machine).join("state/.git");
-    let known = fleet.place.git(&git, &["rev-parse", "--verify", "--quiet", "refs/orch/remote/branch"]);
-    let Some(known) = known.ok().map(|known| known.trim().to_owned()) else { return false };
+    let known =
+        || fleet.place.git(&git, &["rev-parse", "--verify", "--quiet", "refs/orch/remote/branch"]).ok();
     // The remote knows both, also what nothing there leads to any more: nobody prunes it.
-    fleet.place.git(&fleet.place.bare(), &["merge-base", "--is-ancestor", &known, &tip]).is_err()
+    let leads_to = |tip: &str, known: &str| {
+        fleet.place.git(&fleet.place.bare(), &["merge-base", "--is-ancestor", known.trim(), tip]).is_ok()
+    };
+    lacks(known, || fleet.remote_tip(), leads_to)
+}
+
+/// Whether the remote lacks what is known. It is asked second: whoever asks it first, while others push and the machine
+/// fetches, finds the machine ahead of what the remote was.
+fn lacks(
+    known: impl FnOnce() -> Option<String>,
+    tip: impl FnOnce() -> Option<String>,
+    leads_to: impl FnOnce(&str, &str) -> bool,
+) -> bool {
+    let Some(known) = known() else { return false };
+    let Some(tip) = tip() else { return false };
+    !leads_to(&tip, &known)
 }
 
 /// Somebody without orch commits a file on the branch, in a plain clone, and pushes it.
@@ -223,6 +238,20 @@ fn hook(fleet: &Fleet) -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A machine that fetched between two questions was called one that remembers more than the remote, and its repair
+    /// one that had not worked.
+    #[test]
+    fn a_machine_that_fetches_meanwhile_is_not_ahead_of_the_remote() {
+        let remote = std::cell::Cell::new(1);
+        let fetched = || {
+            remote.set(2);
+            Some("2".to_owned())
+        };
+        let tip = || Some(remote.get().to_string());
+        assert!(!lacks(fetched, tip, |tip, known| known <= tip));
+        assert!(lacks(|| Some("3".to_owned()), tip, |tip, known| known <= tip));
+    }
 
     #[test]
     fn a_problem_is_set_aside_only_where_it_names_a_foreign_file_as_a_word() {
