@@ -130,6 +130,21 @@ fn done_is_repeated_by_its_own_epoch_only() {
     a.orch(["done", "T-1", "--notes", "n", "--epoch", "2"]).exits(4).says("epoch 2 does not exist");
 }
 
+/// The task went on without the session: that is a fence (9), also where no lease is left by which to tell.
+#[test]
+fn who_gave_a_task_back_that_another_session_has_finished_is_fenced() {
+    let env = TestEnv::new();
+    let a = env.local("a");
+    let b = a.session("b");
+    a.add("T-1");
+    a.orch(["claim", "T-1"]).ok();
+    a.orch(["release", "T-1"]).ok();
+    a.orch(["release", "T-1"]).exits(4);
+    b.orch(["claim", "T-1"]).ok();
+    b.orch(["done", "T-1", "--notes", "n"]).ok();
+    refused_as(&a, 9);
+}
+
 /// A lease that was recovered because its process had died is lost to its session, also if the watchdog ran under
 /// the very name of that session: that answered 4 as if the session had given the task back itself.
 #[test]

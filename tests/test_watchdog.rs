@@ -91,6 +91,22 @@ fn a_lease_of_a_dead_process_is_recovered_at_once_and_of_a_living_one_not() {
     assert_eq!(ids(&a.json(["recover"])["recovered"]), Vec::<&str>::new());
 }
 
+/// Process numbers say nothing on another machine: a watchdog that looked for them in its own table would take every lease
+/// that names one at once.
+#[test]
+fn only_the_holders_own_machine_looks_for_its_process() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, w) = (env.joined("a", &remote), env.joined("w", &remote));
+    a.add("T-1");
+    let mut sleeper = Running::start(env.command("/bin/sleep").arg("600"));
+    a.orch(["claim", "T-1", "--pid", &sleeper.pid().to_string()]).ok();
+    sleeper.kill();
+    let report = w.json(["recover"]);
+    assert_eq!((ids(&report["recovered"]), ids(&report["watching"])), (vec![], vec!["T-1"]));
+    assert_eq!(ids(&a.json(["recover"])["recovered"]), ["T-1"]);
+}
+
 #[test]
 fn many_watchdogs_recover_a_task_once() {
     let env = TestEnv::new();
@@ -125,6 +141,25 @@ fn trusting_clocks_decides_at_the_first_look() {
         let report = w.json(["recover", "--trust-clocks=1s"]);
         (!ids(&report["recovered"]).is_empty()).then_some(())
     });
+}
+
+/// The grace that holders count on is given to them also by whoever trusts clocks.
+#[test]
+fn trusting_clocks_leaves_the_grace() {
+    let env = TestEnv::new();
+    let remote = env.remote();
+    let (a, w) = (env.joined("a", &remote).impatient(), env.joined("w", &remote).impatient());
+    a.add("T-1");
+    a.orch(["claim", "T-1"]).ok();
+    let patient = w.with("ORCH_LEASE_GRACE", "1h");
+    let ends = a.show("T-1")["lease"]["expires_at"].as_str().expect("a time").to_owned();
+    until("the lease has run out by its own timestamp", || {
+        let now = a.json(["add", "--title", "what time is it?"])["task"]["history"][0]["at"].clone();
+        (now.as_str().expect("a time") > ends.as_str()).then_some(())
+    });
+    let report = patient.json(["recover", "--trust-clocks=1ms"]);
+    assert_eq!((ids(&report["recovered"]), ids(&report["watching"])), (vec![], vec!["T-1"]));
+    assert_eq!(ids(&w.json(["recover", "--trust-clocks=1ms"])["recovered"]), ["T-1"]);
 }
 
 /// Timestamps are trusted, but they are read: a live lease does not fall to whoever trusts them.

@@ -28,6 +28,18 @@ pub struct Objective {
     pub plus: Option<Plus>,
     /// What a run must have for this to be asked of it: a trend needs time, whatever was measured in less.
     pub needs: Option<Needs>,
+    /// What to tell beside it: a part of what was measured that is not orch's.
+    pub beside: Option<Beside>,
+}
+
+/// A measure that explains another one.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// The measure, of the same unit.
+    pub measure: String,
+    /// What it says, for people.
+    pub says: String,
 }
 
 /// What an objective needs to say anything.
@@ -138,6 +150,8 @@ pub struct Line {
     pub holds: bool,
     /// Why it is not asked of this run, where it is not; it then stands in no one's way and shows nothing.
     pub unasked: Option<String>,
+    /// What explains the measure, with its number.
+    pub beside: Option<String>,
 }
 
 impl Line {
@@ -161,6 +175,12 @@ impl Line {
         }
     }
 
+    /// What is told after it: why it is not asked, or what explains it.
+    #[must_use]
+    pub fn aside(&self) -> Option<&str> {
+        self.unasked.as_deref().or(self.beside.as_deref())
+    }
+
     /// Whether a release may happen as far as this is concerned.
     #[must_use]
     pub fn passes(&self) -> bool {
@@ -177,6 +197,7 @@ impl Line {
             "target": self.target,
             "holds": self.holds,
             "unasked": self.unasked,
+            "beside": self.beside,
         })
     }
 }
@@ -218,8 +239,12 @@ fn line(objective: &Objective, numbers: &BTreeMap<String, f64>) -> Line {
         let has = numbers.get(&needs.measure).filter(|has| **has < needs.at_least)?;
         Some(format!("{} is {}, and this needs {}", needs.measure, exact(*has), exact(needs.at_least)))
     });
+    let beside = objective.beside.as_ref().and_then(|beside| {
+        let part = numbers.get(&beside.measure)?;
+        Some(format!("{}: {} {}", beside.says, exact(*part), objective.unit).trim().to_owned())
+    });
     let (says, measure, unit) = (objective.says.clone(), objective.measure.clone(), objective.unit.clone());
-    Line { says, measure, measured, target, unit, holds, unasked }
+    Line { says, measure, measured, target, unit, holds, unasked, beside }
 }
 
 /// A number without digits that say nothing.
@@ -237,7 +262,7 @@ pub fn table(lines: &[Line]) -> String {
     let target = wide(&|l| l.target.clone());
     let row = |line: &Line| {
         let mark = line.verdict();
-        let why = line.unasked.as_deref().map(|why| format!("  ({why})")).unwrap_or_default();
+        let why = line.aside().map(|why| format!("  ({why})")).unwrap_or_default();
         format!(
             "{mark:<7}  {:<says$}  {:>measured$}  {:<target$}{why}",
             line.says,
@@ -299,6 +324,18 @@ mod tests {
         assert!(!unknown.passes(), "what does not say how long it took is asked");
     }
 
+    /// A gate was red because a claim took 62 ms, and nobody could tell that 37 of them were git's own on that computer.
+    #[test]
+    fn what_explains_a_measure_is_told_beside_it_and_changes_no_verdict() {
+        let line =
+            one("{measure: late, says: a, unit: ms, at_most: 40, beside: {measure: period, says: git}}");
+        assert_eq!((line.verdict(), line.passes()), ("broken", false));
+        assert!(table(std::slice::from_ref(&line)).ends_with("≤ 40 ms  (git: 1000 ms)"));
+        assert_eq!(line.json()["beside"], "git: 1000 ms");
+        let without = one("{measure: late, says: a, at_most: 40, beside: {measure: nothing, says: git}}");
+        assert_eq!((without.aside(), without.verdict()), (None, "broken"));
+    }
+
     #[test]
     fn the_objectives_that_we_ship_name_measures_that_reports_have() {
         let slo: Slo = crate::yaml::parse(BUILT_IN, "slo.yaml").unwrap();
@@ -307,6 +344,9 @@ mod tests {
             assert!(known.contains(&objective.measure.as_str()), "no report has {}", objective.measure);
             if let Some(needs) = &objective.needs {
                 assert!(known.contains(&needs.measure.as_str()), "no report has {}", needs.measure);
+            }
+            if let Some(beside) = &objective.beside {
+                assert!(known.contains(&beside.measure.as_str()), "no report has {}", beside.measure);
             }
         }
         assert_eq!(slo.check(), Ok(()));

@@ -355,7 +355,13 @@ impl Report {
         let objectives = self.objectives();
         text.push_str(&format!("\n  objectives: {}", outcomes(&objectives)));
         for line in objectives.iter().filter(|line| outcome(line) == "missed") {
-            text.push_str(&format!("\n  - missed: {}: {}, {}", line.says, line.measured(), line.target));
+            let aside = line.aside().map(|aside| format!(" ({aside})")).unwrap_or_default();
+            text.push_str(&format!(
+                "\n  - missed: {}: {}, {}{aside}",
+                line.says,
+                line.measured(),
+                line.target
+            ));
         }
         for violation in self.violations.iter().take(10) {
             text.push_str(&format!("\n  ! {} s {}: {}", violation.at, violation.kind, violation.what));
@@ -378,6 +384,7 @@ const ZEROS: &[(&str, &str)] = &[
 const TIMES: &[(&str, &str, f64)] = &[
     ("calm_claim_p50_ms", "calm.claim", 0.5),
     ("calm_claim_p99_ms", "calm.claim", 0.99),
+    ("calm_git_p50_ms", "calm.git", 0.5),
     ("claim_p50_ms", "claim", 0.5),
     ("claim_p99_ms", "claim", 0.99),
     ("done_p99_ms", "done", 0.99),
@@ -411,6 +418,7 @@ pub const MEASURES: &[&str] = &[
     "other_violations",
     "calm_claim_p50_ms",
     "calm_claim_p99_ms",
+    "calm_git_p50_ms",
     "claim_p50_ms",
     "claim_p99_ms",
     "done_p99_ms",

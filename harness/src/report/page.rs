@@ -94,8 +94,7 @@ fn objectives_table(objectives: &[Objective], out: &mut String) {
             "not asked" => "none",
             _ => "warn",
         };
-        let why =
-            line.unasked.as_deref().map(|why| format!("<br><span class=\"small\">{}</span>", escape(why)));
+        let why = line.aside().map(|why| format!("<br><span class=\"small\">{}</span>", escape(why)));
         let _ = write!(
             out,
             "<tr><td><span class=\"mark {class}\">{word}</span></td><td>{}{}</td><td class=\"num\">{}</td><td>{}</td></tr>",
@@ -233,7 +232,7 @@ fn faults(report: &Report, seconds: f64) -> String {
 fn percentiles(report: &Report) -> String {
     const SHARES: [f64; 6] = [0.5, 0.75, 0.9, 0.99, 0.999, 1.0];
     let steps = ["p50", "p75", "p90", "p99", "p99.9", "max"];
-    let verbs = ["claim", "done", "heartbeat", "sync", "recovery", "calm.claim"];
+    let verbs = ["claim", "done", "heartbeat", "sync", "recovery", "calm.claim", "calm.git"];
     let lines = verbs.iter().filter_map(|verb| {
         let histogram = report.checkpoint.numbers.latency.get(*verb)?;
         let points =
@@ -241,9 +240,11 @@ fn percentiles(report: &Report) -> String {
         Some(Line { name: (*verb).to_owned(), points: points.collect() })
     });
     let lines = lines.collect();
-    let caption = "calm.claim: by path, uncontended, at rest".to_owned();
+    let caption =
+        "calm.claim: by path, uncontended, at rest; calm.git: the push and the listing of one, by git alone";
     let title = "Latency by percentile, whole run";
-    Chart { title, unit: "ms", caption, seconds: 0.0, steps: &steps, log: true, lines }.figure()
+    Chart { title, unit: "ms", caption: caption.to_owned(), seconds: 0.0, steps: &steps, log: true, lines }
+        .figure()
 }
 
 fn faults_table(report: &Report, out: &mut String) {

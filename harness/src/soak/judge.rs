@@ -334,6 +334,9 @@ pub fn measure(fleet: &Fleet, round: &str) {
     for n in 0..6 {
         let task = format!("calm-{round}-{n}");
         calm(fleet, 0, &task, "calm.claim");
+        if let Err(why) = git_alone(fleet, &bare, &task) {
+            fleet.violation("harness", format!("git alone at rest: {why}"));
+        }
     }
     std::thread::scope(|scope| {
         for machine in 0..fleet.profile.fleet.machines {
@@ -342,6 +345,21 @@ pub fn measure(fleet: &Fleet, round: &str) {
             });
         }
     });
+}
+
+/// What of an uncontended claim is git's: a commit that the remote does not have is pushed to a ref, and two refs are
+/// listed. No claim is faster on this computer.
+fn git_alone(fleet: &Fleet, bare: &Path, name: &str) -> Result<(), String> {
+    let own = fleet.place.machine(0).join("state/.git");
+    let (remote, branch) = (bare.display().to_string(), "refs/heads/orch-state");
+    let scratch = format!("refs/soak/{name}");
+    let tree = fleet.place.git(&own, &["rev-parse", "refs/orch/remote/branch^{tree}"])?;
+    let commit = fleet.place.git(&own, &["commit-tree", tree.trim(), "-m", name])?;
+    let began = Instant::now();
+    fleet.place.git(&own, &["push", "--quiet", &remote, &format!("{}:{scratch}", commit.trim())])?;
+    fleet.place.git(&own, &["ls-remote", "--quiet", "--refs", &remote, branch, &scratch])?;
+    fleet.tally.time("calm.git", began.elapsed());
+    fleet.place.git(bare, &["update-ref", "-d", &scratch]).map(drop)
 }
 
 fn calm(fleet: &Fleet, machine: usize, task: &str, name: &str) {
