@@ -347,17 +347,29 @@ pub fn measure(fleet: &Fleet, round: &str) {
     });
 }
 
-/// What of an uncontended claim is git's: a commit that the remote does not have is pushed to a ref, and two refs are
-/// listed. No claim is faster on this computer.
+/// What of an uncontended claim is git's: a commit like that of a lease, of one small file and without a past, is pushed to a
+/// ref of its own, and two refs are listed. No claim is faster on this computer.
 fn git_alone(fleet: &Fleet, bare: &Path, name: &str) -> Result<(), String> {
     let own = fleet.place.machine(0).join("state/.git");
     let (remote, branch) = (bare.display().to_string(), "refs/heads/orch-state");
-    let scratch = format!("refs/soak/{name}");
-    let tree = fleet.place.git(&own, &["rev-parse", "refs/orch/remote/branch^{tree}"])?;
-    let commit = fleet.place.git(&own, &["commit-tree", tree.trim(), "-m", name])?;
+    let (scratch, file) = (format!("refs/soak/{name}"), fleet.place.world("tmp/alone/task"));
+    let dir = file.parent().unwrap_or(&file);
+    std::fs::create_dir_all(dir).map_err(|why| format!("{}: {why}", dir.display()))?;
+    super::place::write(&file, name)?;
+    // An index and a folder of its own: what the clone has of either is orch's.
+    let git = |args: &[&str]| {
+        let mut command = fleet.place.command("git");
+        command.env("GIT_INDEX_FILE", dir.with_extension("index"));
+        let text =
+            super::place::output(command.arg("--git-dir").arg(&own).arg("--work-tree").arg(dir).args(args))?;
+        Ok::<_, String>(text.trim().to_owned())
+    };
+    git(&["add", "--all", "."])?;
+    let tree = git(&["write-tree"])?;
+    let commit = git(&["commit-tree", &tree, "-m", name])?;
     let began = Instant::now();
-    fleet.place.git(&own, &["push", "--quiet", &remote, &format!("{}:{scratch}", commit.trim())])?;
-    fleet.place.git(&own, &["ls-remote", "--quiet", "--refs", &remote, branch, &scratch])?;
+    git(&["push", "--quiet", &remote, &format!("{commit}:{scratch}")])?;
+    git(&["ls-remote", "--quiet", "--refs", &remote, branch, &scratch])?;
     fleet.tally.time("calm.git", began.elapsed());
     fleet.place.git(bare, &["update-ref", "-d", &scratch]).map(drop)
 }
