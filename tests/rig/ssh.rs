@@ -34,7 +34,7 @@ pub fn serve(env: &TestEnv) -> Result<Server, String> {
         // Keys come with the environment that the forced command of a real host would set.
         write(&dir.join("authorized"), &public)?;
     }
-    write(&dir.join("sshd.conf"), &server_config(&dir))?;
+    write(&dir.join("sshd.conf"), &server_config(&dir, &env.path("home")))?;
     let config = dir.join("sshd.conf");
     let world = env.clone();
     let server = Server::inetd(move || {
@@ -54,16 +54,24 @@ pub fn serve(env: &TestEnv) -> Result<Server, String> {
 fn probe(env: &TestEnv, dir: &Path, port: u16) -> Result<(), String> {
     let ssh = find("ssh").ok_or("no ssh")?;
     let mut command = env.command(ssh);
-    command.arg("-F").arg(dir.join("ssh.conf")).args(["-p", &port.to_string(), "127.0.0.1", "git --version"]);
+    let asked = "git --version && echo \"$HOME\"";
+    command.arg("-F").arg(dir.join("ssh.conf")).args(["-p", &port.to_string(), "127.0.0.1", asked]);
     let run = Run::of(&mut command);
-    if run.code == 0 { Ok(()) } else { Err(format!("the login failed: {}", run.stderr.trim())) }
+    if run.code != 0 {
+        return Err(format!("the login failed: {}", run.stderr.trim()));
+    }
+    let home = env.path("home");
+    assert!(run.stdout.ends_with(&format!("\n{}\n", home.display())), "not the test's home: {}", run.stdout);
+    Ok(())
 }
 
-fn server_config(dir: &Path) -> String {
-    let dir = dir.display();
+/// The home is the test's own: bash reads the user's `~/.bashrc` for each command that comes by ssh.
+fn server_config(dir: &Path, home: &Path) -> String {
+    let (dir, home) = (dir.display(), home.display());
     format!(
         "HostKey {dir}/host\nAuthorizedKeysFile {dir}/authorized\nPermitRootLogin prohibit-password\n\
-         PasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\nUsePAM no\nPidFile none\n"
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\nUsePAM no\nPidFile none\n\
+         SetEnv \"HOME={home}\"\n"
     )
 }
 

@@ -47,10 +47,15 @@ pub fn serve(place: &Place, port: u16) -> Result<Server, String> {
         command
     })?;
     // Logs in once, so that a computer on which that is impossible is told before the run.
-    let mut login = place.command("ssh");
-    login.arg("-F").arg(dir.join("ssh.conf")).args(["-p", &server.address().port().to_string()]);
-    output(login.args(["127.0.0.1", "git --version"])).map_err(|why| format!("the login failed: {why}"))?;
+    login(place, &server, "git --version").map_err(|why| format!("the login failed: {why}"))?;
     Ok(server)
+}
+
+/// Runs a command by ssh and gives what it printed.
+fn login(place: &Place, server: &Server, command: &str) -> Result<String, String> {
+    let mut ssh = place.command("ssh");
+    ssh.arg("-F").arg(place.world("ssh/ssh.conf")).args(["-p", &server.address().port().to_string()]);
+    output(ssh.args(["127.0.0.1", command]))
 }
 
 /// As the hosts have it that people use: protocol 2 of git included. The home is the soak's own: bash reads the user's
@@ -98,16 +103,14 @@ mod tests {
     use super::*;
 
     /// bash reads `~/.bashrc` for each command that comes by ssh: with a slow one a soak measured that file, 0.2 s of the
-    /// processor for each connection, twice a second and also at rest.
+    /// processor for each connection, and also at rest.
     #[test]
     fn what_comes_by_ssh_finds_the_home_of_the_soak_and_not_the_user_s() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place { dir: dir.path().to_owned(), orch: "orch".into() };
         place.prepare().unwrap();
         let server = serve(&place, 0).unwrap();
-        let mut login = place.command("ssh");
-        login.arg("-F").arg(place.world("ssh/ssh.conf")).args(["-p", &server.address().port().to_string()]);
-        let home = output(login.args(["127.0.0.1", "echo \"$HOME\""])).unwrap();
+        let home = login(&place, &server, "echo \"$HOME\"").unwrap();
         assert_eq!(Path::new(home.trim()), place.world("home"));
     }
 }
