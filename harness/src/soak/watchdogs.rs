@@ -21,7 +21,7 @@ struct Dog {
     again: Instant,
 }
 
-/// How long a first look may take on a busy computer.
+/// How long a first look may take on a busy computer, from when the faults are over that were in force at its start.
 const FIRST_LOOK: Duration = Duration::from_secs(15);
 
 /// All watchdogs of a run.
@@ -120,7 +120,9 @@ impl Watchdogs {
 /// Whether a fault explains that a watchdog ended by itself: what cannot be done at its first look may never be, while
 /// later it waits until it can be done.
 fn excuses(windows: &Windows, machine: usize, started: Instant, ended: Instant) -> bool {
-    ended.saturating_duration_since(started) < FIRST_LOOK && windows.excuse(machine, started)
+    let free = windows.free_from(machine, started);
+    let first = free.is_none_or(|free| ended.saturating_duration_since(free) < FIRST_LOOK);
+    first && windows.excuse(machine, started)
 }
 
 fn log(fleet: &Fleet, machine: usize, number: usize) -> PathBuf {
@@ -169,5 +171,21 @@ mod tests {
         windows.begin(Kind::Refusals, None);
         assert!(excuses(&windows, 0, started, started));
         assert!(!excuses(&windows, 0, started, later));
+    }
+
+    /// One was started again while its link was cut and its machine stood still for seven seconds; its first look met a branch
+    /// that somebody had just rewound, fifteen seconds after the start, and the soak called that a violation.
+    #[test]
+    fn a_first_look_begins_when_the_faults_of_its_machine_are_over() {
+        let windows = Windows::default();
+        let cut = windows.begin(Kind::Cut, Some(0));
+        let started = Instant::now();
+        windows.begin(Kind::ForcePush, None);
+        assert!(excuses(&windows, 0, started, started + FIRST_LOOK * 2), "it is cut off all the while");
+        assert!(!excuses(&windows, 1, started, started + FIRST_LOOK), "another machine is not");
+        windows.end(cut);
+        let free = Instant::now();
+        assert!(excuses(&windows, 0, started, free + FIRST_LOOK / 2));
+        assert!(!excuses(&windows, 0, started, free + FIRST_LOOK));
     }
 }
