@@ -153,7 +153,8 @@ fn exchange(criterion: &mut Criterion, count: usize) {
     let state = support::filled(dir.path(), count);
     let git_dir = Layout::new(&state).git();
     let objects = GitObjects::open(&git_dir, Outside::real(&git_dir)).unwrap();
-    let remote = orch::world::remote::GitRemote::new(&git_dir, &bare.display().to_string(), None);
+    let remote = orch::world::remote::GitRemote::new(&git_dir, &bare.display().to_string(), None)
+        .with_pack(orch::sync::git::pack);
     let branch = "refs/heads/orch-state";
     let mut head = objects.get_ref(branch).unwrap().unwrap();
     let pushed =
@@ -181,7 +182,8 @@ fn exchange(criterion: &mut Criterion, count: usize) {
     std::fs::create_dir(&clone).unwrap();
     let clone = Layout::new(&clone).git();
     machine::world(&Layout::new(dir.path().join("clone")), "orch-state", None, true).unwrap();
-    let other = orch::world::remote::GitRemote::new(&clone, &bare.display().to_string(), None);
+    let other = orch::world::remote::GitRemote::new(&clone, &bare.display().to_string(), None)
+        .with_pack(orch::sync::git::pack);
     let wanted = |oid| [Wanted { name: branch.to_owned(), oid, local: branch.to_owned() }];
     other.fetch(&wanted(head), Duration::from_secs(300)).unwrap();
     let mut fetched = Times::default();

@@ -26,7 +26,10 @@ fn an_addition_that_loses_every_race_is_told_as_unpublished_within_the_time_limi
     std::fs::set_permissions(&git, std::fs::Permissions::from_mode(0o755)).expect("our file");
     let env = TestEnv::with_git(&git);
     let remote = env.remote();
-    let (slow, fast) = (env.joined("slow", &remote), env.joined("fast", &remote));
+    // By git's client, as on any link: a folder is spoken to without it.
+    let slow = env.machine("slow");
+    slow.orch(["init", "--remote", &format!("file://{}", remote.url())]).ok();
+    let fast = env.joined("fast", &remote);
     std::fs::write(env.path("rivals"), "").expect("a new file");
     let slow = slow.with("ORCH_SYNC_TIMEOUT", "1s");
     let added = slow.json(["add", "--id", "T-1", "--title", "patient"]);

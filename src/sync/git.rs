@@ -4,7 +4,10 @@
 //! the contrary is shown: links, gitlinks and misnamed entries are reported and never followed.
 
 mod diff;
+mod pack;
 mod write;
+
+pub use pack::pack;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use self::run::Finished;
+use self::run::{Answer, Finished};
 use super::env;
 use super::remote::failure;
 use super::{RemoteError, RemoteFailure};
@@ -170,6 +170,19 @@ impl Git {
         Ok(())
     }
 
+    /// The program of git that serves a repository in a folder, `receive-pack` or `upload-pack`, with settings of ours. It
+    /// runs inside a directory that is there; `folder` is absolute.
+    #[must_use]
+    pub fn service(&self, git_dir: &Path, program: &str, folder: &Path, settings: &[&str]) -> Command {
+        let mut command = self.scrubbed();
+        command.current_dir(git_dir);
+        for setting in settings {
+            command.args(["-c", setting]);
+        }
+        command.arg(program).arg(folder);
+        command
+    }
+
     /// Runs a command to its end (any end), within the limit.
     ///
     /// # Errors
@@ -182,7 +195,31 @@ impl Git {
         limit: Duration,
         most_output: usize,
     ) -> Result<Finished, RemoteError> {
-        let finished = run::run(command, limit, most_output).map_err(|error| RemoteError {
+        self.ended(run::run(command, limit, most_output), limit, most_output)
+    }
+
+    /// The same with a command that is told one thing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Git::run`].
+    pub fn talk(
+        &self,
+        command: Command,
+        limit: Duration,
+        most_output: usize,
+        answer: &mut Answer<'_>,
+    ) -> Result<Finished, RemoteError> {
+        self.ended(run::talk(command, limit, most_output, answer), limit, most_output)
+    }
+
+    fn ended(
+        &self,
+        ran: std::io::Result<Finished>,
+        limit: Duration,
+        most_output: usize,
+    ) -> Result<Finished, RemoteError> {
+        let finished = ran.map_err(|error| RemoteError {
             kind: RemoteFailure::Tool,
             message: format!(
                 "cannot run {}: {error}; is git {OLDEST} or newer installed?",

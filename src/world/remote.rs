@@ -1,20 +1,24 @@
-//! The shared repository, reached by the user's own `git`: `ls-remote`, `fetch`, `push`. Together with
-//! `git_command.rs` the only place that builds a git command line.
+//! The shared repository, reached by the user's own `git`: `ls-remote`, `fetch`, `push`, and where it is a folder of this
+//! computer the programs behind them (`folder.rs`). Together with `git_command.rs` the only place that builds a git
+//! command line.
 //!
 //! `git ls-remote` cannot ask the other side for less than everything it advertises (below `refs/heads/`
 //! it can), so a listing costs what the remote has refs.
 
 pub mod failure;
 pub use failure::passing;
+pub mod folder;
 pub mod parse;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::git_command::{Git, run::Finished, transport};
+use self::folder::Pack;
+use super::git_command::run::{Answer, Finished};
+use super::git_command::{Git, transport};
 use super::{Oid, PushOutcome, RefUpdate, Remote, RemoteError, RemoteFailure, Wanted};
 
 /// Most bytes of arguments in one command. Linux gives two megabytes to arguments and environment
@@ -34,6 +38,7 @@ pub struct GitRemote {
     git_dir: PathBuf,
     url: String,
     code_repository: Option<PathBuf>,
+    pack: Option<Pack>,
     /// The step of this process that has taken longest, to name it where no time is left for another.
     longest: Arc<Mutex<Option<(&'static str, Duration)>>>,
 }
@@ -48,6 +53,7 @@ impl GitRemote {
             git_dir: git_dir.to_owned(),
             url: url.to_owned(),
             code_repository: code_repository.map(Path::to_owned),
+            pack: None,
             longest: Arc::default(),
         }
     }
@@ -56,6 +62,18 @@ impl GitRemote {
     #[must_use]
     pub fn with_git(self, git: Git) -> Self {
         GitRemote { git, ..self }
+    }
+
+    /// The same, but a folder of this computer is spoken to without git's client in between.
+    #[must_use]
+    pub fn with_pack(self, pack: Pack) -> Self {
+        GitRemote { pack: Some(pack), ..self }
+    }
+
+    /// The remote, if it is a folder that is to be spoken to.
+    fn folder(&self) -> Option<(&Path, Pack)> {
+        let path = Path::new(&self.url);
+        self.pack.filter(|_| path.is_absolute() && path.is_dir()).map(|pack| (path, pack))
     }
 
     /// Adds credentials where they matter, then runs. A command for which no time is left is not started.
@@ -81,6 +99,23 @@ impl GitRemote {
         }
         let began = Instant::now();
         let finished = self.git.run(command, left, most);
+        self.took(step, began.elapsed());
+        finished
+    }
+
+    /// Speaks to a program of the folder, for which some time is left.
+    fn talk(
+        &self,
+        step: &'static str,
+        command: Command,
+        limit: Duration,
+        answer: &mut Answer<'_>,
+    ) -> Result<Finished, RemoteError> {
+        if limit.is_zero() {
+            return Err(failure::no_time(step, self.longest()));
+        }
+        let began = Instant::now();
+        let finished = self.git.talk(command, limit, MOST_LISTING, answer);
         self.took(step, began.elapsed());
         finished
     }
@@ -120,6 +155,23 @@ impl GitRemote {
         command.arg("--").arg(&self.url);
         command.args(prefixes.iter().map(|prefix| format!("{prefix}*")));
         command
+    }
+
+    fn refs_of_folder(
+        &self,
+        path: &Path,
+        prefixes: &[&str],
+        limit: Duration,
+    ) -> Result<Vec<(String, Oid)>, RemoteError> {
+        let mut command = self.git.service(&self.git_dir, "upload-pack", path, &[]);
+        let (name, value) = folder::LISTING_PROTOCOL;
+        command.env(name, value);
+        let mut request = Some(folder::listing_request(prefixes));
+        let answer = succeed(self.talk("ls-remote", command, limit, &mut |_| request.take())?)?;
+        folder::listing(&answer.stdout).ok_or_else(|| RemoteError {
+            kind: RemoteFailure::Other,
+            message: format!("the answer of `git upload-pack {}` is not understood", path.display()),
+        })
     }
 
     /// `theirs` are names of refs, or objects.
@@ -162,19 +214,44 @@ impl GitRemote {
         command
     }
 
+    /// What the answer says of each ref that it names; the words on standard error become the remote's.
+    fn push_to_folder(
+        &self,
+        path: &Path,
+        pack: Pack,
+        updates: &[&RefUpdate],
+        atomic: bool,
+        limit: Duration,
+    ) -> Result<(BTreeMap<String, PushOutcome>, Finished), RemoteError> {
+        // A claim need not wait for a look whether the remote wants to be tidied up: pushes of a branch cause that.
+        let of_branch = updates.iter().any(|update| update.name.starts_with("refs/heads/"));
+        let settings: &[&str] = if of_branch { &[] } else { &["receive.autogc=false"] };
+        let command = self.git.service(&self.git_dir, "receive-pack", path, settings);
+        let mut push = folder::Push::new(updates, atomic);
+        let pack = |commits: &[Oid], known: &[Oid]| pack(&self.git_dir, commits, known);
+        let mut answer = self.talk("push", command, limit, &mut |said| push.request(said, pack))?;
+        answer.stderr = failure::as_remote(&answer.stderr);
+        Ok((push.outcomes(&answer.stdout), answer))
+    }
+
     /// One command: what the answer says of each ref that it names, and what to say of the others.
     fn push_some(&self, updates: &[&RefUpdate], atomic: bool, limit: Duration) -> Vec<PushOutcome> {
         if limit.is_zero() {
             let error = failure::no_time("push", self.longest());
             return refuse(updates.len(), &format!("{}{}", failure::NOT_SENT, error.message));
         }
-        let answer = match self.run("push", self.push_command(updates, atomic), limit, MOST_ANSWER) {
-            Ok(answer) => answer,
+        let sent = match self.folder() {
+            Some((path, pack)) => self.push_to_folder(path, pack, updates, atomic, limit),
+            None => self
+                .run("push", self.push_command(updates, atomic), limit, MOST_ANSWER)
+                .map(|answer| (parse::push(&answer.stdout), answer)),
+        };
+        let (mut said, answer) = match sent {
+            Ok(sent) => sent,
             // It was never started.
             Err(error) if error.kind == RemoteFailure::Tool => return refuse(updates.len(), &error.message),
             Err(error) => return vec![PushOutcome::Unknown(error.message); updates.len()],
         };
-        let mut said = parse::push(&answer.stdout);
         let reasons = failure::said_by_remote(&answer.stderr);
         let outcome = |update: &&RefUpdate| match said.remove(&update.name) {
             Some(PushOutcome::Refused(why))
@@ -195,8 +272,13 @@ impl Remote for GitRemote {
     }
 
     fn refs(&self, prefixes: &[&str], limit: Duration) -> Result<Vec<(String, Oid)>, RemoteError> {
-        let answer = succeed(self.run("ls-remote", self.list_command(prefixes), limit, MOST_LISTING)?)?;
-        let mut found = parse::listing(&answer.stdout);
+        let mut found = match self.folder() {
+            Some((path, _)) => self.refs_of_folder(path, prefixes, limit)?,
+            None => {
+                let answer = self.run("ls-remote", self.list_command(prefixes), limit, MOST_LISTING)?;
+                parse::listing(&succeed(answer)?.stdout)
+            }
+        };
         // The patterns of `ls-remote` also match in the middle of a name.
         found.retain(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
         found.sort_unstable();

@@ -240,8 +240,7 @@ fn percentiles(report: &Report) -> String {
         Some(Line { name: (*verb).to_owned(), points: points.collect() })
     });
     let lines = lines.collect();
-    let caption =
-        "calm.claim: by path, uncontended, at rest; calm.git: the push and the listing of one, by git alone";
+    let caption = "calm.claim: by path, uncontended, at rest; calm.git: the like of its push and listing by git's client";
     let title = "Latency by percentile, whole run";
     Chart { title, unit: "ms", caption: caption.to_owned(), seconds: 0.0, steps: &steps, log: true, lines }
         .figure()

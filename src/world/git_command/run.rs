@@ -1,8 +1,8 @@
-//! Runs one command with no input, bounded output, and a wall-clock limit that ends its whole process
-//! group: `ssh` and the remote helpers are children of git and would otherwise outlive it.
+//! Runs one command with bounded output and a wall-clock limit that ends its whole process group: `ssh` and the remote
+//! helpers are children of git and would otherwise outlive it. It has no input, or is answered once.
 
 use std::fs::File;
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -39,7 +39,10 @@ pub struct Finished {
     pub truncated: bool,
 }
 
-/// Runs the command.
+/// What a command is to be told, made from all that it has said so far; `None` while that is too little.
+pub type Answer<'a> = dyn FnMut(&[u8]) -> Option<Vec<u8>> + 'a;
+
+/// Runs the command without input.
 ///
 /// The end of the child counts, not the end of its output: a daemon that it leaves behind (a
 /// credential cache, a shared ssh connection) keeps the pipes open for as long as it likes.
@@ -48,12 +51,38 @@ pub struct Finished {
 ///
 /// When the command cannot be started.
 pub fn run(mut command: Command, limit: Duration, most_output: usize) -> io::Result<Finished> {
+    command.stdin(Stdio::null());
+    start(command, limit, most_output, &mut |_| None)
+}
+
+/// Runs a command that is told one thing and nothing after it. When its time is up it is let finish what it is at, as
+/// git's children are: it may hold a lock.
+///
+/// # Errors
+///
+/// When the command cannot be started.
+pub fn talk(
+    mut command: Command,
+    limit: Duration,
+    most_output: usize,
+    answer: &mut Answer<'_>,
+) -> io::Result<Finished> {
+    command.stdin(Stdio::piped());
+    start(command, limit, most_output, answer)
+}
+
+fn start(
+    mut command: Command,
+    limit: Duration,
+    most_output: usize,
+    answer: &mut Answer<'_>,
+) -> io::Result<Finished> {
     let deadline = Instant::now() + limit.min(LONGEST);
-    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let mut running = Running::new(&mut child, most_output)?;
     let mut finished = Finished::default();
-    if !running.wait_until(deadline) {
+    if !running.wait_until(deadline, answer) {
         finished.timed_out = true;
         running.end();
     }
@@ -69,6 +98,9 @@ pub fn run(mut command: Command, limit: Duration, most_output: usize) -> io::Res
 /// A child together with the ends of its pipes, and a pipe that closes when the child ends.
 struct Running {
     pid: Pid,
+    /// Whether it is spoken to.
+    spoken_to: bool,
+    stdin: Option<Feed>,
     stdout: Capture,
     stderr: Capture,
     ended: PipeReader,
@@ -80,17 +112,21 @@ impl Running {
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(io::Error::other("the command was started without pipes"));
         };
+        let stdin = child.stdin.take().map(|pipe| Feed::new(pipe.into())).transpose()?;
         Ok(Running {
             pid,
+            spoken_to: stdin.is_some(),
+            stdin,
             stdout: Capture::new(stdout.into(), most_output)?,
             stderr: Capture::new(stderr.into(), MOST_ERRORS)?,
             ended: watch(pid)?,
         })
     }
 
-    /// Reads output until the child ends (true) or time is up (false).
-    fn wait_until(&mut self, deadline: Instant) -> bool {
+    /// Reads output, and answers it, until the child ends (true) or time is up (false).
+    fn wait_until(&mut self, deadline: Instant, answer: &mut Answer<'_>) -> bool {
         loop {
+            self.speak(answer);
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = Timespec {
                 tv_sec: left.as_secs().min(86_400).cast_signed(),
@@ -99,6 +135,7 @@ impl Running {
             let mut events = vec![PollFd::new(&self.ended, PollFlags::IN)];
             let open = [&self.stdout, &self.stderr];
             events.extend(open.iter().filter_map(|capture| capture.poll()));
+            events.extend(self.stdin.as_ref().and_then(Feed::poll));
             let ready = poll(&mut events, Some(&timeout));
             if matches!(ready, Ok(1..)) && !events[0].revents().is_empty() {
                 return true;
@@ -111,21 +148,36 @@ impl Running {
         }
     }
 
+    /// Says what is to be said, as far as the other side reads it.
+    fn speak(&mut self, answer: &mut Answer<'_>) {
+        let Some(feed) = &mut self.stdin else { return };
+        if feed.bytes.is_none() {
+            feed.bytes = answer(&self.stdout.bytes);
+        }
+        // Nobody who has said more than is kept can be answered.
+        if feed.write() || self.stdout.cut {
+            self.stdin = None;
+        }
+    }
+
     /// Ends git first, and its children only if they do not end by themselves.
     ///
     /// On a remote that is a path `receive-pack` is one of them. A signal that meets it while it makes a lock file
     /// leaves that file behind, since git notes a file for removal only after it has made it; left alone it
-    /// finishes the ref at hand and ends, because nobody listens any more.
+    /// finishes the ref at hand and ends, because nobody listens any more. One that is spoken to is `receive-pack` itself.
     fn end(&mut self) {
+        self.stdin = None;
         // The only possible failure of these signals is that nobody is there any more.
-        let _ = kill_process(self.pid, Signal::TERM);
+        if !self.spoken_to {
+            let _ = kill_process(self.pid, Signal::TERM);
+        }
         self.wait_for_all(Instant::now() + GRACE);
         let _ = kill_process_group(self.pid, Signal::TERM);
         self.wait_for_all(Instant::now() + LAST);
         // Whether or not the outputs are closed: somebody may live who has none. The number is still ours, because
         // nobody has collected git.
         let _ = kill_process_group(self.pid, Signal::KILL);
-        self.wait_until(Instant::now() + LAST);
+        self.wait_until(Instant::now() + LAST, &mut |_| None);
     }
 
     /// Reads output until everybody who could write it has gone, or time is up.
@@ -157,6 +209,39 @@ fn watch(pid: Pid) -> io::Result<PipeReader> {
         drop(ending);
     })?;
     Ok(ended)
+}
+
+/// The input of a command that is spoken to.
+struct Feed {
+    pipe: File,
+    /// What is to be said, once that is known, and how much of it has been.
+    bytes: Option<Vec<u8>>,
+    said: usize,
+}
+
+impl Feed {
+    fn new(pipe: OwnedFd) -> io::Result<Self> {
+        fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)?;
+        Ok(Feed { pipe: File::from(pipe), bytes: None, said: 0 })
+    }
+
+    /// Waits for room only while there is something to say.
+    fn poll(&self) -> Option<PollFd<'_>> {
+        self.bytes.as_ref().map(|_| PollFd::from_borrowed_fd(self.pipe.as_fd(), PollFlags::OUT))
+    }
+
+    /// Writes what there is room for; whether all is said, or nobody listens.
+    fn write(&mut self) -> bool {
+        let Some(bytes) = &self.bytes else { return false };
+        while self.said < bytes.len() {
+            match self.pipe.write(&bytes[self.said..]) {
+                Ok(count) => self.said += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
 }
 
 /// One output stream: kept up to a bound, read to its end beyond.

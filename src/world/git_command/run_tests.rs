@@ -98,6 +98,34 @@ fn a_child_that_is_in_the_middle_of_something_may_finish_it() {
     assert!(!lock.exists(), "the child was killed while it held a lock");
 }
 
+/// The same holds for `receive-pack` when it is no child of git, but spoken to.
+#[test]
+fn who_is_spoken_to_may_finish_what_it_is_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = dir.path().join("ref.lock");
+    let script = format!("trap 'exit 1' TERM; read go; touch {0}; sleep 2 & wait; rm {0}", lock.display());
+    let done = talk(sh(&script), Duration::from_millis(1500), 100, &mut |_| Some(b"go\n".to_vec())).unwrap();
+    assert!(done.timed_out);
+    assert!(!lock.exists(), "it was ended while it held a lock");
+}
+
+/// More than a pipe holds goes each way.
+#[test]
+fn a_command_is_answered_once_it_has_said_enough() {
+    let mut asked = 0;
+    let mut answer = |said: &[u8]| {
+        asked += 1;
+        said.ends_with(b"ready\n").then(|| vec![b'x'; 300_000])
+    };
+    let done = talk(sh("echo not yet; echo ready; cat"), LONG, 1_000_000, &mut answer).unwrap();
+    assert_eq!((done.code, done.timed_out, done.stdout.len()), (Some(0), false, 14 + 300_000));
+    assert!(asked > 0);
+    let done = talk(sh("exec <&-; echo deaf"), LONG, 100, &mut |_| Some(vec![b'x'; 300_000])).unwrap();
+    assert_eq!((done.code, done.stdout.as_slice()), (Some(0), &b"deaf\n"[..]));
+    let done = talk(sh("echo too much; cat"), LONG, 4, &mut |_| None).unwrap();
+    assert_eq!((done.code, done.timed_out, done.truncated), (Some(0), false, true));
+}
+
 /// Whoever keeps the output open and is no part of the group is not waited for longer than the grace.
 #[test]
 fn a_daemon_that_is_left_behind_delays_the_end_by_the_grace_only() {

@@ -183,7 +183,9 @@ pub fn no_time(step: &str, longest: Option<(&str, Duration)>) -> RemoteError {
 #[must_use]
 pub fn timeout(limit: Duration, stderr: &[u8]) -> RemoteError {
     let said = message(stderr);
-    let mut message = format!("no answer within {} s; git was stopped", limit.as_secs_f32());
+    // What is left of a limit has as many digits as a number can have.
+    let seconds = (limit.as_secs_f64() * 10.0).round() / 10.0;
+    let mut message = format!("no answer within {seconds} s; git was stopped");
     if !said.is_empty() {
         message = format!("{message} ({said})");
     }
@@ -207,6 +209,13 @@ pub fn said_by_remote(stderr: &[u8]) -> String {
     lines.retain(|line| line.strip_prefix("remote:").is_some_and(|rest| !rest.trim().is_empty()));
     lines.truncate(8);
     lines.join("\n")
+}
+
+/// What a program of the other side wrote, marked as git's client marks it.
+#[must_use]
+pub fn as_remote(stderr: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(stderr);
+    text.lines().flat_map(|line| [b"remote: ", line.as_bytes(), b"\n"].concat()).collect()
 }
 
 fn lines(stderr: &[u8]) -> Vec<String> {
@@ -381,5 +390,7 @@ mod tests {
         let error = timeout(Duration::from_millis(1500), b"ssh: slow\n");
         assert_eq!(error.kind, RemoteFailure::Timeout);
         assert_eq!(error.message, "no answer within 1.5 s; git was stopped (ssh: slow)");
+        let left = timeout(Duration::from_nanos(59_999_986_650), b"");
+        assert_eq!(left.message, "no answer within 60 s; git was stopped");
     }
 }

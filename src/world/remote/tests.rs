@@ -53,7 +53,13 @@ impl Net {
         Oid::parse(&self.git(name, &["commit-tree", "-m", message, &tree])).unwrap()
     }
 
+    /// The hub as a folder that is spoken to.
     fn remote(&self, name: &str) -> GitRemote {
+        GitRemote::new(&self.path(name), &self.hub(), None).with_pack(crate::sync::git::pack)
+    }
+
+    /// The hub by git's client.
+    fn by_client(&self, name: &str) -> GitRemote {
         GitRemote::new(&self.path(name), &self.hub(), None)
     }
 
@@ -70,6 +76,15 @@ fn gits() -> Vec<Git> {
     gits.retain(|git| git.version(LIMIT).is_ok());
     assert!(!gits.is_empty());
     gits
+}
+
+/// How a machine reaches the hub.
+type Way = fn(&Net, &str) -> GitRemote;
+
+/// Every git of this machine, with and without its client.
+fn ways() -> Vec<(Git, Way)> {
+    let ways = [Net::remote as Way, Net::by_client as Way];
+    gits().into_iter().flat_map(|git| ways.map(|way| (git.clone(), way))).collect()
 }
 
 fn update(name: &str, expected: Option<Oid>, new: Option<Oid>) -> RefUpdate {
@@ -115,9 +130,9 @@ fn a_step_without_time_is_not_started_and_says_what_took_it() {
 
 #[test]
 fn a_push_is_a_compare_and_swap() {
-    for git in gits() {
+    for (git, way) in ways() {
         let net = Net::new();
-        let (a, b) = (net.remote("a").with_git(git.clone()), net.remote("b").with_git(git));
+        let (a, b) = (way(&net, "a").with_git(git.clone()), way(&net, "b").with_git(git));
         let (one, two) = (net.commit("a", "one"), net.commit("b", "two"));
         assert_eq!(push_one(&a, None, Some(one)), PushOutcome::Accepted, "creation");
         assert!(is_refused(&push_one(&b, None, Some(two))), "created twice");
@@ -155,9 +170,9 @@ fn an_identical_object_is_never_accepted_twice() {
 
 #[test]
 fn each_ref_of_a_push_has_its_own_fate() {
-    for git in gits() {
+    for (git, way) in ways() {
         let net = Net::new();
-        let a = net.remote("a").with_git(git);
+        let a = way(&net, "a").with_git(git);
         let one = net.commit("a", "one");
         let stranger = Oid([3; 20]);
         assert_eq!(push_one(&a, None, Some(one)), PushOutcome::Accepted);
@@ -181,9 +196,9 @@ fn each_ref_of_a_push_has_its_own_fate() {
 
 #[test]
 fn an_atomic_push_is_all_or_none() {
-    for git in gits() {
+    for (git, way) in ways() {
         let net = Net::new();
-        let a = net.remote("a").with_git(git);
+        let a = way(&net, "a").with_git(git);
         let one = net.commit("a", "one");
         let good = update("refs/heads/work", None, Some(one));
         let stale = update(LEASE, Some(Oid([3; 20])), Some(one));
@@ -198,21 +213,118 @@ fn an_atomic_push_is_all_or_none() {
 
 #[test]
 fn a_hook_s_refusal_is_one_and_its_words_are_shown() {
+    for (git, way) in ways() {
+        let net = Net::new();
+        let hook = net.path("hub").join("hooks/update");
+        fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        fs::write(&hook, "#!/bin/sh\necho rule 7 >&2\nexit 1\n").unwrap();
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+        let outcome = push_one(&way(&net, "a").with_git(git), None, Some(net.commit("a", "one")));
+        let PushOutcome::Refused(why) = outcome else { panic!("{outcome:?}") };
+        assert!(why.starts_with("[remote rejected] (hook declined)\nremote: rule 7\n"), "{why}");
+    }
+}
+
+/// A push that is given up must not leave a lock of its ref behind: it is `receive-pack` itself that is spoken to, and a
+/// hook of the remote takes its time while the lock is held.
+#[test]
+fn a_push_that_takes_too_long_is_unknown_and_leaves_the_ref_free() {
     let net = Net::new();
-    let hook = net.path("hub").join("hooks/update");
+    let hook = net.path("hub").join("hooks/reference-transaction");
     fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    fs::write(&hook, "#!/bin/sh\necho rule 7 >&2\nexit 1\n").unwrap();
+    fs::write(&hook, "#!/bin/sh\n[ \"$1\" = prepared ] || exit 0\necho held >&2\nsleep 1.5\n").unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
-    let outcome = push_one(&net.remote("a"), None, Some(net.commit("a", "one")));
-    let PushOutcome::Refused(why) = outcome else { panic!("{outcome:?}") };
-    assert!(why.starts_with("[remote rejected] (hook declined)\nremote: rule 7\n"), "{why}");
+    let (one, two) = (net.commit("a", "one"), net.commit("a", "two"));
+    let a = net.remote("a");
+    let outcome = a.push(&[update(LEASE, None, Some(one))], Duration::from_millis(1000)).remove(0);
+    let PushOutcome::Unknown(why) = &outcome else { panic!("{outcome:?}") };
+    assert!(why.contains("no answer within 1 s") && why.contains("held"), "{why}");
+    fs::remove_file(&hook).unwrap();
+    let now = net.at_hub(LEASE);
+    assert_eq!(push_one(&a, now, Some(two)), PushOutcome::Accepted, "no lock is left");
+}
+
+/// `receive-pack` deletes whatever a ref holds if it does not have the object that was expected there.
+#[test]
+fn a_deletion_of_what_the_remote_does_not_know_is_refused() {
+    for (git, way) in ways() {
+        let net = Net::new();
+        let a = way(&net, "a").with_git(git);
+        let one = net.commit("a", "one");
+        assert_eq!(push_one(&a, None, Some(one)), PushOutcome::Accepted);
+        assert!(is_refused(&push_one(&a, Some(Oid([7; 20])), None)));
+        assert_eq!(net.at_hub(LEASE), Some(one));
+    }
+}
+
+/// A claim does not wait for the remote to be tidied up; a push of a branch has it looked at, as ever.
+#[test]
+fn a_remote_is_tidied_up_by_pushes_of_a_branch_alone() {
+    for git in gits() {
+        let net = Net::new();
+        for (key, value) in [
+            ("receive.unpackLimit", "1"),
+            ("gc.autoPackLimit", "1"),
+            ("gc.autoDetach", "false"),
+            ("maintenance.autoDetach", "false"),
+        ] {
+            net.git("hub", &["config", key, value]);
+        }
+        let packs = || {
+            let files = fs::read_dir(net.path("hub").join("objects/pack")).unwrap();
+            files
+                .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "pack"))
+                .count()
+        };
+        let a = net.remote("a").with_git(git);
+        let mut now = None;
+        for n in 0..3 {
+            let next = Some(net.commit("a", &n.to_string()));
+            assert_eq!(push_one(&a, now, next), PushOutcome::Accepted);
+            now = next;
+        }
+        assert_eq!(packs(), 3);
+        let branch = update("refs/heads/work", None, Some(net.commit("a", "branch")));
+        assert_eq!(a.push(&[branch], LIMIT), [PushOutcome::Accepted]);
+        // One of what is reached, and with newer gits one of what is not.
+        assert!(packs() <= 2, "{} packs", packs());
+    }
+}
+
+/// What a push carries is whole, and no more than the other side lacks.
+#[test]
+fn a_pack_holds_what_the_other_side_lacks() {
+    let net = Net::new();
+    fs::write(net.path("file"), "text").unwrap();
+    let blob = net.git("a", &["hash-object", "-w", net.path("file").to_str().unwrap()]);
+    let index = net.path("index");
+    let mut command = Command::new("git");
+    command.arg("--git-dir").arg(net.path("a")).env("GIT_INDEX_FILE", &index);
+    sh(command.args(["update-index", "--add", "--cacheinfo", &format!("100644,{blob},dir/file")]));
+    let mut command = Command::new("git");
+    let tree =
+        sh(command.arg("--git-dir").arg(net.path("a")).env("GIT_INDEX_FILE", &index).arg("write-tree"));
+    let first = net.git("a", &["commit-tree", "-m", "first", &tree]);
+    let second = net.git("a", &["commit-tree", "-m", "second", "-p", &first, &tree]);
+    let (first, second) = (Oid::parse(&first).unwrap(), Oid::parse(&second).unwrap());
+    let objects = |known: &[Oid]| {
+        let pack = crate::sync::git::pack(&net.path("a"), &[second], known).unwrap();
+        u32::from_be_bytes(pack[8..12].try_into().unwrap())
+    };
+    assert_eq!(objects(&[]), 5, "two commits, two trees, a file");
+    assert_eq!(objects(&[first]), 1);
+    assert_eq!(objects(&[Oid([7; 20])]), 5, "what is not here cannot be left out");
+    let a = net.remote("a");
+    assert_eq!(push_one(&a, None, Some(first)), PushOutcome::Accepted);
+    assert_eq!(push_one(&a, Some(first), Some(second)), PushOutcome::Accepted);
+    net.git("hub", &["fsck", "--strict", "--full"]);
 }
 
 #[test]
 fn refs_are_those_below_the_prefixes() {
-    for git in gits() {
+    for (git, way) in ways() {
         let net = Net::new();
-        let a = net.remote("a").with_git(git);
+        let a = way(&net, "a").with_git(git);
         let one = net.commit("a", "one");
         let names = [
             "refs/heads/orch-state",
