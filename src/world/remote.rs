@@ -94,16 +94,26 @@ impl GitRemote {
             self.took("config", started.elapsed());
         }
         let left = limit.saturating_sub(started.elapsed());
+        self.timed(step, left, || self.git.run(command, left, most))
+    }
+
+    /// Runs a step, if some time is left for it.
+    fn timed(
+        &self,
+        step: &'static str,
+        left: Duration,
+        run: impl FnOnce() -> Result<Finished, RemoteError>,
+    ) -> Result<Finished, RemoteError> {
         if left.is_zero() {
             return Err(failure::no_time(step, self.longest()));
         }
         let began = Instant::now();
-        let finished = self.git.run(command, left, most);
+        let finished = run();
         self.took(step, began.elapsed());
         finished
     }
 
-    /// Speaks to a program of the folder, for which some time is left.
+    /// Speaks to a program of the folder.
     fn talk(
         &self,
         step: &'static str,
@@ -111,13 +121,7 @@ impl GitRemote {
         limit: Duration,
         answer: &mut Answer<'_>,
     ) -> Result<Finished, RemoteError> {
-        if limit.is_zero() {
-            return Err(failure::no_time(step, self.longest()));
-        }
-        let began = Instant::now();
-        let finished = self.git.talk(command, limit, MOST_LISTING, answer);
-        self.took(step, began.elapsed());
-        finished
+        self.timed(step, limit, || self.git.talk(command, limit, MOST_LISTING, answer))
     }
 
     /// Adds to the words of git how old the lock file is that they name, where the remote is a path.

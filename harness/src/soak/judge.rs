@@ -347,8 +347,9 @@ pub fn measure(fleet: &Fleet, round: &str) {
     });
 }
 
-/// What git's client takes for what a claim does on the remote: a commit like that of a lease, of one small file and without a past, is pushed to a
-/// ref of its own, and two refs are listed. The watchdogs go on beside it, as beside a claim: git by itself is faster.
+/// What git's client takes for what a claim does on the remote: a commit like that of a lease, of one small file and without
+/// a past, is pushed to a ref of its own, and two refs are listed. The watchdogs go on beside it, as beside a claim: git by
+/// itself is faster.
 fn git_alone(fleet: &Fleet, bare: &Path, name: &str) -> Result<(), String> {
     let own = fleet.place.machine(0).join("state/.git");
     let (remote, branch) = (bare.display().to_string(), "refs/heads/orch-state");

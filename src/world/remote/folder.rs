@@ -154,14 +154,7 @@ impl<'a> Push<'a> {
                 }
                 _ => continue,
             };
-            outcomes
-                .entry(name.unwrap_or_default().to_owned())
-                .and_modify(|earlier| {
-                    if *earlier != outcome {
-                        *earlier = PushOutcome::Unknown("two different answers".to_owned());
-                    }
-                })
-                .or_insert(outcome);
+            parse::note(&mut outcomes, name.unwrap_or_default().to_owned(), outcome);
         }
         outcomes
     }
@@ -197,9 +190,10 @@ impl Advertised {
         let mut remote = Advertised::default();
         for line in lines {
             let text = String::from_utf8_lossy(line);
-            let (text, abilities) = text.trim_end_matches('\n').split_once('\0').unwrap_or((&text, ""));
+            let text = text.trim_end_matches('\n');
+            let (text, abilities) = text.split_once('\0').unwrap_or((text, ""));
             remote.abilities.extend(abilities.split_whitespace().map(str::to_owned));
-            if let Some((oid, name)) = text.trim_end_matches('\n').split_once(' ')
+            if let Some((oid, name)) = text.split_once(' ')
                 && let Some(oid) = Oid::parse(oid)
                 && parse::is_ref_name(name)
             {

@@ -17,16 +17,21 @@ pub fn push(stdout: &[u8]) -> BTreeMap<String, PushOutcome> {
     let mut said = BTreeMap::new();
     for line in String::from_utf8_lossy(stdout).lines() {
         if let Some((name, outcome)) = push_line(line) {
-            said.entry(name)
-                .and_modify(|earlier| {
-                    if *earlier != outcome {
-                        *earlier = PushOutcome::Unknown("two different answers".to_owned());
-                    }
-                })
-                .or_insert(outcome);
+            note(&mut said, name, outcome);
         }
     }
     said
+}
+
+/// Adds what was said of a ref. One that two lines speak of differently is unknown.
+pub fn note(said: &mut BTreeMap<String, PushOutcome>, name: String, outcome: PushOutcome) {
+    said.entry(name)
+        .and_modify(|earlier| {
+            if *earlier != outcome {
+                *earlier = PushOutcome::Unknown("two different answers".to_owned());
+            }
+        })
+        .or_insert(outcome);
 }
 
 fn push_line(line: &str) -> Option<(String, PushOutcome)> {
