@@ -19,7 +19,7 @@ use crate::store::settings::Settings;
 use crate::store::settings_edit;
 use crate::store::settings_load::{self, File, Loaded, Sources};
 use crate::store::tasks::Store;
-use crate::sync::git::{GitObjects, Outside, pack};
+use crate::sync::git::{GitObjects, Outside, TRANSFER};
 use crate::sync::names::INCOMING_BRANCH;
 use crate::usecase::error::{Error, Kind, Result};
 use crate::usecase::init;
@@ -196,7 +196,7 @@ fn outside(git_dir: &Path) -> Outside {
 #[must_use]
 pub fn remote(layout: &Layout, settings: &Settings) -> Option<GitRemote> {
     let url = settings.remote.as_deref()?;
-    Some(GitRemote::new(&layout.git(), url, layout.state().parent()).with_pack(pack))
+    Some(GitRemote::new(&layout.git(), url, layout.state().parent()).with_repository(TRANSFER))
 }
 
 /// The settings of a state directory: defaults, `orch.yaml`, this machine's `config.yaml`, environment.

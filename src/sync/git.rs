@@ -4,10 +4,10 @@
 //! the contrary is shown: links, gitlinks and misnamed entries are reported and never followed.
 
 mod diff;
-mod pack;
+mod transfer;
 mod write;
 
-pub use pack::pack;
+pub use transfer::{TRANSFER, pack};
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -16,7 +16,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::folder::Pack;
+use self::folder::{Pack, Repository};
 use super::git_command::run::{Answer, Finished};
 use super::git_command::{Git, transport};
 use super::{Oid, PushOutcome, RefUpdate, Remote, RemoteError, RemoteFailure, Wanted};
@@ -38,7 +38,7 @@ pub struct GitRemote {
     git_dir: PathBuf,
     url: String,
     code_repository: Option<PathBuf>,
-    pack: Option<Pack>,
+    repository: Option<Repository>,
     /// The step of this process that has taken longest, to name it where no time is left for another.
     longest: Arc<Mutex<Option<(&'static str, Duration)>>>,
 }
@@ -53,7 +53,7 @@ impl GitRemote {
             git_dir: git_dir.to_owned(),
             url: url.to_owned(),
             code_repository: code_repository.map(Path::to_owned),
-            pack: None,
+            repository: None,
             longest: Arc::default(),
         }
     }
@@ -66,14 +66,15 @@ impl GitRemote {
 
     /// The same, but a folder of this computer is spoken to without git's client in between.
     #[must_use]
-    pub fn with_pack(self, pack: Pack) -> Self {
-        GitRemote { pack: Some(pack), ..self }
+    pub fn with_repository(self, repository: Repository) -> Self {
+        GitRemote { repository: Some(repository), ..self }
     }
 
     /// The remote, if it is a folder that is to be spoken to.
-    fn folder(&self) -> Option<(&Path, Pack)> {
+    fn folder(&self) -> Option<(&Path, Repository)> {
         let path = Path::new(&self.url);
-        self.pack.filter(|_| path.is_absolute() && path.is_dir()).map(|pack| (path, pack))
+        let repository = self.repository.filter(|_| path.is_absolute() && path.is_dir())?;
+        Some((path, repository))
     }
 
     /// Adds credentials where they matter, then runs. A command for which no time is left is not started.
@@ -161,21 +162,54 @@ impl GitRemote {
         command
     }
 
+    /// What the folder's `upload-pack` answers.
+    fn ask_folder(
+        &self,
+        step: &'static str,
+        path: &Path,
+        request: Vec<u8>,
+        limit: Duration,
+    ) -> Result<Vec<u8>, RemoteError> {
+        let mut command = self.git.service(&self.git_dir, "upload-pack", path, &[]);
+        let (name, value) = folder::PROTOCOL;
+        command.env(name, value);
+        let mut request = Some(request);
+        Ok(succeed(self.talk(step, command, limit, &mut |_| request.take())?)?.stdout)
+    }
+
     fn refs_of_folder(
         &self,
         path: &Path,
         prefixes: &[&str],
         limit: Duration,
     ) -> Result<Vec<(String, Oid)>, RemoteError> {
-        let mut command = self.git.service(&self.git_dir, "upload-pack", path, &[]);
-        let (name, value) = folder::LISTING_PROTOCOL;
-        command.env(name, value);
-        let mut request = Some(folder::listing_request(prefixes));
-        let answer = succeed(self.talk("ls-remote", command, limit, &mut |_| request.take())?)?;
-        folder::listing(&answer.stdout).ok_or_else(|| RemoteError {
-            kind: RemoteFailure::Other,
-            message: format!("the answer of `git upload-pack {}` is not understood", path.display()),
-        })
+        let answer = self.ask_folder("ls-remote", path, folder::listing_request(prefixes), limit)?;
+        folder::listing(&answer).ok_or_else(|| not_understood(path))
+    }
+
+    /// Brings these objects, if something is here already: a first fetch may be large, and git's client need not keep it in
+    /// memory. Says whether it has.
+    fn fetch_from_folder(
+        &self,
+        path: &Path,
+        repository: Repository,
+        wanted: &[Wanted],
+        left: &dyn Fn() -> Duration,
+    ) -> Result<bool, RemoteError> {
+        let held = (repository.held)(&self.git_dir);
+        if wanted.is_empty() || held.is_empty() {
+            return Ok(false);
+        }
+        let oids: Vec<Oid> = wanted.iter().map(|one| one.oid).collect();
+        let answer = self.ask_folder("fetch", path, folder::fetch_request(&oids, &held), left())?;
+        let pack = folder::fetched(&answer).ok_or_else(|| not_understood(path))?;
+        let mut command = self.git.command(&self.git_dir);
+        command.args(folder::take_in(&pack).ok_or_else(|| not_understood(path))?);
+        let mut pack = Some(pack);
+        succeed(self.talk("fetch", command, left(), &mut |_| pack.take())?)?;
+        let refs: Vec<(&str, Oid)> = wanted.iter().map(|one| (one.local.as_str(), one.oid)).collect();
+        let other = |message| RemoteError { kind: RemoteFailure::Other, message };
+        (repository.set_refs)(&self.git_dir, &refs).map(|()| true).map_err(other)
     }
 
     /// `theirs` are names of refs, or objects.
@@ -245,7 +279,7 @@ impl GitRemote {
             return refuse(updates.len(), &format!("{}{}", failure::NOT_SENT, error.message));
         }
         let sent = match self.folder() {
-            Some((path, pack)) => self.push_to_folder(path, pack, updates, atomic, limit),
+            Some((path, repository)) => self.push_to_folder(path, repository.pack, updates, atomic, limit),
             None => self
                 .run("push", self.push_command(updates, atomic), limit, MOST_ANSWER)
                 .map(|answer| (parse::push(&answer.stdout), answer)),
@@ -297,8 +331,17 @@ impl Remote for GitRemote {
             let message = format!("not fetched: {:?} or its local name is no full ref name", bad.name);
             return Err(RemoteError { kind: RemoteFailure::Other, message });
         }
+        let left = || limit.saturating_sub(started.elapsed());
+        if let Some((path, repository)) = self.folder() {
+            match self.fetch_from_folder(path, repository, wanted, &left) {
+                Ok(true) => return Ok(()),
+                Err(error) if error.kind == RemoteFailure::Timeout => return Err(error),
+                // Git's client has ways for what is very large, or not as expected, and the words for what is wrong.
+                Ok(false) | Err(_) => {}
+            }
+        }
         chunks(wanted, |one| one.name.len().max(40) + one.local.len() + 2)
-            .try_for_each(|chunk| self.fetch_some(chunk, &|| limit.saturating_sub(started.elapsed())))
+            .try_for_each(|chunk| self.fetch_some(chunk, &left))
     }
 
     fn push(&self, updates: &[RefUpdate], limit: Duration) -> Vec<PushOutcome> {
@@ -388,6 +431,13 @@ fn chunks<T>(items: &[T], size: impl Fn(&T) -> usize) -> impl Iterator<Item = &[
 
 fn refuse(count: usize, why: &str) -> Vec<PushOutcome> {
     vec![PushOutcome::Refused(why.to_owned()); count]
+}
+
+fn not_understood(path: &Path) -> RemoteError {
+    RemoteError {
+        kind: RemoteFailure::Other,
+        message: format!("the answer of `git upload-pack {}` is not understood", path.display()),
+    }
 }
 
 fn succeed(answer: Finished) -> Result<Finished, RemoteError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use orch::sync::git::{GitObjects, Outside, pack};
+use orch::sync::git::{GitObjects, Outside, TRANSFER};
 use orch::world::Remote as _;
 use orch::world::clock::RealClock;
 use orch::world::git_command::{Git, transport};
@@ -132,7 +132,7 @@ fn run(args: &ProbeArgs) -> Result<(String, u8), String> {
         let git_dir = place.0.join(name);
         let objects = GitObjects::init(&git_dir, "refs/heads/none", Outside::real(&git_dir));
         let objects = objects.map_err(|error| error.to_string())?;
-        let remote = GitRemote::new(&git_dir, &url, args.repository.as_deref()).with_pack(pack);
+        let remote = GitRemote::new(&git_dir, &url, args.repository.as_deref()).with_repository(TRANSFER);
         Ok((remote, objects))
     };
     let (a, b) = (machine("a.git")?, machine("b.git")?);

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use orch::sync::git::{GitObjects, Outside, pack};
+use orch::sync::git::{GitObjects, Outside, TRANSFER};
 use orch::world::git_command::Git;
 use orch::world::remote::GitRemote;
 
@@ -89,7 +89,8 @@ impl Hub {
     pub(crate) fn machine(&self, name: &str, executable: &Git) -> (GitRemote, GitObjects) {
         let git_dir = self.dir.path().join(name);
         let objects = GitObjects::init(&git_dir, "refs/heads/none", Outside::real(&git_dir));
-        let remote = GitRemote::new(&git_dir, &self.url, None).with_git(executable.clone()).with_pack(pack);
+        let remote =
+            GitRemote::new(&git_dir, &self.url, None).with_git(executable.clone()).with_repository(TRANSFER);
         (remote, objects.expect("a repository can be made"))
     }
 }

@@ -1,8 +1,8 @@
 //! A remote that is a folder of this computer: its `receive-pack` and `upload-pack` are started here and spoken to.
 //!
-//! They are the programs that stand behind `git push` and `git ls-remote`, and everything is decided where it always is:
-//! compare-and-swap under the lock of the ref, hooks, quarantine, who may write. Only git's client and the processes
-//! that it starts fall away, which is half of the time of a claim. The words are those of `gitprotocol-pack(5)` and
+//! They are the programs that stand behind `git push`, `git fetch` and `git ls-remote`, and everything is decided where it
+//! always is: compare-and-swap under the lock of the ref, hooks, quarantine, who may write. Only git's client and the
+//! processes that it starts fall away, which is half of the time of a claim. The words are those of `gitprotocol-pack(5)` and
 //! `gitprotocol-v2(5)`. As git's client does, a push compares with the advertised values before it sends anything:
 //! `receive-pack` by itself deletes a ref whatever it holds when it does not have the object that was expected.
 
@@ -16,8 +16,23 @@ use crate::world::{Oid, PushOutcome, RefUpdate};
 /// have. The error is one line of text.
 pub type Pack = fn(git_dir: &Path, commits: &[Oid], known: &[Oid]) -> Result<Vec<u8>, String>;
 
-/// What tells the other side's program which protocol a listing uses.
-pub const LISTING_PROTOCOL: (&str, &str) = ("GIT_PROTOCOL", "version=2");
+/// What is done in the repository of this side, by whoever knows repositories. The errors are one line of text.
+#[derive(Debug, Clone, Copy)]
+pub struct Repository {
+    /// Packs what is pushed.
+    pub pack: Pack,
+    /// What its refs hold; nothing when that cannot be read.
+    pub held: fn(git_dir: &Path) -> Vec<Oid>,
+    /// Sets refs to objects that are there, whatever they held.
+    pub set_refs: fn(git_dir: &Path, refs: &[(&str, Oid)]) -> Result<(), String>,
+}
+
+/// With fewer objects than this a fetch leaves each in a file of its own, as git's client does (`fetch.unpackLimit`): packs
+/// of a few objects each would make every later look slower.
+const LEAST_PACKED: u32 = 100;
+
+/// What tells `upload-pack` which protocol is used.
+pub const PROTOCOL: (&str, &str) = ("GIT_PROTOCOL", "version=2");
 
 /// What a listing says: the refs below these prefixes, and no other question.
 #[must_use]
@@ -46,6 +61,57 @@ pub fn listing(answer: &[u8]) -> Option<Vec<(String, Oid)>> {
         parse::is_ref_name(name).then(|| (name.to_owned(), oid))
     };
     Some(lines.iter().filter_map(one).collect())
+}
+
+/// What a fetch says: these objects with all that they need, without what the known ones need.
+#[must_use]
+pub fn fetch_request(wanted: &[Oid], known: &[Oid]) -> Vec<u8> {
+    let mut request = packet(b"command=fetch\n");
+    request.extend(b"0001");
+    for line in ["thin-pack\n", "ofs-delta\n", "no-progress\n"] {
+        request.extend(packet(line.as_bytes()));
+    }
+    for (word, oids) in [("want", wanted), ("have", known)] {
+        request.extend(oids.iter().flat_map(|oid| packet(format!("{word} {oid}\n").as_bytes())));
+    }
+    // With all said at once nothing is negotiated. Then the end of this question, and of all.
+    request.extend(packet(b"done\n"));
+    request.extend(b"00000000");
+    request
+}
+
+/// The pack in an answer to [`fetch_request`]. `None` when it is something else, or not whole.
+#[must_use]
+pub fn fetched(answer: &[u8]) -> Option<Vec<u8>> {
+    let (_, rest) = section(answer)?;
+    let (packets, _) = section(rest)?;
+    let (title, packets) = packets.split_first()?;
+    if *title != b"packfile\n" {
+        return None;
+    }
+    let mut pack = Vec::new();
+    for packet in packets {
+        match packet.split_first()? {
+            (1, bytes) => pack.extend(bytes),
+            // What is said about progress.
+            (2, _) => {}
+            _ => return None,
+        }
+    }
+    Some(pack)
+}
+
+/// What git is to do with a pack that it is given. Either way it has to be whole: with all that its objects name, here or in
+/// it. `None` when it is none.
+#[must_use]
+pub fn take_in(pack: &[u8]) -> Option<&'static [&'static str]> {
+    let count = pack.strip_prefix(b"PACK")?.get(4..8)?;
+    let count = u32::from_be_bytes(count.try_into().ok()?);
+    Some(if count < LEAST_PACKED {
+        &["unpack-objects", "-q", "--strict"]
+    } else {
+        &["index-pack", "--stdin", "--fix-thin", "--strict"]
+    })
 }
 
 /// One push: what was asked for, and what is known of it before and after the remote has spoken.
@@ -339,6 +405,33 @@ mod tests {
     }
 
     #[test]
+    fn a_fetched_pack_is_whole_or_none() {
+        let hello = lines(&["version 2\n", "agent=git/2\n", "fetch=shallow\n"]);
+        let answer = |packets: &[&str]| [hello.clone(), lines(packets)].concat();
+        let whole = answer(&["packfile\n", "\u{1}PACK", "\u{2}counting", "\u{1}rest"]);
+        assert_eq!(fetched(&whole), Some(b"PACKrest".to_vec()));
+        assert_eq!(fetched(&whole[..whole.len() - 1]), None);
+        assert_eq!(fetched(&answer(&["packfile\n", "\u{1}PACK", "\u{3}out of memory"])), None, "an error");
+        assert_eq!(fetched(&answer(&["acknowledgments\n", "NAK\n"])), None, "another section");
+        assert_eq!(fetched(&hello), None);
+        let (a, b) = (oid(A).unwrap(), oid(B).unwrap());
+        let want = format!(
+            "0012command=fetch\n0001000ethin-pack\n000eofs-delta\n0010no-progress\n\
+             0032want {A}\n0032have {B}\n0009done\n00000000"
+        );
+        assert_eq!(String::from_utf8(fetch_request(&[a], &[b])).unwrap(), want);
+    }
+
+    #[test]
+    fn few_objects_are_taken_in_one_by_one_and_many_together() {
+        let pack = |count: u32| [b"PACK\0\0\0\x02".to_vec(), count.to_be_bytes().to_vec()].concat();
+        assert_eq!(take_in(&pack(LEAST_PACKED - 1)).unwrap()[0], "unpack-objects");
+        assert_eq!(take_in(&pack(LEAST_PACKED)).unwrap()[0], "index-pack");
+        assert_eq!(take_in(b"PACK\0\0\0\x02\0\0"), None);
+        assert_eq!(take_in(b"no pack at all"), None);
+    }
+
+    #[test]
     fn a_listing_is_whole_or_none() {
         let hello = lines(&["version 2\n", "agent=git/2\n", "ls-refs\n"]);
         let refs = lines(&[
@@ -366,7 +459,7 @@ mod tests {
             let _ = push.request(&bytes, no_pack);
             let accepted = push.outcomes(&bytes).values().any(|outcome| *outcome == PushOutcome::Accepted);
             prop_assert!(!accepted || bytes.windows(3).any(|word| word == b"ok "));
-            let _ = listing(&bytes);
+            let _ = (listing(&bytes), fetched(&bytes), take_in(&bytes));
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Against real repositories: a bare path, `git daemon`, and an `ssh` that never answers.
 
+#[path = "folder_tests.rs"]
+mod folder_tests;
+
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -55,7 +58,7 @@ impl Net {
 
     /// The hub as a folder that is spoken to.
     fn remote(&self, name: &str) -> GitRemote {
-        GitRemote::new(&self.path(name), &self.hub(), None).with_pack(crate::sync::git::pack)
+        GitRemote::new(&self.path(name), &self.hub(), None).with_repository(crate::sync::git::TRANSFER)
     }
 
     /// The hub by git's client.
@@ -225,25 +228,6 @@ fn a_hook_s_refusal_is_one_and_its_words_are_shown() {
     }
 }
 
-/// A push that is given up must not leave a lock of its ref behind: it is `receive-pack` itself that is spoken to, and a
-/// hook of the remote takes its time while the lock is held.
-#[test]
-fn a_push_that_takes_too_long_is_unknown_and_leaves_the_ref_free() {
-    let net = Net::new();
-    let hook = net.path("hub").join("hooks/reference-transaction");
-    fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    fs::write(&hook, "#!/bin/sh\n[ \"$1\" = prepared ] || exit 0\necho held >&2\nsleep 1.5\n").unwrap();
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
-    let (one, two) = (net.commit("a", "one"), net.commit("a", "two"));
-    let a = net.remote("a");
-    let outcome = a.push(&[update(LEASE, None, Some(one))], Duration::from_millis(1000)).remove(0);
-    let PushOutcome::Unknown(why) = &outcome else { panic!("{outcome:?}") };
-    assert!(why.contains("no answer within 1 s") && why.contains("held"), "{why}");
-    fs::remove_file(&hook).unwrap();
-    let now = net.at_hub(LEASE);
-    assert_eq!(push_one(&a, now, Some(two)), PushOutcome::Accepted, "no lock is left");
-}
-
 /// `receive-pack` deletes whatever a ref holds if it does not have the object that was expected there.
 #[test]
 fn a_deletion_of_what_the_remote_does_not_know_is_refused() {
@@ -255,69 +239,6 @@ fn a_deletion_of_what_the_remote_does_not_know_is_refused() {
         assert!(is_refused(&push_one(&a, Some(Oid([7; 20])), None)));
         assert_eq!(net.at_hub(LEASE), Some(one));
     }
-}
-
-/// A claim does not wait for the remote to be tidied up; a push of a branch has it looked at, as ever.
-#[test]
-fn a_remote_is_tidied_up_by_pushes_of_a_branch_alone() {
-    for git in gits() {
-        let net = Net::new();
-        for (key, value) in [
-            ("receive.unpackLimit", "1"),
-            ("gc.autoPackLimit", "1"),
-            ("gc.autoDetach", "false"),
-            ("maintenance.autoDetach", "false"),
-        ] {
-            net.git("hub", &["config", key, value]);
-        }
-        let packs = || {
-            let files = fs::read_dir(net.path("hub").join("objects/pack")).unwrap();
-            files
-                .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "pack"))
-                .count()
-        };
-        let a = net.remote("a").with_git(git);
-        let mut now = None;
-        for n in 0..3 {
-            let next = Some(net.commit("a", &n.to_string()));
-            assert_eq!(push_one(&a, now, next), PushOutcome::Accepted);
-            now = next;
-        }
-        assert_eq!(packs(), 3);
-        let branch = update("refs/heads/work", None, Some(net.commit("a", "branch")));
-        assert_eq!(a.push(&[branch], LIMIT), [PushOutcome::Accepted]);
-        // One of what is reached, and with newer gits one of what is not.
-        assert!(packs() <= 2, "{} packs", packs());
-    }
-}
-
-/// What a push carries is whole, and no more than the other side lacks.
-#[test]
-fn a_pack_holds_what_the_other_side_lacks() {
-    let net = Net::new();
-    fs::write(net.path("file"), "text").unwrap();
-    let blob = net.git("a", &["hash-object", "-w", net.path("file").to_str().unwrap()]);
-    let index = net.path("index");
-    let mut command = Command::new("git");
-    command.arg("--git-dir").arg(net.path("a")).env("GIT_INDEX_FILE", &index);
-    sh(command.args(["update-index", "--add", "--cacheinfo", &format!("100644,{blob},dir/file")]));
-    let mut command = Command::new("git");
-    let tree =
-        sh(command.arg("--git-dir").arg(net.path("a")).env("GIT_INDEX_FILE", &index).arg("write-tree"));
-    let first = net.git("a", &["commit-tree", "-m", "first", &tree]);
-    let second = net.git("a", &["commit-tree", "-m", "second", "-p", &first, &tree]);
-    let (first, second) = (Oid::parse(&first).unwrap(), Oid::parse(&second).unwrap());
-    let objects = |known: &[Oid]| {
-        let pack = crate::sync::git::pack(&net.path("a"), &[second], known).unwrap();
-        u32::from_be_bytes(pack[8..12].try_into().unwrap())
-    };
-    assert_eq!(objects(&[]), 5, "two commits, two trees, a file");
-    assert_eq!(objects(&[first]), 1);
-    assert_eq!(objects(&[Oid([7; 20])]), 5, "what is not here cannot be left out");
-    let a = net.remote("a");
-    assert_eq!(push_one(&a, None, Some(first)), PushOutcome::Accepted);
-    assert_eq!(push_one(&a, Some(first), Some(second)), PushOutcome::Accepted);
-    net.git("hub", &["fsck", "--strict", "--full"]);
 }
 
 #[test]
@@ -348,9 +269,9 @@ fn refs_are_those_below_the_prefixes() {
 
 #[test]
 fn a_fetch_brings_objects_and_sets_local_refs() {
-    for git in gits() {
+    for (git, way) in ways() {
         let net = Net::new();
-        let (a, b) = (net.remote("a"), net.remote("b").with_git(git));
+        let (a, b) = (net.remote("a"), way(&net, "b").with_git(git));
         let (one, two) = (net.commit("a", "one"), net.commit("a", "two"));
         assert_eq!(push_one(&a, None, Some(one)), PushOutcome::Accepted);
         let wanted = |oid| wanted(LEASE, oid, "refs/orch/remote/T-1");
@@ -372,9 +293,9 @@ fn a_fetch_brings_objects_and_sets_local_refs() {
 /// beside seven busy ones listed and fetched twenty times in eight seconds and had nothing of it (soak).
 #[test]
 fn a_fetch_brings_what_was_listed_although_the_refs_have_moved_on() {
-    for git in gits() {
+    for (git, way) in ways() {
         let net = Net::new();
-        let (a, b) = (net.remote("a"), net.remote("b").with_git(git));
+        let (a, b) = (net.remote("a"), way(&net, "b").with_git(git));
         let (one, two) = (net.commit("a", "one"), net.commit("a", "two"));
         assert_eq!(push_one(&a, None, Some(one)), PushOutcome::Accepted);
         assert_eq!(push_one(&a, Some(one), Some(two)), PushOutcome::Accepted);
@@ -398,7 +319,7 @@ fn a_host_that_hands_out_only_its_refs_is_asked_by_name() {
         );
         std::fs::write(&old, script).unwrap();
         std::fs::set_permissions(&old, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let (a, b) = (net.remote("a"), net.remote("b").with_git(Git::new(&old)));
+        let (a, b) = (net.remote("a"), net.by_client("b").with_git(Git::new(&old)));
         let (one, two) = (net.commit("a", "one"), net.commit("a", "two"));
         assert_eq!(push_one(&a, None, Some(one)), PushOutcome::Accepted);
         assert_eq!(push_one(&a, Some(one), Some(two)), PushOutcome::Accepted);
