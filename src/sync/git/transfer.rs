@@ -44,9 +44,7 @@ fn held(git_dir: &Path) -> Vec<Oid> {
         let repository = open(git_dir)?;
         let mut held = Vec::new();
         for reference in repository.references()? {
-            // What has been lost has to be brought again.
-            let there = |oid: &git2::Oid| repository.find_commit(*oid).is_ok();
-            held.extend(reference?.target().filter(there).map(ours));
+            held.extend(reference?.target().map(ours));
         }
         held.sort_unstable();
         held.dedup();

@@ -80,7 +80,8 @@ fn a_fetch_needs_no_client_once_something_is_here() {
     }
 }
 
-/// What is here is not sent again, and what refs name but is not here any more is.
+/// What is here is not sent again. What a ref names but is not here any more is left out by the folder, and then it is
+/// git's client that brings it.
 #[test]
 fn a_fetch_brings_what_is_lacking() {
     let net = Net::new();
