@@ -154,7 +154,7 @@ fn exchange(criterion: &mut Criterion, count: usize) {
     let git_dir = Layout::new(&state).git();
     let objects = GitObjects::open(&git_dir, Outside::real(&git_dir)).unwrap();
     let remote = orch::world::remote::GitRemote::new(&git_dir, &bare.display().to_string(), None)
-        .with_pack(orch::sync::git::pack);
+        .with_repository(orch::sync::git::TRANSFER);
     let branch = "refs/heads/orch-state";
     let mut head = objects.get_ref(branch).unwrap().unwrap();
     let pushed =
@@ -183,7 +183,7 @@ fn exchange(criterion: &mut Criterion, count: usize) {
     let clone = Layout::new(&clone).git();
     machine::world(&Layout::new(dir.path().join("clone")), "orch-state", None, true).unwrap();
     let other = orch::world::remote::GitRemote::new(&clone, &bare.display().to_string(), None)
-        .with_pack(orch::sync::git::pack);
+        .with_repository(orch::sync::git::TRANSFER);
     let wanted = |oid| [Wanted { name: branch.to_owned(), oid, local: branch.to_owned() }];
     other.fetch(&wanted(head), Duration::from_secs(300)).unwrap();
     let mut fetched = Times::default();

@@ -228,8 +228,8 @@ impl Machine {
 
     /// What every process of the machine does first.
     fn open(&self) -> Queue {
-        let remote =
-            GitRemote::new(&self.git, &self.remote.to_string_lossy(), None).with_repository(orch::sync::git::TRANSFER);
+        let remote = GitRemote::new(&self.git, &self.remote.to_string_lossy(), None)
+            .with_repository(orch::sync::git::TRANSFER);
         let world = World {
             clock: Box::new(self.clock.clone()),
             disk: Box::new(self.files.clone()),

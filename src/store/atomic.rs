@@ -255,6 +255,19 @@ mod tests {
         assert_eq!(temps(&dir.path().join("a/b")), 0);
     }
 
+    /// Somebody changed a file between its read and the look at it. A stat that belongs to other bytes than those that were
+    /// read would say of the new ones, for ever, that they are known.
+    #[test]
+    fn a_file_that_changes_while_it_is_read_has_a_stat_that_no_file_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f.yaml");
+        write(&TestDisk, &path, b"old").unwrap();
+        let disk = FailAt::never(|path| fs::write(path, b"longer than old").unwrap());
+        assert_eq!(read(&disk, &path, 100).unwrap(), Some((b"old".to_vec(), Stat::default())));
+        let disk = FailAt::never(|path| fs::remove_file(path).unwrap());
+        assert_eq!(read(&disk, &path, 100).unwrap().unwrap().1, Stat::default());
+    }
+
     /// Stops at every call in turn, once with a disk that recovers (an error) and once with one that does
     /// not (a kill): the file is whole, and the next write works.
     #[test]

@@ -138,17 +138,22 @@ impl Disk for TestDisk {
 }
 
 /// Fails the k-th call (counted from 0) and, if `dead`, every call after it: a disk that stays full,
-/// or a process that was killed there.
+/// or a process that was killed there. Or fails none, and somebody else comes in after each read.
 pub struct FailAt {
     inner: TestDisk,
     left: Cell<u64>,
     dead: bool,
     fired: Cell<bool>,
+    after_read: Option<fn(&Path)>,
 }
 
 impl FailAt {
     pub fn new(k: u64, dead: bool) -> Self {
-        FailAt { inner: TestDisk, left: Cell::new(k), dead, fired: Cell::new(false) }
+        FailAt { inner: TestDisk, left: Cell::new(k), dead, fired: Cell::new(false), after_read: None }
+    }
+    /// One on which this happens after each read.
+    pub fn never(after_read: fn(&Path)) -> Self {
+        FailAt { after_read: Some(after_read), ..FailAt::new(u64::MAX, false) }
     }
     /// Whether the failure happened at all.
     pub fn fired(&self) -> bool {
@@ -166,7 +171,11 @@ impl FailAt {
 
 impl Disk for FailAt {
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        self.step()?.read(path, limit)
+        let read = self.step()?.read(path, limit);
+        if let Some(after_read) = self.after_read {
+            after_read(path);
+        }
+        read
     }
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
         self.step()?.stat(path)

@@ -7,7 +7,7 @@ mod diff;
 mod transfer;
 mod write;
 
-pub use transfer::{TRANSFER, pack};
+pub use transfer::TRANSFER;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

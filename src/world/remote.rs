@@ -207,9 +207,8 @@ impl GitRemote {
         command.args(folder::take_in(&pack).ok_or_else(|| not_understood(path))?);
         let mut pack = Some(pack);
         succeed(self.talk("fetch", command, left(), &mut |_| pack.take())?)?;
-        let refs: Vec<(&str, Oid)> = wanted.iter().map(|one| (one.local.as_str(), one.oid)).collect();
         let other = |message| RemoteError { kind: RemoteFailure::Other, message };
-        (repository.set_refs)(&self.git_dir, &refs).map(|()| true).map_err(other)
+        (repository.set_refs)(&self.git_dir, wanted).map(|()| true).map_err(other)
     }
 
     /// `theirs` are names of refs, or objects.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use git2::Repository;
 
-use crate::world::Oid;
 use crate::world::remote::folder;
+use crate::world::{Oid, Wanted};
 
 use super::{configure_library, ours, raw, write};
 
@@ -13,11 +13,7 @@ use super::{configure_library, ours, raw, write};
 pub const TRANSFER: folder::Repository = folder::Repository { pack, held, set_refs };
 
 /// A pack of these commits and all that they need, without what the known ones of the other side need.
-///
-/// # Errors
-///
-/// What is missing or cannot be read.
-pub fn pack(git_dir: &Path, commits: &[Oid], known: &[Oid]) -> Result<Vec<u8>, String> {
+fn pack(git_dir: &Path, commits: &[Oid], known: &[Oid]) -> Result<Vec<u8>, String> {
     let build = || -> Result<Vec<u8>, git2::Error> {
         let repository = open(git_dir)?;
         let mut walk = repository.revwalk()?;
@@ -53,11 +49,11 @@ fn held(git_dir: &Path) -> Vec<Oid> {
     read().unwrap_or_default()
 }
 
-fn set_refs(git_dir: &Path, refs: &[(&str, Oid)]) -> Result<(), String> {
+fn set_refs(git_dir: &Path, wanted: &[Wanted]) -> Result<(), String> {
     let repository = open(git_dir).map_err(|error| error.message().to_owned())?;
-    for (name, oid) in refs {
-        let now = repository.find_reference(name).ok().and_then(|found| found.target()).map(ours);
-        write::swap(&repository, name, now, Some(*oid)).map_err(|error| format!("{name}: {error}"))?;
+    for Wanted { local, oid, .. } in wanted {
+        let now = repository.find_reference(local).ok().and_then(|found| found.target()).map(ours);
+        write::swap(&repository, local, now, Some(*oid)).map_err(|error| format!("{local}: {error}"))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! begins with its story.
 
 mod archive;
+mod behind;
 mod crashes;
 mod holders;
 mod machines;

@@ -10,21 +10,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::parse;
-use crate::world::{Oid, PushOutcome, RefUpdate};
+use crate::world::{Oid, PushOutcome, RefUpdate, Wanted};
 
 /// Packs commits of the repository in a git directory, without what the other side has: commits that it is known to
 /// have. The error is one line of text.
 pub type Pack = fn(git_dir: &Path, commits: &[Oid], known: &[Oid]) -> Result<Vec<u8>, String>;
 
-/// What is done in the repository of this side, by whoever knows repositories. The errors are one line of text.
+/// Sets the local ref of each to its object, which is there, whatever it held. The error is one line of text.
+pub type SetRefs = fn(git_dir: &Path, wanted: &[Wanted]) -> Result<(), String>;
+
+/// What is done in the repository of this side, by whoever knows repositories.
 #[derive(Debug, Clone, Copy)]
 pub struct Repository {
     /// Packs what is pushed.
     pub pack: Pack,
     /// What its refs hold; nothing when that cannot be read.
     pub held: fn(git_dir: &Path) -> Vec<Oid>,
-    /// Sets refs to objects that are there, whatever they held.
-    pub set_refs: fn(git_dir: &Path, refs: &[(&str, Oid)]) -> Result<(), String>,
+    /// Moves the local refs of what was wanted.
+    pub set_refs: SetRefs,
 }
 
 /// With fewer objects than this a fetch leaves each in a file of its own, as git's client does (`fetch.unpackLimit`): packs

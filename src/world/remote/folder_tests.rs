@@ -231,7 +231,7 @@ fn a_pack_holds_what_the_other_side_lacks() {
     let second = net.git("a", &["commit-tree", "-m", "second", "-p", &first.to_string(), &tree]);
     let second = Oid::parse(&second).unwrap();
     let objects = |known: &[Oid]| {
-        let pack = crate::sync::git::pack(&net.path("a"), &[second], known).unwrap();
+        let pack = (crate::sync::git::TRANSFER.pack)(&net.path("a"), &[second], known).unwrap();
         u32::from_be_bytes(pack[8..12].try_into().unwrap())
     };
     assert_eq!(objects(&[]), 5, "two commits, two trees, a file");

@@ -1,0 +1,71 @@
+//! Guards that are seldom the first to notice something: each was taken away once, and nothing was red.
+
+use std::time::Duration;
+
+use super::*;
+use crate::protocol::op::Op;
+use crate::protocol::transition::next;
+use crate::sync::fetch::Fetched;
+use crate::sync::publish::{Scope, publish};
+use crate::sync::shared::{Shared, Tip};
+use crate::sync::{alarm, register};
+use crate::usecase::edit;
+use crate::usecase::testing::add;
+use crate::world::Oid;
+
+/// One process of a machine raised the alarm in the middle of another one's publishing: what waits there has to go on
+/// waiting, since the branch that it would be built upon is not the one that was seen.
+#[test]
+fn nothing_is_published_while_the_alarm_stands() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    offline(&mut a, |a| add(a, "T-2", &[]));
+    let before = git(&yard, &["rev-parse", "refs/heads/orch-state"]);
+    let _error = alarm::raise(&a.cx(), None);
+    assert_eq!(publish(&a.cx(), Scope::Waiting).unwrap().pushed, 0);
+    assert_eq!(git(&yard, &["rev-parse", "refs/heads/orch-state"]), before);
+    alarm::lower(&a.cx()).unwrap();
+    assert_eq!(publish(&a.cx(), Scope::Waiting).unwrap().pushed, 1);
+}
+
+/// Two machines added a task by one id. The second learned of the first's while it confirmed a claim of another task, which
+/// takes nothing into files; what it published next was a note on a task that is not its own.
+#[test]
+fn what_belongs_to_another_task_of_the_same_id_is_not_published() {
+    let (_yard, mut a, mut b) = two(&["T-1"]);
+    add(&mut a, "T-2", &[]);
+    offline(&mut b, |b| {
+        add(b, "T-2", &[]);
+        edit::note(b, &id("T-2"), "about mine").unwrap();
+    });
+    let other = b.op(Action::Note { text: "never sent".to_owned() });
+    register::stands(&b.cx(), &id("T-1"), &other, &mut Fetched::default()).unwrap();
+    publish(&b.cx(), Scope::Waiting).unwrap();
+    sync_all(&mut b);
+    sync_all(&mut a);
+    let mine = |action: &Action| matches!(action, Action::Note { text } if text == "about mine");
+    let notes = |name: &str| count(&task(&a, name), mine);
+    assert_eq!((notes("T-2"), notes("T-2-2")), (0, 1));
+}
+
+/// A lease ref that the branch has overtaken is only there to be deleted: one whose claim does not fit any more although
+/// something else in it does, and one that holds nothing new.
+#[test]
+fn a_lease_ref_is_void_once_its_claim_does_not_fit_or_it_adds_nothing() {
+    let (_yard, a, b) = two(&["T-1"]);
+    let added = task(&a, "T-1");
+    let after = |task: &Task, op: &Op| next(Some(task), &id("T-1"), op).unwrap();
+    let note = b.op(Action::Note { text: "from before".to_owned() });
+    let claim = Action::Claim { base: 0, epoch: 1, ttl: Duration::from_secs(900), process: None, over: None };
+    let claimed = after(&after(&added, &note), &b.op(claim.clone()));
+    let claimed_by_another = after(&added, &a.op(claim));
+    let shared = |branch: &Task| {
+        let tip = Tip { oid: Oid([1; 20]), task: claimed.clone() };
+        Shared { branch: Some(branch.clone()), tip: Some(tip) }
+    };
+    let live = shared(&added);
+    assert!(live.live_tip().is_some() && !live.wants_fold());
+    for overtaken in [&claimed_by_another, &claimed] {
+        let void = shared(overtaken);
+        assert!(void.live_tip().is_none() && void.wants_fold());
+    }
+}
