@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::rig::{At, at_nth, die, killed, rig_remote};
 use super::*;
 use crate::protocol::op::Op;
 use crate::protocol::transition::next;
+use crate::store::tasks::Publish;
 use crate::sync::fetch::Fetched;
 use crate::sync::publish::{Scope, publish};
 use crate::sync::shared::{Shared, Tip};
@@ -68,4 +70,24 @@ fn a_lease_ref_is_void_once_its_claim_does_not_fit_or_it_adds_nothing() {
         let void = shared(overtaken);
         assert!(void.live_tip().is_none() && void.wants_fold());
     }
+}
+
+/// A process died between the push of its claim and the look that confirms it; another one of its machine had taken the
+/// claim into the file meanwhile, and then the lease ref was withdrawn. Nobody was told of that claim, so nobody works on
+/// the task, and it must not be set up again.
+#[test]
+fn a_claim_that_nobody_was_told_of_is_not_set_up_again() {
+    let (yard, mut a, _b) = two(&["T-1"]);
+    rig_remote(&mut a, at_nth(At::AfterPush, 1, die));
+    killed(|| try_claim(&mut a, "T-1"));
+    let mut a = yard.queue("a");
+    sync_all(&mut a);
+    assert_eq!(status(&a, "T-1"), Status::InProgress);
+    git(&yard, &["update-ref", "-d", "refs/orch/leases/T-1"]);
+    register::forget(&a.cx(), &id("T-1")).unwrap();
+    a.store.mark(&a.world, &task(&a, "T-1"), Publish::Waiting).unwrap();
+    publish(&a.cx(), Scope::Waiting).unwrap();
+    assert_eq!(lease_refs(&yard), "");
+    sync_all(&mut a);
+    assert_eq!(status(&a, "T-1"), Status::Pending);
 }
