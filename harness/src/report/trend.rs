@@ -45,8 +45,8 @@ pub fn slope(points: &[(f64, f64)]) -> Option<Slope> {
 }
 
 /// By what the variance of a trend grows because each value keeps a part of the one before, and 1 where it does not. The values
-/// are what a line has left over, which makes their correlation smaller than it is by (2 + 4ρ)/n (Tiao and Xu, Biometrika 80,
-/// 1993); of ranks, because a single outlier would hide it.
+/// are what a line has left over, which makes their correlation smaller than it is by about (2 + 4ρ)/n (van Giersbergen,
+/// Economics Letters 89, 2005; the tests below count what comes of it). Of ranks, because a single outlier would hide it.
 fn repetition(values: &[f64]) -> f64 {
     let ranks = ranks(values);
     let n = count(ranks.len());
