@@ -38,8 +38,7 @@ fn talkative(net: &Net, git: &str, answer: Option<&[u8]>) -> (Git, impl Fn() -> 
         None => String::new(),
     };
     let text = format!("#!/bin/sh\necho \"$*\" >> {}\n{instead}exec {git} \"$@\"\n", log.display());
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    program(&script, &text);
     let asked = move || {
         let lines = fs::read_to_string(&log).unwrap_or_default();
         let _ = fs::remove_file(&log);
@@ -52,14 +51,10 @@ fn talkative(net: &Net, git: &str, answer: Option<&[u8]>) -> (Git, impl Fn() -> 
     (Git::new(script), asked)
 }
 
-fn each_git() -> impl Iterator<Item = &'static str> {
-    ["git", "/usr/bin/git"].into_iter().filter(|git| Git::new(git).version(LIMIT).is_ok())
-}
-
 /// Where something is here already a fetch starts the remote's program and the one that takes objects in, and no client.
 #[test]
 fn a_fetch_needs_no_client_once_something_is_here() {
-    for git in each_git() {
+    for git in executables() {
         let net = Net::new();
         let (talkative, asked) = talkative(&net, git, None);
         let (a, b) = (net.remote("a"), net.remote("b").with_git(talkative));
@@ -104,7 +99,7 @@ fn a_fetch_brings_what_is_lacking() {
 /// Hundreds of objects in files of their own would make every later look slower.
 #[test]
 fn many_objects_come_in_one_pack() {
-    for git in each_git() {
+    for git in executables() {
         let net = Net::new();
         let (talkative, asked) = talkative(&net, git, None);
         let (a, b) = (net.remote("a"), net.remote("b").with_git(talkative));
@@ -125,7 +120,7 @@ fn many_objects_come_in_one_pack() {
 /// A commit whose tree is nowhere must not be taken for one that is here: nothing would ever bring the rest.
 #[test]
 fn half_of_what_was_wanted_is_not_taken() {
-    for git in each_git() {
+    for git in executables() {
         let net = Net::new();
         let commits = history(&net, "a", &["one", "two"]);
         let (one, two) = (commits[0], commits[1]);
@@ -175,9 +170,7 @@ fn what_is_not_understood_is_left_to_the_client() {
 fn a_push_that_takes_too_long_is_unknown_and_leaves_the_ref_free() {
     let net = Net::new();
     let hook = net.path("hub").join("hooks/reference-transaction");
-    fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    fs::write(&hook, "#!/bin/sh\n[ \"$1\" = prepared ] || exit 0\necho held >&2\nsleep 1.5\n").unwrap();
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    program(&hook, "#!/bin/sh\n[ \"$1\" = prepared ] || exit 0\necho held >&2\nsleep 1.5\n");
     let (one, two) = (net.commit("a", "one"), net.commit("a", "two"));
     let a = net.remote("a");
     let outcome = a.push(&[update(LEASE, None, Some(one))], Duration::from_millis(1000)).remove(0);

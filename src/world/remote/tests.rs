@@ -72,13 +72,23 @@ impl Net {
     }
 }
 
+/// The executables of every git of this machine that is new enough.
+fn executables() -> impl Iterator<Item = &'static str> {
+    ["git", "/usr/bin/git"].into_iter().filter(|git| Git::new(git).version(LIMIT).is_ok())
+}
+
 /// Every git of this machine that is new enough.
 fn gits() -> Vec<Git> {
-    let mut gits = vec![Git::default()];
-    gits.extend(["/usr/bin/git"].iter().filter(|path| Path::new(path).exists()).map(Git::new));
-    gits.retain(|git| git.version(LIMIT).is_ok());
+    let gits: Vec<Git> = executables().map(Git::new).collect();
     assert!(!gits.is_empty());
     gits
+}
+
+/// Makes a program of a script.
+fn program(path: &Path, script: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, script).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// How a machine reaches the hub.
@@ -219,9 +229,7 @@ fn a_hook_s_refusal_is_one_and_its_words_are_shown() {
     for (git, way) in ways() {
         let net = Net::new();
         let hook = net.path("hub").join("hooks/update");
-        fs::create_dir_all(hook.parent().unwrap()).unwrap();
-        fs::write(&hook, "#!/bin/sh\necho rule 7 >&2\nexit 1\n").unwrap();
-        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+        program(&hook, "#!/bin/sh\necho rule 7 >&2\nexit 1\n");
         let outcome = push_one(&way(&net, "a").with_git(git), None, Some(net.commit("a", "one")));
         let PushOutcome::Refused(why) = outcome else { panic!("{outcome:?}") };
         assert!(why.starts_with("[remote rejected] (hook declined)\nremote: rule 7\n"), "{why}");
@@ -310,15 +318,14 @@ fn a_fetch_brings_what_was_listed_although_the_refs_have_moved_on() {
 /// A host of protocol 0 hands out only what its refs hold: there it is the name that is asked for.
 #[test]
 fn a_host_that_hands_out_only_its_refs_is_asked_by_name() {
-    for git in ["git", "/usr/bin/git"].into_iter().filter(|git| Git::new(git).version(LIMIT).is_ok()) {
+    for git in executables() {
         let net = Net::new();
         let old = net.path("old-git");
         let script = format!(
             "#!/bin/sh\nfor a; do shift; [ \"$a\" = protocol.version=2 ] && a=protocol.version=0; \
              set -- \"$@\" \"$a\"; done\nexec {git} \"$@\"\n"
         );
-        std::fs::write(&old, script).unwrap();
-        std::fs::set_permissions(&old, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        program(&old, &script);
         let (a, b) = (net.remote("a"), net.by_client("b").with_git(Git::new(&old)));
         let (one, two) = (net.commit("a", "one"), net.commit("a", "two"));
         assert_eq!(push_one(&a, None, Some(one)), PushOutcome::Accepted);
@@ -446,8 +453,7 @@ fn the_limit_kills_ssh_and_its_children() {
     let net = Net::new();
     let alive = Alive::new(net.dir.path());
     let ssh = net.path("ssh");
-    fs::write(&ssh, format!("#!/bin/sh\ntrap '' TERM\n{}\nsleep 60 &\nwait\n", alive.script())).unwrap();
-    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    program(&ssh, &format!("#!/bin/sh\ntrap '' TERM\n{}\nsleep 60 &\nwait\n", alive.script()));
     let code = net.path("code");
     sh(Command::new("git").args(["init", "-q"]).arg(&code));
     sh(Command::new("git").arg("-C").arg(&code).args(["config", "core.sshCommand"]).arg(&ssh));
