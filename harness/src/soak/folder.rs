@@ -10,11 +10,19 @@ use super::files;
 /// Locked by whoever works in the folder, and the sign that the folder is one of a run.
 const LOCK: &str = "run.lock";
 
-/// A folder in which one run works. The lock goes with the process.
+/// A folder in which one run works. The lock goes with this value, and at the latest with the process.
 pub struct Folder {
     /// Its full path.
     pub dir: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Folder {
+    /// Closing would not do: a child of another thread that has not come to its `exec` yet has a copy of the descriptor,
+    /// and keeps what is only closed.
+    fn drop(&mut self) {
+        drop(self.lock.unlock());
+    }
 }
 
 impl Folder {
@@ -35,12 +43,12 @@ impl Folder {
         }
         let lock = lock(&dir)?;
         let Some(old) = ended(&dir)?.filter(|_| !resume) else {
-            return Ok(Folder { dir, _lock: lock });
+            return Ok(Folder { dir, lock });
         };
         put_aside(&dir, &old)?;
         std::fs::create_dir_all(&dir).map_err(shown)?;
-        let _lock = self::lock(&dir)?;
-        Ok(Folder { dir, _lock })
+        let lock = self::lock(&dir)?;
+        Ok(Folder { dir, lock })
     }
 }
 
@@ -140,6 +148,19 @@ mod tests {
         drop(first);
         assert!(!is_taken(&path));
         Folder::take(&path, true).unwrap();
+    }
+
+    /// A run that had ended could not go on: "a run works in … right now", by the number of the very process that asked. A
+    /// program that another thread was just starting still had the lock.
+    #[test]
+    fn a_child_that_is_only_just_starting_does_not_keep_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Folder::take(dir.path(), false).unwrap();
+        let of_the_child = first.lock.try_clone().unwrap();
+        drop(first);
+        assert!(!is_taken(dir.path()));
+        Folder::take(dir.path(), true).unwrap();
+        drop(of_the_child);
     }
 
     /// A run was begun among somebody's files, and the next one moved them away with it.
