@@ -260,10 +260,12 @@ impl GitRemote {
         atomic: bool,
         limit: Duration,
     ) -> Result<(BTreeMap<String, PushOutcome>, Finished), RemoteError> {
+        let mut settings = vec![folder::NO_REFS_OF_ALTERNATES];
         // A claim need not wait for a look whether the remote wants to be tidied up: pushes of a branch cause that.
-        let of_branch = updates.iter().any(|update| update.name.starts_with("refs/heads/"));
-        let settings: &[&str] = if of_branch { &[] } else { &["receive.autogc=false"] };
-        let command = self.git.service(&self.git_dir, "receive-pack", path, settings);
+        if !updates.iter().any(|update| update.name.starts_with("refs/heads/")) {
+            settings.push("receive.autogc=false");
+        }
+        let command = self.git.service(&self.git_dir, "receive-pack", path, &settings);
         let mut push = folder::Push::new(updates, atomic);
         let pack = |commits: &[Oid], known: &[Oid]| pack(&self.git_dir, commits, known);
         let mut answer = self.talk("push", command, limit, &mut |said| push.request(said, pack))?;

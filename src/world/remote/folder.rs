@@ -37,6 +37,11 @@ const LEAST_PACKED: u32 = 100;
 /// What tells `upload-pack` which protocol is used.
 pub const PROTOCOL: (&str, &str) = ("GIT_PROTOCOL", "version=2");
 
+/// What `receive-pack` takes in lies in a quarantine at first, to which the repository itself is an alternate. So its check
+/// whether all is there starts `git for-each-ref` for the alternate's refs, which are those that it has looked at already.
+/// Refs of a true alternate are offered as `.have` otherwise, which is nothing to us: what they reach is found without them.
+pub const NO_REFS_OF_ALTERNATES: &str = "core.alternateRefsCommand=true";
+
 /// What a listing says: the refs below these prefixes, and no other question.
 #[must_use]
 pub fn listing_request(prefixes: &[&str]) -> Vec<u8> {

@@ -215,6 +215,31 @@ fn a_remote_is_tidied_up_by_pushes_of_a_branch_alone() {
     }
 }
 
+/// Each push listed the remote's refs once more in a process of its own: for them as refs of an alternate of themselves.
+#[test]
+fn a_push_does_not_list_the_refs_of_alternates() {
+    for git in executables() {
+        let net = Net::new();
+        let commits = history(&net, "a", &["one", "two"]);
+        let (one, two) = (commits[0], commits[1]);
+        // A true one: what the first commit needs is in it alone.
+        net.git("b", &["fetch", "--quiet", net.path("a").to_str().unwrap(), &format!("{one}:refs/orch/one")]);
+        let alternates = net.path("hub").join("objects/info/alternates");
+        fs::write(alternates, format!("{}\n", net.path("b").join("objects").display())).unwrap();
+        let (script, log) = (net.path("traced"), net.path("events"));
+        program(&script, &format!("#!/bin/sh\nGIT_TRACE2_EVENT={} exec {git} \"$@\"\n", log.display()));
+        let a = net.remote("a").with_git(Git::new(script));
+        assert_eq!(push_one(&a, None, Some(one)), PushOutcome::Accepted);
+        assert_eq!(push_one(&a, Some(one), Some(two)), PushOutcome::Accepted);
+        let events = fs::read_to_string(&log).unwrap();
+        let started = |word: &str| {
+            events.lines().filter(|line| line.contains("\"child_start\"") && line.contains(word)).count()
+        };
+        assert_eq!((started("unpack-objects"), started("rev-list"), started("for-each-ref")), (2, 2, 0));
+        net.git("hub", &["fsck", "--strict", "--full"]);
+    }
+}
+
 /// What a push carries is whole, and no more than the other side lacks.
 #[test]
 fn a_pack_holds_what_the_other_side_lacks() {
