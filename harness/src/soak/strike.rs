@@ -5,7 +5,7 @@
 //! person asks orch what it makes of it and waits for the answer, which may come only when the other one has let a
 //! stopped process go on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -286,10 +286,27 @@ fn reroute(
 
 /// Brings the remote back, also after a run that was killed while it was away.
 pub fn come_back(fleet: &Fleet) {
-    let bare = fleet.place.bare();
+    bring_back(&fleet.place.bare());
+}
+
+fn bring_back(bare: &Path) {
     let gone = bare.with_extension("gone");
     if gone.exists() && !bare.exists() {
+        // Git names its locks by full paths: whoever held one when the folder went could not take it away any more.
+        remove_locks(&gone.join("refs"));
+        drop(std::fs::remove_file(gone.join("packed-refs.lock")));
         drop(std::fs::rename(gone, bare));
+    }
+}
+
+fn remove_locks(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            remove_locks(&path);
+        } else if path.extension().is_some_and(|ending| ending == "lock") {
+            drop(std::fs::remove_file(path));
+        }
     }
 }
 
@@ -327,4 +344,50 @@ fn leave_locks(fleet: &Fleet, dice: &mut Dice) -> Vec<PathBuf> {
         }
     }
     made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soak::place::output;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    /// The remote was moved away while a push held the lock of a lease ref. The lock came back with it, nobody could move
+    /// that ref any more, and a soak was called broken for what no program can help.
+    #[test]
+    fn a_remote_that_comes_back_is_not_locked_by_who_was_pushing_when_it_went() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bare, clone) = (dir.path().join("queue.git"), dir.path().join("clone.git"));
+        let git = |at: &Path, args: &[&str]| {
+            let mut command = Command::new("git");
+            command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+            for who in ["AUTHOR", "COMMITTER"] {
+                command
+                    .env(format!("GIT_{who}_NAME"), "t")
+                    .env(format!("GIT_{who}_EMAIL"), "t@example.invalid");
+            }
+            output(command.arg("-C").arg(at).args(args))
+        };
+        for repository in [&bare, &clone] {
+            std::fs::create_dir(repository).unwrap();
+            git(repository, &["init", "--quiet", "--bare"]).unwrap();
+        }
+        let tree = git(&clone, &["hash-object", "-w", "-t", "tree", "/dev/null"]).unwrap();
+        let commit = git(&clone, &["commit-tree", tree.trim(), "-m", "one"]).unwrap();
+        let push = || {
+            let what = format!("{}:refs/orch/leases/T-1", commit.trim());
+            git(&clone, &["push", "--quiet", bare.to_str().unwrap(), &what])
+        };
+        let hook = bare.join("hooks/reference-transaction");
+        let away = "#!/bin/sh\n[ \"$1\" = prepared ] || exit 0\nhere=$(pwd -P)\nmv \"$here\" \"${here%.git}.gone\"\n";
+        std::fs::write(&hook, away).unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(push().is_err(), "the folder went while the lock was held");
+        let gone = bare.with_extension("gone");
+        assert!(gone.join("refs/orch/leases/T-1.lock").exists());
+        std::fs::remove_file(gone.join("hooks/reference-transaction")).unwrap();
+        bring_back(&bare);
+        push().unwrap();
+    }
 }
