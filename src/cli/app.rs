@@ -1,6 +1,8 @@
 //! The table of commands.
 
-use clap::{Command as ClapCommand, CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{Args, Command as ClapCommand, CommandFactory, Parser, Subcommand};
 
 use super::commands as c;
 use super::context::Context;
@@ -45,6 +47,10 @@ macro_rules! commands {
         pub enum Command {
             $($(#[$attribute])* #[doc = concat!("See [`", stringify!($args), "`].")] $name($args),)*
         }
+
+        /// Each name, capitalized, and what adds the arguments of its command.
+        const TABLE: &[(&str, fn(ClapCommand) -> ClapCommand)] =
+            &[$((stringify!($name), <$args as Args>::augment_args),)*];
 
         impl Command {
             /// Carries it out and gives the exit code of success.
@@ -115,11 +121,32 @@ commands! {
 /// The whole tool as clap knows it: for parsing, completions and manual pages.
 #[must_use]
 pub fn command() -> ClapCommand {
-    // `add` has no positional argument before `--`, so a list option there may take several words.
-    hyphens::allowed(Cli::command()).mut_subcommand("add", |add| {
+    adjusted(Cli::command())
+}
+
+/// The tool with one command alone, the first that the words name. It reads a line that is in order as the whole one does,
+/// and is made in a tenth of the time; for anything else, from help to advice, only the whole one has the words.
+#[must_use]
+pub fn command_named(words: &[OsString]) -> Option<ClapCommand> {
+    let named = |word: &&OsString| {
+        let name = word.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase()))?;
+        TABLE.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
+    };
+    let (name, arguments) = words.iter().skip(1).find_map(|word| named(&word))?;
+    let command = arguments(ClapCommand::new(&*name.to_ascii_lowercase().leak()));
+    Some(adjusted(Globals::augment_args(ClapCommand::new("orch")).subcommand(command)))
+}
+
+/// What holds for the arguments of all commands, and for `add`: it has no positional argument before `--`, so a list option
+/// there may take several words.
+fn adjusted(tool: ClapCommand) -> ClapCommand {
+    hyphens::allowed(tool).mut_subcommands(|sub| {
+        if sub.get_name() != "add" {
+            return sub;
+        }
         let lists = ["success_criteria", "needs", "tag"];
         let several = |arg: clap::Arg| arg.num_args(1..).allow_hyphen_values(false);
-        lists.into_iter().fold(add, |add, list| add.mut_arg(list, several))
+        lists.into_iter().fold(sub, |add, list| add.mut_arg(list, several))
     })
 }
 
@@ -144,6 +171,18 @@ mod tests {
             let after = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(after.contains(&format!("orch {name}")), "{name} has no example of its own");
         }
+    }
+
+    #[test]
+    fn each_command_can_be_made_alone() {
+        for sub in command().get_subcommands() {
+            let alone = command_named(&["orch".into(), sub.get_name().into()]).unwrap();
+            let names: Vec<&str> = alone.get_subcommands().map(ClapCommand::get_name).collect();
+            assert_eq!(names, [sub.get_name()]);
+            alone.debug_assert();
+        }
+        assert!(command_named(&["orch".into(), "nonsense".into()]).is_none());
+        assert!(command_named(&["orch".into(), "LIST".into()]).is_none());
     }
 
     #[test]

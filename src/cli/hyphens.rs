@@ -31,9 +31,7 @@ pub fn allowed(command: Command) -> Command {
 /// # Errors
 /// That of a missing value, as clap words it.
 pub fn check(command: &Command, args: &[OsString]) -> Result<(), clap::Error> {
-    let words: Vec<&str> =
-        args.iter().take_while(|arg| *arg != "--").filter_map(|arg| arg.to_str()).collect();
-    for pair in words.windows(2) {
+    for pair in words(args).windows(2) {
         let is_option = |word: &str| known(command, word.split('=').next().unwrap_or_default()).is_some();
         if let Some(arg) = known(command, pair[0]).filter(|arg| may_begin_with_one(arg))
             && is_option(pair[1])
@@ -47,6 +45,18 @@ pub fn check(command: &Command, args: &[OsString]) -> Result<(), clap::Error> {
         }
     }
     Ok(())
+}
+
+/// Whether an option of the command might take the option after it for its value.
+#[must_use]
+pub fn are_doubtful(command: &Command, args: &[OsString]) -> bool {
+    let takes = |word: &str| known(command, word).is_some_and(may_begin_with_one);
+    words(args).windows(2).any(|pair| pair[1].starts_with("--") && takes(pair[0]))
+}
+
+/// What stands before the command of a task.
+fn words(args: &[OsString]) -> Vec<&str> {
+    args.iter().take_while(|arg| *arg != "--").filter_map(|arg| arg.to_str()).collect()
 }
 
 /// The option that a word names, of whatever command.
