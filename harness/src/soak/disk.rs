@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::fault::Ticket;
 use super::place::{Place, output};
 
 /// A mounted file system with a file that takes up what is left.
@@ -49,8 +50,9 @@ impl Ballast {
         Ok(ballast)
     }
 
-    /// Takes up everything that is left.
-    pub fn fill(&self) {
+    /// Takes up everything that is left, while that fault is in force by the book already: it is full for somebody before this
+    /// is over, and that one's failure was called one without a reason.
+    pub fn fill(&self, _in_force: Ticket) {
         let Ok(mut file) = std::fs::File::create(self.dir.join("ballast")) else { return };
         let block = vec![0_u8; 256 * 1024];
         while file.write_all(&block).is_ok() {}
@@ -86,6 +88,7 @@ fn mount_image(image: &Path, known: bool, mib: u64, dir: &Path) -> Result<(), St
 
 #[cfg(test)]
 mod tests {
+    use super::super::fault::{Kind, Windows};
     use super::*;
 
     /// The machine on the small file system was in memory, so that a run that was interrupted by a reboot, or ended before its
@@ -99,7 +102,7 @@ mod tests {
             Err(why) => return eprintln!("skipped: {why}"),
         };
         let file = place.machine(0).join("x");
-        ballast.fill();
+        ballast.fill(Windows::default().begin(Kind::DiskFull, Some(0)));
         assert!(std::fs::write(&file, [1; 8192]).is_err());
         ballast.empty();
         std::fs::write(&file, [1; 8192]).unwrap();

@@ -163,17 +163,6 @@ impl Windows {
         })
     }
 
-    /// When a machine was free of the faults of its own that were in force at that moment; that moment where none was. `None`
-    /// while one goes on.
-    #[must_use]
-    pub fn free_from(&self, machine: usize, since: Instant) -> Option<Instant> {
-        self.with(|all| {
-            let then = all.iter().filter(|w| w.machine == Some(machine) && w.kind.excuses());
-            let mut then = then.filter(|w| w.from <= since && w.to.is_none_or(|to| to >= since));
-            then.try_fold(since, |latest, w| Some(latest.max(w.to?)))
-        })
-    }
-
     /// Whether another fault was in force on a machine since the one that ended then.
     #[must_use]
     pub fn another(&self, machine: usize, ended: Instant) -> bool {
@@ -222,21 +211,5 @@ mod tests {
         assert!(!windows.excuse(0, late), "a collector excuses nothing");
         windows.begin(Kind::Away, None);
         assert!(windows.excuse(0, late) && windows.another(1, ended));
-    }
-
-    #[test]
-    fn a_machine_is_free_when_what_was_in_force_on_it_has_ended() {
-        let windows = Windows::default();
-        let (cut, pause) = (windows.begin(Kind::Cut, Some(1)), windows.begin(Kind::Pause, Some(1)));
-        windows.begin(Kind::Away, None);
-        let then = Instant::now();
-        assert_eq!((windows.free_from(1, then), windows.free_from(0, then)), (None, Some(then)));
-        windows.end(cut);
-        assert_eq!(windows.free_from(1, then), None, "the pause goes on");
-        windows.end(pause);
-        let later = Instant::now();
-        assert!(windows.free_from(1, then).is_some_and(|free| then <= free && free <= later));
-        windows.begin(Kind::Hole, Some(1));
-        assert!(windows.free_from(1, then).is_some_and(|free| free <= later), "it began later");
     }
 }

@@ -146,15 +146,18 @@ impl<'f> Striker<'f> {
         if kind.excuses() && self.active.iter().any(overdue) {
             return false;
         }
+        // Filling a disk takes a while, in which it is full for somebody already.
+        let full = self.ballast.filter(|_| kind == Kind::DiskFull);
+        let full = full.map(|ballast| (ballast, self.fleet.windows.begin(kind, Some(ballast.machine))));
+        let from = self.fleet.now();
         let line = &mut self.lines[at];
-        let Some((machine, cure)) =
-            inject(self.fleet, self.dogs, self.ballast, kind, &mut line.dice, &self.active)
+        let Some((machine, cure)) = inject(self.fleet, self.dogs, full, kind, &mut line.dice, &self.active)
         else {
             return false;
         };
         let until = Instant::now() + line.plan.lasts.0;
-        let ticket = self.fleet.windows.begin(kind, machine);
-        let from = self.fleet.now();
+        let ticket = full.map(|(_, ticket)| ticket);
+        let ticket = ticket.unwrap_or_else(|| self.fleet.windows.begin(kind, machine));
         self.active.push(Active { kind, ticket, from, machine, until, cure });
         true
     }
@@ -204,7 +207,7 @@ const RETRY: Duration = Duration::from_millis(50);
 fn inject(
     fleet: &Fleet,
     dogs: &Watchdogs,
-    ballast: Option<&Ballast>,
+    full: Option<(&Ballast, Ticket)>,
     kind: Kind,
     dice: &mut Dice,
     active: &[Active],
@@ -233,8 +236,8 @@ fn inject(
             Some((None, Cure::Away))
         }
         Kind::DiskFull => {
-            let ballast = ballast?;
-            ballast.fill();
+            let (ballast, ticket) = full?;
+            ballast.fill(ticket);
             Some((Some(ballast.machine), Cure::Ballast))
         }
         Kind::Clock => {
