@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::hyphens;
 use super::output::{complain, error_envelope};
 use super::render::style::{Style, Tone};
 use super::render::text;
@@ -121,7 +122,7 @@ fn suggestion(error: &clap::Error) -> Option<String> {
 /// Whether a command line that could not be parsed asks for JSON.
 #[must_use]
 pub fn asks_for_json(args: &[OsString]) -> bool {
-    args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
+    hyphens::words(args).contains(&"--json")
 }
 
 #[cfg(test)]

@@ -54,8 +54,9 @@ pub fn are_doubtful(command: &Command, args: &[OsString]) -> bool {
     words(args).windows(2).any(|pair| pair[1].starts_with("--") && takes(pair[0]))
 }
 
-/// What stands before the command of a task.
-fn words(args: &[OsString]) -> Vec<&str> {
+/// The words of a line that are orch's own: those before the command of a task.
+#[must_use]
+pub fn words(args: &[OsString]) -> Vec<&str> {
     args.iter().take_while(|arg| *arg != "--").filter_map(|arg| arg.to_str()).collect()
 }
 

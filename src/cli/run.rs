@@ -53,8 +53,7 @@ fn run(cli: Cli, signals: AtOnce) -> i32 {
 
 /// The wish for colours, read before parsing because errors of parsing obey it too.
 fn clap_colour(args: &[OsString]) -> clap::ColorChoice {
-    let words: Vec<&str> =
-        args.iter().take_while(|arg| *arg != "--").filter_map(|arg| arg.to_str()).collect();
+    let words = hyphens::words(args);
     let apart = words.windows(2).filter(|pair| pair[0] == "--color").map(|pair| pair[1]);
     let joined = words.iter().filter_map(|word| word.strip_prefix("--color="));
     let wish = apart

@@ -330,8 +330,8 @@ fn whole_repositories(fleet: &Fleet) {
 /// `round` is a name that no other round of the run has.
 pub fn measure(fleet: &Fleet, round: &str) {
     let bare = fleet.place.bare();
-    // What the load has not written yet is not a claim's to wait for, and a file system that avoids what has been deleted a
-    // moment ago makes new files several times more slowly behind it, or behind a collector: that one goes last.
+    // What the load has not written yet is not a claim's to wait for: new files are made several times more slowly behind it,
+    // as they may be behind the collector, so that one goes last.
     if let Err(why) = File::open(&bare).and_then(|folder| Ok(rustix::fs::syncfs(folder)?)) {
         fleet.violation("harness", format!("{}: {why}", bare.display()));
     }

@@ -352,28 +352,21 @@ fn leave_locks(fleet: &Fleet, dice: &mut Dice) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::soak::place::output;
+    use crate::soak::place::Place;
     use std::os::unix::fs::PermissionsExt;
-    use std::process::Command;
 
     /// The remote was moved away while a push held the lock of a lease ref. The lock came back with it, nobody could move
     /// that ref any more, and a soak was called broken for what no program can help.
     #[test]
     fn a_remote_that_comes_back_is_not_locked_by_who_was_pushing_when_it_went() {
         let dir = tempfile::tempdir().unwrap();
-        let (bare, clone) = (dir.path().join("queue.git"), dir.path().join("clone.git"));
+        let place = Place { dir: dir.path().to_owned(), orch: PathBuf::new() };
+        let (bare, clone) = (place.bare(), place.world("clone.git"));
         let git = |at: &Path, args: &[&str]| {
-            let mut command = Command::new("git");
-            command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-            for who in ["AUTHOR", "COMMITTER"] {
-                command
-                    .env(format!("GIT_{who}_NAME"), "t")
-                    .env(format!("GIT_{who}_EMAIL"), "t@example.invalid");
-            }
-            output(command.arg("-C").arg(at).args(args))
+            place.git(at, &[&["-c", "user.name=t", "-c", "user.email=t@example.invalid"], args].concat())
         };
         for repository in [&bare, &clone] {
-            std::fs::create_dir(repository).unwrap();
+            std::fs::create_dir_all(repository).unwrap();
             git(repository, &["init", "--quiet", "--bare"]).unwrap();
         }
         let tree = git(&clone, &["hash-object", "-w", "-t", "tree", "/dev/null"]).unwrap();
