@@ -278,13 +278,10 @@ struct CountingGit {
 
 impl CountingGit {
     fn new(dir: &Path) -> Self {
-        use std::os::unix::fs::PermissionsExt;
         let dir = dir.join("bin");
-        std::fs::create_dir(&dir).unwrap();
         let script = "#!/bin/sh\ncase \" $* \" in *' push '*) echo >>\"$0.pushes\";; esac\n\
                       PATH=${PATH#*:} exec git \"$@\"\n";
-        std::fs::write(dir.join("git"), script).unwrap();
-        std::fs::set_permissions(dir.join("git"), PermissionsExt::from_mode(0o755)).unwrap();
+        orch::world::program::install(&dir.join("git"), script).unwrap();
         CountingGit { dir }
     }
 

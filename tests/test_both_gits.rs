@@ -43,11 +43,7 @@ fn different_gits_work_together() {
 
 /// Puts a program in place of git.
 fn replace_git(env: &TestEnv, script: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    let path = env.path("bin/git");
-    std::fs::remove_file(&path).expect("ours");
-    std::fs::write(&path, script).expect("ours");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    orch::world::program::install(&env.path("bin/git"), script).expect("ours");
 }
 
 #[test]

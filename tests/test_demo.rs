@@ -61,12 +61,9 @@ fn a_remote_that_keeps_ended_leases_is_noticed() {
     let env = TestEnv::new();
     // The remote is made from the template that the person's own git names, hooks included.
     let hooks = env.path("template/hooks");
-    fs::create_dir_all(&hooks).unwrap();
     let hook = "#!/bin/sh\n# Never lets go of one ref.\n\
         case \"$1 $3\" in 'refs/orch/leases/publish 0000000000000000000000000000000000000000') exit 1;; esac\n";
-    fs::write(hooks.join("update"), hook).unwrap();
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(hooks.join("update"), fs::Permissions::from_mode(0o755)).unwrap();
+    orch::world::program::install(&hooks.join("update"), hook).unwrap();
     env.git_config(&format!("[init]\n\ttemplateDir = {}\n", env.path("template").display()));
 
     let run = demo(&env, &["--json", "--remove"]);

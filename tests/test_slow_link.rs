@@ -1,7 +1,5 @@
 //! A machine on a slow link beside one on a fast link.
 
-use std::os::unix::fs::PermissionsExt;
-
 use crate::rig::{TestEnv, gits};
 
 /// The soak found `orch add` and even `orch show` running for over a minute on a machine that reached the remote by
@@ -22,8 +20,7 @@ fn an_addition_that_loses_every_race_is_told_as_unpublished_within_the_time_limi
          exec '{real}' \"$@\"\n",
         orch = env!("CARGO_BIN_EXE_orch"),
     );
-    std::fs::write(&git, text).expect("a new file");
-    std::fs::set_permissions(&git, std::fs::Permissions::from_mode(0o755)).expect("our file");
+    orch::world::program::install(&git, &text).expect("a new file");
     let env = TestEnv::with_git(&git);
     let remote = env.remote();
     // By git's client, as on any link: a folder is spoken to without it.

@@ -10,10 +10,8 @@ use crate::rig::{Machine, TestEnv, until};
 
 /// A script of the workspace: exec blocks may run those.
 fn script(machine: &Machine, name: &str, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    let path = machine.dir().join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a new file");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("our file");
+    orch::world::program::install(&machine.dir().join(name), &format!("#!/bin/sh\n{text}\n"))
+        .expect("a new file");
 }
 
 fn add(machine: &Machine, id: &str, argv: &[&str]) {

@@ -3,7 +3,7 @@
 //! They inherit the environment, without what names or sets up another queue, and standard input is empty.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -65,6 +65,33 @@ fn is_of_a_queue(name: &str) -> bool {
 /// It cannot be started.
 pub fn run(order: &Order, limit: Duration) -> io::Result<Finished> {
     run::run(order.command(), limit, MOST_OUTPUT).map_err(|error| order.about(&error))
+}
+
+/// Puts a script in place as a program, whole at once, with the folder that it needs.
+///
+/// Another process writes it: what any process has open for writing cannot be started (`ETXTBSY`), and a child that another
+/// thread is just starting has, until its own program runs, whatever this process has open.
+///
+/// # Errors
+/// The path, and why not.
+pub fn install(path: &Path, script: &str) -> io::Result<()> {
+    let about = |why: io::Error| io::Error::new(why.kind(), format!("{}: {why}", path.display()));
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(about)?;
+    }
+    let mut writer = Command::new("sh");
+    writer
+        .args(["-c", "cat > \"$1.new\" && chmod 755 \"$1.new\" && mv -f \"$1.new\" \"$1\"", "sh"])
+        .arg(path);
+    writer.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut writer = writer.spawn().map_err(about)?;
+    // Where it does not read to the end, it tells why.
+    let sent = writer.stdin.take().map_or(Ok(()), |mut input| input.write_all(script.as_bytes()));
+    let done = writer.wait_with_output().map_err(about)?;
+    if !done.status.success() {
+        return Err(about(io::Error::other(String::from_utf8_lossy(&done.stderr).trim().to_owned())));
+    }
+    sent.map_err(about)
 }
 
 /// A program that runs beside this one. Dropping it kills it.
@@ -136,6 +163,7 @@ impl Drop for Program {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn order(program: &str, args: &[&str]) -> Order {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -148,6 +176,43 @@ mod tests {
         assert_eq!((done.code, done.stdout.as_slice()), (Some(0), b"hello\n".as_slice()));
         let error = run(&order("/no/such/program", &[]), Duration::from_secs(1)).unwrap_err();
         assert!(error.to_string().contains("/no/such/program"), "{error}");
+    }
+
+    /// A test wrote a program and started it while another thread was starting one of its own: the child of that thread still
+    /// had the file open for writing, and "Text file busy" was the answer.
+    #[test]
+    fn an_installed_program_starts_while_others_are_being_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !ended.load(Ordering::Relaxed) {
+                        run(&order("true", &[]), Duration::from_secs(20)).unwrap();
+                    }
+                });
+            }
+            let told = (0..200).try_for_each(|n| {
+                let path = dir.path().join(format!("{n}/hello"));
+                install(&path, &format!("#!/bin/sh\necho {n}\n"))?;
+                let done = run(&order(path.to_str().unwrap(), &[]), Duration::from_secs(20))?;
+                assert_eq!(String::from_utf8_lossy(&done.stdout), format!("{n}\n"));
+                Ok::<_, io::Error>(())
+            });
+            ended.store(true, Ordering::Relaxed);
+            told.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_installed_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("tool.new")).unwrap();
+        let error = install(&dir.path().join("tool"), "#!/bin/sh\n").unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("{}/tool: ", dir.path().display())) && error.contains("irectory"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use orch::world::program::install;
+
 use super::env::TestEnv;
 use super::http::{Fault, HttpServer};
 use super::process::Running;
@@ -167,11 +169,8 @@ impl Remote {
 
     /// Installs a hook.
     pub fn hook(&self, name: &str, script: &str) {
-        use std::os::unix::fs::PermissionsExt;
         let path = self.bare.join("hooks").join(name);
-        std::fs::create_dir_all(self.bare.join("hooks")).expect("the folder is writable");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("the folder is writable");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("our file");
+        install(&path, &format!("#!/bin/sh\n{script}\n")).expect("the folder is writable");
     }
 }
 

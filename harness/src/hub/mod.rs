@@ -3,12 +3,12 @@
 
 mod serve;
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use orch::sync::git::{GitObjects, Outside, TRANSFER};
 use orch::world::git_command::Git;
+use orch::world::program::install;
 use orch::world::remote::GitRemote;
 
 use serve::Server;
@@ -72,9 +72,7 @@ impl Hub {
     /// Installs a hook.
     pub(crate) fn hook(&self, name: &str, script: &str) {
         let path = self.git_dir().join("hooks").join(name);
-        std::fs::create_dir_all(path.parent().expect("a hook has a directory")).expect("it can be made");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("it can be written");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("it can be set");
+        install(&path, &format!("#!/bin/sh\n{script}\n")).expect("it can be installed");
     }
 
     /// Nobody answers any more.

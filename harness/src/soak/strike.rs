@@ -353,7 +353,6 @@ fn leave_locks(fleet: &Fleet, dice: &mut Dice) -> Vec<PathBuf> {
 mod tests {
     use super::*;
     use crate::soak::place::Place;
-    use std::os::unix::fs::PermissionsExt;
 
     /// The remote was moved away while a push held the lock of a lease ref. The lock came back with it, nobody could move
     /// that ref any more, and a soak was called broken for what no program can help.
@@ -377,8 +376,7 @@ mod tests {
         };
         let hook = bare.join("hooks/reference-transaction");
         let away = "#!/bin/sh\n[ \"$1\" = prepared ] || exit 0\nhere=$(pwd -P)\nmv \"$here\" \"${here%.git}.gone\"\n";
-        std::fs::write(&hook, away).unwrap();
-        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        orch::world::program::install(&hook, away).unwrap();
         assert!(push().is_err(), "the folder went while the lock was held");
         let gone = bare.with_extension("gone");
         assert!(gone.join("refs/orch/leases/T-1.lock").exists());

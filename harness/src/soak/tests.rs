@@ -1,7 +1,6 @@
 //! Short soaks of the real program, and of programs that lie: an oracle that finds nothing wrong with a liar is none.
 
 use super::*;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 mod lies;
@@ -47,8 +46,7 @@ fn liar(dir: &Path, script: &str) -> PathBuf {
         "#!/bin/sh\nall=\"$*\"\nstate=${{all#*--state }}\nstate=${{state%% *}}\nreal() {{ '{0}' \"$@\"; }}\n{script}\nexec '{0}' \"$@\"\n",
         orch.display()
     );
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    orch::world::program::install(&path, &text).unwrap();
     path
 }
 

@@ -8,10 +8,10 @@
 //! histories can stay; what does not fit it must be kept and reported ([`super::judge`]).
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use orch::world::program::install;
 use serde_json::Value;
 
 use super::dice::Dice;
@@ -216,14 +216,7 @@ pub fn foreign_in(problem: &Value, files: &BTreeSet<String>) -> Option<String> {
 
 /// A hook on the remote forbids every push.
 pub fn forbid(fleet: &Fleet) -> Option<()> {
-    let hook = hook(fleet);
-    std::fs::create_dir_all(hook.parent()?).ok()?;
-    let next = hook.with_extension("new");
-    // In place at once: a half-written hook would be another fault.
-    let written = std::fs::write(&next, "#!/bin/sh\necho 'closed for maintenance' >&2\nexit 1\n")
-        .and_then(|()| std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o755)))
-        .and_then(|()| std::fs::rename(&next, &hook));
-    written.ok()
+    install(&hook(fleet), "#!/bin/sh\necho 'closed for maintenance' >&2\nexit 1\n").ok()
 }
 
 /// The hook is taken away, also after a run that was killed while it was there.

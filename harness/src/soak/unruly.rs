@@ -1,8 +1,9 @@
 //! A program that behaves as badly as an agent can: it floods its output, ignores every request to end, and hangs. A worker
 //! must end it when its time is over, and nothing of it may be left; a queue in which it succeeds has lied.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+
+use orch::world::program::install;
 
 use super::agent::SURVIVOR;
 use super::fleet::Fleet;
@@ -24,9 +25,7 @@ pub fn write(place: &Place) -> Result<(), String> {
     let text = format!(
         "#!/bin/sh\ntrap '' TERM INT HUP\nyes 'nobody reads this' | head -c 500000\nexec sleep {SURVIVOR}\n"
     );
-    let done = std::fs::write(&path, text)
-        .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)));
-    done.map_err(|why| format!("{}: {why}", path.display()))
+    install(&path, &text).map_err(|why| why.to_string())
 }
 
 fn program(place: &Place) -> PathBuf {

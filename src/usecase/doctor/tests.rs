@@ -1,7 +1,6 @@
 //! The doctor on real machines: each kind of damage, told and mended.
 
 use std::fs;
-use std::process::Command;
 
 use super::rig::{Rig, id, task_named};
 use crate::store::codec;
@@ -426,8 +425,8 @@ fn a_repair_that_lost_its_push_can_be_repeated() {
     rig.git(&rig.hub(), &["update-ref", BRANCH, &old]);
     rig.git(&rig.hub(), &["update-ref", "-d", "refs/orch/leases/T-1"]);
     let hook = rig.hub().join("hooks/pre-receive");
-    fs::write(&hook, "#!/bin/sh\ngrep -q refs/heads/orch-state && exit 1\nexit 0\n").unwrap();
-    assert!(Command::new("chmod").arg("+x").arg(&hook).status().unwrap().success());
+    crate::world::program::install(&hook, "#!/bin/sh\ngrep -q refs/heads/orch-state && exit 1\nexit 0\n")
+        .unwrap();
     let report = rig.repair("a");
     assert!(!report.ok && !task_named(&report, "branch").ok, "{report:#?}");
     fs::remove_file(&hook).unwrap();

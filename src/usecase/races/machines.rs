@@ -112,10 +112,8 @@ fn one_declined_ref_holds_up_no_other() {
     try_claim(&mut a, "T-1").unwrap();
     offline(&mut a, |a| checkpoint(a, "T-1")).unwrap();
     let hook = yard.remote().join("hooks/update");
-    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    std::fs::write(&hook, "#!/bin/sh\ncase $1 in refs/orch/leases/*) exit 1;; esac\n").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&hook, mode).unwrap();
+    crate::world::program::install(&hook, "#!/bin/sh\ncase $1 in refs/orch/leases/*) exit 1;; esac\n")
+        .unwrap();
     add(&mut a, "T-2", &[]);
     let waiting: Vec<String> = a.store.unpublished().unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(waiting, ["T-1"]);

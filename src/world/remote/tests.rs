@@ -5,12 +5,12 @@ mod folder_tests;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
 
 use super::*;
 use crate::world::git_command::run::tests::Alive;
+use crate::world::program::install;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const LEASE: &str = "refs/orch/leases/T-1";
@@ -86,9 +86,7 @@ fn gits() -> Vec<Git> {
 
 /// Makes a program of a script.
 fn program(path: &Path, script: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, script).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    install(path, script).unwrap();
 }
 
 /// How a machine reaches the hub.
