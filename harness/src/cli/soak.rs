@@ -146,6 +146,8 @@ struct Teller {
     bar: ProgressBar,
     plain: bool,
     told: Instant,
+    /// What went on when something was told last.
+    what: String,
 }
 
 impl Teller {
@@ -158,7 +160,7 @@ impl Teller {
         }
         bar.set_prefix(format!("soak {name}"));
         let plain = bar.is_hidden();
-        Teller { bar, plain, told: Instant::now() }
+        Teller { bar, plain, told: Instant::now(), what: "load".to_owned() }
     }
 
     fn tell(&mut self, progress: Progress<'_>) {
@@ -169,7 +171,9 @@ impl Teller {
         );
         let (done, wanted) = (progress.done.as_secs(), progress.wanted.as_secs());
         if self.plain {
-            if self.told.elapsed() >= Duration::from_secs(30) || progress.what != "load" {
+            let news = progress.what != self.what && progress.what != "load";
+            progress.what.clone_into(&mut self.what);
+            if self.told.elapsed() >= Duration::from_secs(30) || news {
                 self.told = Instant::now();
                 eprintln!("{done} of {wanted} s, {said}");
             }

@@ -325,16 +325,19 @@ fn whole_repositories(fleet: &Fleet) {
     }
 }
 
+/// What the load has not written yet is not a claim's to wait for.
+pub fn settle(fleet: &Fleet) {
+    let bare = fleet.place.bare();
+    if let Err(why) = File::open(&bare).and_then(|folder| Ok(rustix::fs::syncfs(folder)?)) {
+        fleet.violation("harness", format!("{}: {why}", bare.display()));
+    }
+}
+
 /// Measures what needs rest: uncontended claims by path, claims of one taker each from all machines at once, and what
 /// heartbeats and finished tasks leave behind. Watchdogs go on meanwhile.
 /// `round` is a name that no other round of the run has.
 pub fn measure(fleet: &Fleet, round: &str) {
     let bare = fleet.place.bare();
-    // What the load has not written yet is not a claim's to wait for: new files are made several times more slowly behind it,
-    // as they may be behind the collector, so that one goes last.
-    if let Err(why) = File::open(&bare).and_then(|folder| Ok(rustix::fs::syncfs(folder)?)) {
-        fleet.violation("harness", format!("{}: {why}", bare.display()));
-    }
     for n in 0..CALM {
         let task = format!("calm-{round}-{n}");
         calm(fleet, 0, &task, "calm.claim");
@@ -350,6 +353,7 @@ pub fn measure(fleet: &Fleet, round: &str) {
         }
     });
     heartbeats_leave_nothing(fleet, &bare, round);
+    // Files are made more slowly behind the collector, so it goes last.
     growth(fleet, &bare);
 }
 

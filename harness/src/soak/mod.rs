@@ -134,8 +134,8 @@ pub fn run(
                 scope.spawn(move || agent.run());
             }
         }
-        let desk = Desk { fleet: &fleet, dogs: &dogs, strikers: &strikers, resting: &resting };
-        let why = desk.preside(&mut checkpoint, stop, progress);
+        let desk = Desk { fleet: &fleet, dogs: &dogs, strikers: &strikers, resting: &resting, stop };
+        let why = desk.preside(&mut checkpoint, progress);
         fleet.gate.end();
         over.store(true, Ordering::SeqCst);
         checkpoint.end = Some(End { verdict: Verdict::Invalid, why });
@@ -156,19 +156,17 @@ struct Desk<'d, 'f> {
     /// The one for what is done by hand comes last: its people may wait for a process that the other one has stopped.
     strikers: &'d [Mutex<Striker<'f>>],
     resting: &'d AtomicBool,
+    /// Somebody wants the run to end.
+    stop: &'d AtomicBool,
 }
 
 impl Desk<'_, '_> {
     /// Samples, checks and writes down, until the run is over. Why it is.
-    fn preside(
-        &self,
-        checkpoint: &mut Checkpoint,
-        stop: &AtomicBool,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> String {
+    fn preside(&self, checkpoint: &mut Checkpoint, progress: &mut dyn FnMut(Progress<'_>)) -> String {
         let fleet = self.fleet;
         let profile = &fleet.profile;
         let wanted = Duration::from_millis(checkpoint.wanted);
+        let mut tell = |what: &str| self.report(progress, wanted, what);
         let (mut sampled, mut written, mut checked) = (Instant::now(), Instant::now(), Instant::now());
         // A part that was killed in the middle of a round has not counted it.
         let part = checkpoint.part;
@@ -180,7 +178,7 @@ impl Desk<'_, '_> {
             if now >= wanted {
                 break "the time was over".to_owned();
             }
-            if let Some(why) = self.abort(stop) {
+            if let Some(why) = self.abort() {
                 break why;
             }
             if sampled.elapsed() >= profile.sample.0 {
@@ -188,8 +186,8 @@ impl Desk<'_, '_> {
                 sample::take(fleet, self.dogs);
             }
             if checked.elapsed() >= profile.check.0 && wanted.saturating_sub(now) > profile.check.0 / 2 {
-                self.report(progress, wanted, "check");
-                self.check(&name(round), false);
+                tell("check");
+                self.check(&name(round), false, &mut tell);
                 round += 1;
                 checked = Instant::now();
             }
@@ -197,16 +195,16 @@ impl Desk<'_, '_> {
                 written = Instant::now();
                 self.write(checkpoint);
             }
-            self.report(progress, wanted, "load");
+            tell("load");
         };
-        self.report(progress, wanted, "last check");
-        self.check(&name(round), true);
+        tell("last check");
+        self.check(&name(round), true, &mut tell);
         sample::take(fleet, self.dogs);
         self.write(checkpoint);
         why
     }
 
-    fn check(&self, round: &str, last: bool) {
+    fn check(&self, round: &str, last: bool, tell: &mut dyn FnMut(&str)) {
         self.resting.store(true, Ordering::SeqCst);
         for striker in self.strikers {
             lock(striker).heal_all();
@@ -215,6 +213,12 @@ impl Desk<'_, '_> {
         judge::rest(self.fleet);
         judge::judge(self.fleet, last);
         account::pushes(self.fleet);
+        judge::settle(self.fleet);
+        let quiet = Instant::now();
+        while quiet.elapsed() < self.fleet.profile.quiet.0 && !self.stop.load(Ordering::SeqCst) {
+            tell("quiet");
+            std::thread::sleep(LOOK);
+        }
         judge::measure(self.fleet, round);
         if last {
             return;
@@ -228,9 +232,9 @@ impl Desk<'_, '_> {
         self.resting.store(false, Ordering::SeqCst);
     }
 
-    fn abort(&self, stop: &AtomicBool) -> Option<String> {
+    fn abort(&self) -> Option<String> {
         let (fleet, abort) = (self.fleet, &self.fleet.profile.abort);
-        if stop.load(Ordering::SeqCst) {
+        if self.stop.load(Ordering::SeqCst) {
             return Some("it was told to stop".to_owned());
         }
         let violations = lock(&fleet.violations).len();

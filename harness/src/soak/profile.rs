@@ -162,6 +162,9 @@ pub struct Profile {
     pub sample: Span,
     /// After such spans everything is healed, waited for and judged.
     pub check: Span,
+    /// How long nobody does anything before claims at rest are timed: files are made slowly for a while behind a load.
+    #[serde(default)]
+    pub quiet: Span,
     /// The machines.
     pub fleet: Fleet,
     /// Leases and periods.

@@ -87,6 +87,22 @@ fn the_real_program_is_found_sound_and_a_run_that_was_stopped_goes_on() {
     assert_eq!(processes::with_text(&dir.path().display().to_string()), Vec::new());
 }
 
+/// Behind ten minutes of load a disk made new files ten times more slowly, and that was timed as a claim at rest.
+#[test]
+fn claims_at_rest_are_timed_when_it_has_been_quiet_or_the_run_is_to_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), None, 1);
+    options.profile.quiet = profile::Span(Duration::from_secs(3600));
+    let (stop, mut looks) = (AtomicBool::new(false), 0);
+    let checkpoint = run(&options, &stop, &mut |progress| {
+        looks += u64::from(progress.what == "quiet");
+        stop.store(looks == 3, Ordering::SeqCst);
+    });
+    assert_eq!(kinds(dir.path()), Vec::<String>::new());
+    assert_eq!(looks, 3);
+    assert!(checkpoint.unwrap().numbers.latency["calm.claim"].quantile(0.5).is_some());
+}
+
 #[test]
 fn a_program_that_says_done_and_does_not_do_it_is_found_out() {
     let dir = tempfile::tempdir().unwrap();
