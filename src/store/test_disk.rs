@@ -16,8 +16,14 @@ pub struct TestDisk;
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-struct Held(#[expect(dead_code, reason = "held open: closing the file releases the lock")] fs::File);
+struct Held(fs::File);
 impl LockGuard for Held {}
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing would do, unless a child between fork and exec still has a copy of the descriptor.
+        drop(self.0.unlock());
+    }
+}
 
 fn stat_of(meta: &fs::Metadata) -> Stat {
     let kind = match meta.file_type() {

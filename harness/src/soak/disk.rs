@@ -3,9 +3,11 @@
 //!
 //! It is an image in the folder of the run, which outlives a reboot; where no image can be made or mounted, it is memory.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::fault::Ticket;
 use super::place::{Place, output};
@@ -53,22 +55,30 @@ impl Ballast {
     /// Takes up everything that is left, while that fault is in force by the book already: it is full for somebody before this
     /// is over, and that one's failure was called one without a reason.
     pub fn fill(&self, _in_force: Ticket) {
-        let Ok(mut file) = std::fs::File::create(self.dir.join("ballast")) else { return };
+        let Ok(mut file) = File::create(self.dir.join("ballast")) else { return };
         let block = vec![0_u8; 256 * 1024];
         while file.write_all(&block).is_ok() {}
         // The last bytes, too: `write_all` stops at the block that does not fit.
         while file.write_all(&[0; 512]).is_ok() {}
     }
 
-    /// Gives the space back.
+    /// Gives the space back, at once: a program that another thread is just starting may have the file open for a moment, and
+    /// what is only removed is there until then.
     pub fn empty(&self) {
-        drop(std::fs::remove_file(self.dir.join("ballast")));
+        let ballast = self.dir.join("ballast");
+        drop(File::options().write(true).open(&ballast).and_then(|file| file.set_len(0)));
+        drop(std::fs::remove_file(ballast));
     }
 
     /// Takes the file system away; what was on it is in its image, if it has one.
     pub fn unmount(&self) {
-        if let Err(why) = output(Command::new("umount").arg(&self.dir)) {
-            eprintln!("warning: {} is still mounted: {why}", self.dir.display());
+        let patience = Instant::now() + Duration::from_secs(5);
+        while let Err(why) = output(Command::new("umount").arg(&self.dir)) {
+            // It is busy for a moment where a program is just being started, see `empty`.
+            if Instant::now() > patience {
+                return eprintln!("warning: {} is still mounted: {why}", self.dir.display());
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
@@ -76,7 +86,7 @@ impl Ballast {
 /// Mounts an image, which is made first where there is none.
 fn mount_image(image: &Path, known: bool, mib: u64, dir: &Path) -> Result<(), String> {
     if !known {
-        let made = std::fs::File::create(image).and_then(|file| file.set_len(mib << 20));
+        let made = File::create(image).and_then(|file| file.set_len(mib << 20));
         made.map_err(|why| why.to_string())?;
         // Tasks and git's objects are many small files, and no part of it is kept for root.
         output(
@@ -90,6 +100,31 @@ fn mount_image(image: &Path, known: bool, mib: u64, dir: &Path) -> Result<(), St
 mod tests {
     use super::super::fault::{Kind, Windows};
     use super::*;
+
+    /// Whatever this process has open a child of it has open, too, until its own program runs: the space of the ballast was not
+    /// back, and the file system was busy.
+    #[test]
+    fn a_program_that_is_just_being_started_keeps_neither_the_space_nor_the_file_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { dir: dir.path().to_owned(), orch: PathBuf::new() };
+        let ballast = match Ballast::mount(&place, 0, 16) {
+            Ok(ballast) => ballast,
+            Err(why) => return eprintln!("skipped: {why}"),
+        };
+        let path = place.machine(0);
+        ballast.fill(Windows::default().begin(Kind::DiskFull, Some(0)));
+        let open = [File::open(path.join("ballast")).unwrap(), File::open(&path).unwrap()];
+        ballast.empty();
+        std::fs::write(path.join("x"), [1; 8192]).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(300));
+                drop(open);
+            });
+            ballast.unmount();
+        });
+        assert!(!path.join("x").exists());
+    }
 
     /// The machine on the small file system was in memory, so that a run that was interrupted by a reboot, or ended before its
     /// time, could not go on: `--resume` said that the machine is gone.

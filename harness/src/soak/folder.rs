@@ -14,14 +14,17 @@ const LOCK: &str = "run.lock";
 pub struct Folder {
     /// Its full path.
     pub dir: PathBuf,
-    lock: File,
+    _lock: Lock,
 }
 
-impl Drop for Folder {
+/// A file that is locked, in whatever way.
+struct Lock(File);
+
+impl Drop for Lock {
     /// Closing would not do: a child of another thread that has not come to its `exec` yet has a copy of the descriptor,
     /// and keeps what is only closed.
     fn drop(&mut self) {
-        drop(self.lock.unlock());
+        drop(self.0.unlock());
     }
 }
 
@@ -43,12 +46,12 @@ impl Folder {
         }
         let lock = lock(&dir)?;
         let Some(old) = ended(&dir)?.filter(|_| !resume) else {
-            return Ok(Folder { dir, lock });
+            return Ok(Folder { dir, _lock: lock });
         };
         put_aside(&dir, &old)?;
         std::fs::create_dir_all(&dir).map_err(shown)?;
         let lock = self::lock(&dir)?;
-        Ok(Folder { dir, lock })
+        Ok(Folder { dir, _lock: lock })
     }
 }
 
@@ -58,7 +61,7 @@ fn is_of_a_run(dir: &Path) -> std::io::Result<bool> {
     Ok(known || std::fs::read_dir(dir)?.next().is_none())
 }
 
-fn lock(dir: &Path) -> Result<File, String> {
+fn lock(dir: &Path) -> Result<Lock, String> {
     let path = dir.join(LOCK);
     let shown = |why: std::io::Error| format!("{}: {why}", path.display());
     let options = File::options().read(true).write(true).create(true).truncate(false).clone();
@@ -77,16 +80,24 @@ fn lock(dir: &Path) -> Result<File, String> {
         }
         Err(TryLockError::Error(why)) => return Err(shown(why)),
     }
-    file.set_len(0).map_err(shown)?;
-    writeln!(file, "{}", std::process::id()).map_err(shown)?;
-    Ok(file)
+    let mut lock = Lock(file);
+    lock.0.set_len(0).map_err(shown)?;
+    writeln!(lock.0, "{}", std::process::id()).map_err(shown)?;
+    Ok(lock)
 }
 
 /// Whether somebody works in the folder right now.
 #[must_use]
 pub fn is_taken(dir: &Path) -> bool {
     let Ok(file) = File::open(dir.join(LOCK)) else { return false };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    match file.try_lock_shared() {
+        Ok(()) => {
+            // Whoever only looks must not keep a run away.
+            drop(Lock(file));
+            false
+        }
+        Err(why) => matches!(why, TryLockError::WouldBlock),
+    }
 }
 
 /// The run in the folder, if there is one that has come to an end.
@@ -156,11 +167,34 @@ mod tests {
     fn a_child_that_is_only_just_starting_does_not_keep_the_folder() {
         let dir = tempfile::tempdir().unwrap();
         let first = Folder::take(dir.path(), false).unwrap();
-        let of_the_child = first.lock.try_clone().unwrap();
+        let of_the_child = first._lock.0.try_clone().unwrap();
         drop(first);
         assert!(!is_taken(dir.path()));
         Folder::take(dir.path(), true).unwrap();
         drop(of_the_child);
+    }
+
+    /// The same by a report: it asks whether a run goes on, and that look was a lock as well.
+    #[test]
+    fn a_look_at_a_folder_keeps_nobody_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Folder::take(dir.path(), false).unwrap());
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                        std::process::Command::new("true").status().unwrap();
+                    }
+                });
+            }
+            let refused = (0..5000).find_map(|_| {
+                assert!(!is_taken(dir.path()));
+                Folder::take(dir.path(), true).err()
+            });
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(refused, None);
+        });
     }
 
     /// A run was begun among somebody's files, and the next one moved them away with it.
