@@ -126,7 +126,11 @@ fn glance(options: &Options, layout: Layout, loaded: Loaded, why: &Error) -> Res
 
 fn open_with(options: &Options, layout: Layout, loaded: Loaded, read_only: Option<String>) -> Result<Queue> {
     let machine = machine_id(&RealDisk, &layout)?;
-    let remote = remote(&layout, &loaded.settings);
+    let mut remote = remote(&layout, &loaded.settings);
+    // An act on a task is most often one of its holder.
+    if options.about != About::Queue && !options.no_sync && read_only.is_none() {
+        remote = remote.map(GitRemote::started_ahead);
+    }
     let world = world(&layout, &loaded.settings.branch, remote, false)?;
     let store = Store::open(&world, layout).map_err(|e| Error::from_store(&e))?;
     Queue::open(Opening {

@@ -1,8 +1,9 @@
 //! `orch claim` and `pick`: exactly one winner, whoever races for it and however.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use crate::rig::{Kind, Machine, Remote, Run, TestEnv, race};
+use crate::rig::{Kind, Machine, Remote, Run, TestEnv, gits, race};
 
 /// Winners by task, from runs of `pick` or `claim`.
 fn winners(runs: &[Run]) -> BTreeMap<String, Vec<String>> {
@@ -245,4 +246,36 @@ fn a_task_whose_key_is_done_already_is_refused() {
     assert_eq!(a.status("B"), "pending");
     a.orch(["edit", "B", "--idempotency-key", "other"]).ok();
     a.orch(["claim", "B"]).ok();
+}
+
+/// The program that takes a push in a folder needs as long to get ready as a claim until then, so it is started first. Where
+/// nothing is pushed it ends with the command.
+#[test]
+fn what_takes_the_push_of_a_claim_is_started_before_it_is_needed() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (script, log) = (dir.path().join("git"), dir.path().join("log"));
+    let real = gits().remove(0);
+    let note = "case \"$*\" in *receive-pack*) echo $$ >> ";
+    let text = format!("#!/bin/sh\n{note}{};; esac\nexec '{}' \"$@\"\n", log.display(), real.display());
+    orch::world::program::install(&script, &text).expect("a new file");
+    let env = TestEnv::with_git(&script);
+    let remote = env.remote();
+    let a = env.joined("a", &remote);
+    a.add("T-1");
+    let started = |args: &[&str], code: i32| {
+        drop(std::fs::remove_file(&log));
+        a.orch(args).exits(code);
+        let pids = std::fs::read_to_string(&log).unwrap_or_default();
+        for pid in pids.lines() {
+            assert!(!Path::new("/proc").join(pid).exists(), "{args:?} leaves {pid}");
+        }
+        pids.lines().count()
+    };
+    assert_eq!(started(&["claim", "T-9"], 3), 1);
+    assert_eq!(started(&["claim", "T-1"], 0), 1);
+    assert_eq!(started(&["heartbeat", "T-1"], 0), 1);
+    assert_eq!(started(&["heartbeat", "T-1", "--no-sync"], 0), 0);
+    for args in [&["list"][..], &["show", "T-1"], &["log", "T-1"]] {
+        assert_eq!(started(args, 0), 0, "{args:?}");
+    }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use self::run::{Answer, Finished};
+use self::run::{Answer, Begun, Finished};
 use super::env;
 use super::remote::failure;
 use super::{RemoteError, RemoteFailure};
@@ -211,6 +211,21 @@ impl Git {
         answer: &mut Answer<'_>,
     ) -> Result<Finished, RemoteError> {
         self.ended(run::talk(command, limit, most_output, answer), limit, most_output)
+    }
+
+    /// Goes on with a command that was started ahead by [`run::begin`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Git::run`].
+    pub fn talk_to(
+        &self,
+        begun: Begun,
+        limit: Duration,
+        most_output: usize,
+        answer: &mut Answer<'_>,
+    ) -> Result<Finished, RemoteError> {
+        self.ended(Ok(begun.talk(limit, answer)), limit, most_output)
     }
 
     fn ended(

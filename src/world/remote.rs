@@ -13,11 +13,11 @@ pub mod parse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::folder::{Pack, Repository};
-use super::git_command::run::{Answer, Finished};
+use super::git_command::run::{self, Answer, Begun, Finished};
 use super::git_command::{Git, transport};
 use super::{Oid, PushOutcome, RefUpdate, Remote, RemoteError, RemoteFailure, Wanted};
 
@@ -39,6 +39,8 @@ pub struct GitRemote {
     url: String,
     code_repository: Option<PathBuf>,
     repository: Option<Repository>,
+    /// What the first push of lease refs to a folder will speak to, if it was started ahead.
+    ahead: Arc<Mutex<Option<Begun>>>,
     /// The step of this process that has taken longest, to name it where no time is left for another.
     longest: Arc<Mutex<Option<(&'static str, Duration)>>>,
 }
@@ -54,6 +56,7 @@ impl GitRemote {
             url: url.to_owned(),
             code_repository: code_repository.map(Path::to_owned),
             repository: None,
+            ahead: Arc::default(),
             longest: Arc::default(),
         }
     }
@@ -68,6 +71,22 @@ impl GitRemote {
     #[must_use]
     pub fn with_repository(self, repository: Repository) -> Self {
         GitRemote { repository: Some(repository), ..self }
+    }
+
+    /// The same, for a command that will most likely push a lease ref. The `receive-pack` of a folder needs a while until it
+    /// listens, in which we can do what comes before.
+    #[must_use]
+    pub fn started_ahead(self) -> Self {
+        if let Some((path, _)) = self.folder() {
+            // Where it cannot be started, the push will say why.
+            *self.waiting() = run::begin(self.receive_pack(path, false), MOST_LISTING).ok();
+        }
+        self
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Begun>> {
+        // A thread that panicked has taken it, or left it as it was.
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The remote, if it is a folder that is to be spoken to.
@@ -251,6 +270,15 @@ impl GitRemote {
         command
     }
 
+    /// A push of a branch lets it look whether the repository wants to be tidied up. A claim need not wait for that.
+    fn receive_pack(&self, path: &Path, branch: bool) -> Command {
+        let mut settings = vec![folder::NO_REFS_OF_ALTERNATES];
+        if !branch {
+            settings.push("receive.autogc=false");
+        }
+        self.git.service(&self.git_dir, "receive-pack", path, &settings)
+    }
+
     /// What the answer says of each ref that it names; the words on standard error become the remote's.
     fn push_to_folder(
         &self,
@@ -260,17 +288,28 @@ impl GitRemote {
         atomic: bool,
         limit: Duration,
     ) -> Result<(BTreeMap<String, PushOutcome>, Finished), RemoteError> {
-        let mut settings = vec![folder::NO_REFS_OF_ALTERNATES];
-        // A claim need not wait for a look whether the remote wants to be tidied up: pushes of a branch cause that.
-        if !updates.iter().any(|update| update.name.starts_with("refs/heads/")) {
-            settings.push("receive.autogc=false");
-        }
-        let command = self.git.service(&self.git_dir, "receive-pack", path, &settings);
-        let mut push = folder::Push::new(updates, atomic);
+        let started = Instant::now();
         let pack = |commits: &[Oid], known: &[Oid]| pack(&self.git_dir, commits, known);
-        let mut answer = self.talk("push", command, limit, &mut |said| push.request(said, pack))?;
-        answer.stderr = failure::as_remote(&answer.stderr);
-        Ok((push.outcomes(&answer.stdout), answer))
+        let told = |push: folder::Push<'_>, mut answer: Finished| {
+            answer.stderr = failure::as_remote(&answer.stderr);
+            (push.outcomes(&answer.stdout), answer)
+        };
+        let branch = updates.iter().any(|update| update.name.starts_with("refs/heads/"));
+        let waiting = if branch { None } else { self.waiting().take() };
+        if let Some(begun) = waiting {
+            let mut push = folder::Push::to_one_that_waits(updates, atomic);
+            let mut answer = |said: &[u8]| push.request(said, pack);
+            let answered =
+                self.timed("push", limit, || self.git.talk_to(begun, limit, MOST_LISTING, &mut answer));
+            if push.is_sent() {
+                return Ok(told(push, answered?));
+            }
+        }
+        let left = limit.saturating_sub(started.elapsed());
+        let mut push = folder::Push::new(updates, atomic);
+        let command = self.receive_pack(path, branch);
+        let answer = self.talk("push", command, left, &mut |said| push.request(said, pack))?;
+        Ok(told(push, answer))
     }
 
     /// One command: what the answer says of each ref that it names, and what to say of the others.

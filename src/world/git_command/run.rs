@@ -52,7 +52,8 @@ pub type Answer<'a> = dyn FnMut(&[u8]) -> Option<Vec<u8>> + 'a;
 /// When the command cannot be started.
 pub fn run(mut command: Command, limit: Duration, most_output: usize) -> io::Result<Finished> {
     command.stdin(Stdio::null());
-    start(command, limit, most_output, &mut |_| None)
+    let deadline = deadline(limit);
+    Ok(start(command, most_output)?.finish(deadline, &mut |_| None))
 }
 
 /// Runs a command that is told one thing and nothing after it. When its time is up it is let finish what it is at, as
@@ -62,40 +63,83 @@ pub fn run(mut command: Command, limit: Duration, most_output: usize) -> io::Res
 ///
 /// When the command cannot be started.
 pub fn talk(
-    mut command: Command,
+    command: Command,
     limit: Duration,
     most_output: usize,
     answer: &mut Answer<'_>,
 ) -> io::Result<Finished> {
-    command.stdin(Stdio::piped());
-    start(command, limit, most_output, answer)
+    let deadline = deadline(limit);
+    Ok(begin(command, most_output)?.finish(deadline, answer))
 }
 
-fn start(
-    mut command: Command,
-    limit: Duration,
-    most_output: usize,
-    answer: &mut Answer<'_>,
-) -> io::Result<Finished> {
-    let deadline = Instant::now() + limit.min(LONGEST);
+/// Starts a command that is spoken to later, by [`Begun::talk`].
+///
+/// # Errors
+///
+/// When the command cannot be started.
+pub fn begin(mut command: Command, most_output: usize) -> io::Result<Begun> {
+    command.stdin(Stdio::piped());
+    start(command, most_output)
+}
+
+fn start(mut command: Command, most_output: usize) -> io::Result<Begun> {
     command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
-    let mut running = Running::new(&mut child, most_output)?;
-    let mut finished = Finished::default();
-    if !running.wait_until(deadline, answer) {
-        finished.timed_out = true;
-        running.end();
+    let running = Running::new(&mut child, most_output)?;
+    Ok(Begun { child, running, over: false })
+}
+
+fn deadline(limit: Duration) -> Instant {
+    Instant::now() + limit.min(LONGEST)
+}
+
+/// A command that has been started. One that nobody has spoken to is killed when this is dropped: it was told to do nothing,
+/// and holds nothing.
+#[derive(Debug)]
+pub struct Begun {
+    child: Child,
+    running: Running,
+    /// It was waited for.
+    over: bool,
+}
+
+impl Begun {
+    /// Goes on as [`talk`] does.
+    #[must_use]
+    pub fn talk(self, limit: Duration, answer: &mut Answer<'_>) -> Finished {
+        self.finish(deadline(limit), answer)
     }
-    running.stdout.drain();
-    running.stderr.drain();
-    finished.truncated = running.stdout.cut;
-    finished.stdout = std::mem::take(&mut running.stdout.bytes);
-    finished.stderr = std::mem::take(&mut running.stderr.bytes);
-    finished.code = child.wait().ok().and_then(|status| status.code());
-    Ok(finished)
+
+    fn finish(mut self, deadline: Instant, answer: &mut Answer<'_>) -> Finished {
+        let running = &mut self.running;
+        let mut finished = Finished::default();
+        if !running.wait_until(deadline, answer) {
+            finished.timed_out = true;
+            running.end();
+        }
+        running.stdout.drain();
+        running.stderr.drain();
+        finished.truncated = running.stdout.cut;
+        finished.stdout = std::mem::take(&mut running.stdout.bytes);
+        finished.stderr = std::mem::take(&mut running.stderr.bytes);
+        finished.code = self.child.wait().ok().and_then(|status| status.code());
+        self.over = true;
+        finished
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.over {
+            // Where it has ended by itself there is nobody to meet; the number is still ours.
+            let _ = kill_process_group(self.running.pid, Signal::KILL);
+            drop(self.child.wait());
+        }
+    }
 }
 
 /// A child together with the ends of its pipes, and a pipe that closes when the child ends.
+#[derive(Debug)]
 struct Running {
     pid: Pid,
     /// Whether it is spoken to.
@@ -212,6 +256,7 @@ fn watch(pid: Pid) -> io::Result<PipeReader> {
 }
 
 /// The input of a command that is spoken to.
+#[derive(Debug)]
 struct Feed {
     pipe: File,
     /// What is to be said, once that is known, and how much of it has been.
@@ -245,6 +290,7 @@ impl Feed {
 }
 
 /// One output stream: kept up to a bound, read to its end beyond.
+#[derive(Debug)]
 struct Capture {
     pipe: Option<File>,
     bytes: Vec<u8>,

@@ -109,6 +109,19 @@ fn who_is_spoken_to_may_finish_what_it_is_at() {
     assert!(!lock.exists(), "it was ended while it held a lock");
 }
 
+#[test]
+fn a_command_that_was_begun_is_spoken_to_later_or_ends() {
+    let done = begin(sh("echo ready; cat"), 100).unwrap().talk(LONG, &mut |_| Some(b"go\n".to_vec()));
+    assert_eq!((done.code, done.stdout.as_slice()), (Some(0), &b"ready\ngo\n"[..]));
+    let dir = tempfile::tempdir().unwrap();
+    let alive = Alive::new(dir.path());
+    let begun =
+        begin(sh(&format!("{}; trap '' TERM HUP; read nothing; sleep 60", alive.script())), 100).unwrap();
+    while !poll(&mut [PollFd::new(&alive.watcher, PollFlags::IN)], None).is_ok_and(|ready| ready == 1) {}
+    drop(begun);
+    alive.assert_was_and_is_gone();
+}
+
 /// More than a pipe holds goes each way.
 #[test]
 fn a_command_is_answered_once_it_has_said_enough() {

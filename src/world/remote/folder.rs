@@ -126,6 +126,9 @@ pub fn take_in(pack: &[u8]) -> Option<&'static [&'static str]> {
 pub struct Push<'a> {
     updates: &'a [&'a RefUpdate],
     atomic: bool,
+    /// Nothing is sent unless all can be.
+    whole: bool,
+    sent: bool,
     /// What all of it needs, made while the remote's program starts.
     pack: Option<Result<Vec<u8>, String>>,
     /// Of those that were not sent: why not.
@@ -136,7 +139,20 @@ impl<'a> Push<'a> {
     /// A push of these updates, of which no two name the same ref.
     #[must_use]
     pub fn new(updates: &'a [&'a RefUpdate], atomic: bool) -> Self {
-        Push { updates, atomic, pack: None, decided: BTreeMap::new() }
+        Push { updates, atomic, whole: false, sent: false, pack: None, decided: BTreeMap::new() }
+    }
+
+    /// The same to a `receive-pack` that has spoken some time ago. What it said is no reason to refuse anything: where it does
+    /// not fit, nothing is sent.
+    #[must_use]
+    pub fn to_one_that_waits(updates: &'a [&'a RefUpdate], atomic: bool) -> Self {
+        Push { whole: true, ..Push::new(updates, atomic) }
+    }
+
+    /// Whether anything was sent.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.sent
     }
 
     /// What `receive-pack` is to be told, once it has said all that it says at first; `None` before. What does not fit to
@@ -159,13 +175,16 @@ impl<'a> Push<'a> {
         };
         let remote = Advertised::read(&lines);
         self.decide(&remote);
-        let sent = self.sent();
-        if sent.is_empty() {
+        let sent = self.to_send();
+        if sent.is_empty() || (self.whole && sent.len() < self.updates.len()) {
             return Some(b"0000".to_vec());
         }
         // Where less is sent, what the remote was expected to have may not be there.
         match if sent.len() == self.updates.len() { whole } else { pack(&sent) } {
-            Ok(pack) => Some(commands(&sent, self.atomic, &pack)),
+            Ok(pack) => {
+                self.sent = true;
+                Some(commands(&sent, self.atomic, &pack))
+            }
             Err(why) => {
                 for update in sent {
                     self.decided.insert(update.name.clone(), PushOutcome::Unknown(why.clone()));
@@ -206,7 +225,7 @@ impl<'a> Push<'a> {
         }
     }
 
-    fn sent(&self) -> Vec<&'a RefUpdate> {
+    fn to_send(&self) -> Vec<&'a RefUpdate> {
         let open = |update: &&&RefUpdate| !self.decided.contains_key(&update.name);
         self.updates.iter().filter(open).copied().collect()
     }

@@ -240,6 +240,120 @@ fn a_push_does_not_list_the_refs_of_alternates() {
     }
 }
 
+/// A `git` that writes down its arguments, one line a time, and then that its program has begun to speak.
+struct Noting {
+    git: Git,
+    log: PathBuf,
+}
+
+impl Noting {
+    fn new(net: &Net, git: &str) -> Self {
+        let (script, log) = (net.path("noting"), net.path("noted"));
+        let text = format!(
+            "#!/bin/sh\necho \"$*\" >> {0}\n{git} \"$@\" | {{ head -c 4; echo speaks >> {0}; cat; }}\n",
+            log.display()
+        );
+        program(&script, &text);
+        Noting { git: Git::new(script), log }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        fs::read_to_string(&self.log).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    /// How many have been started.
+    fn started(&self) -> usize {
+        self.lines().iter().filter(|line| line.contains("receive-pack")).count()
+    }
+
+    /// A remote with one that was started ahead and has seen the refs.
+    fn ahead(&self, remote: GitRemote) -> GitRemote {
+        let before = self.lines().len();
+        let remote = remote.with_git(self.git.clone()).started_ahead();
+        while self.lines().len() < before + 2 {
+            std::thread::yield_now();
+        }
+        remote
+    }
+}
+
+#[test]
+fn the_first_push_of_a_lease_speaks_to_what_was_started_ahead() {
+    for git in executables() {
+        let net = Net::new();
+        let (one, two, branch) = (net.commit("a", "one"), net.commit("a", "two"), net.commit("a", "branch"));
+        let noting = Noting::new(&net, git);
+        let a = noting.ahead(net.remote("a"));
+        assert_eq!(push_one(&a, None, Some(one)), PushOutcome::Accepted);
+        assert_eq!(noting.started(), 1, "{:?}", noting.lines());
+        assert_eq!(push_one(&a, Some(one), Some(two)), PushOutcome::Accepted);
+        assert_eq!(noting.started(), 2, "{:?}", noting.lines());
+        // A branch wants to be tidied up after, so it has one of its own.
+        let a = noting.ahead(a);
+        let outcomes = a.push(&[update("refs/heads/work", None, Some(branch))], LIMIT);
+        assert_eq!(outcomes, [PushOutcome::Accepted]);
+        assert_eq!(noting.started(), 4, "{:?}", noting.lines());
+        assert_eq!((net.at_hub(LEASE), net.at_hub("refs/heads/work")), (Some(two), Some(branch)));
+    }
+}
+
+/// What it said when it was started is old: nothing is refused for that, neither alone nor with others.
+#[test]
+fn what_was_started_ahead_refuses_nothing_that_came_after_it() {
+    for git in executables() {
+        let net = Net::new();
+        let (one, two) = (net.commit("b", "one"), net.commit("a", "two"));
+        let noting = Noting::new(&net, git);
+        let a = noting.ahead(net.remote("a"));
+        assert_eq!(push_one(&net.remote("b"), None, Some(one)), PushOutcome::Accepted);
+        let other = "refs/orch/leases/T-2";
+        let outcomes = a.push(&[update(other, None, Some(two)), update(LEASE, Some(one), Some(two))], LIMIT);
+        assert_eq!(outcomes, [PushOutcome::Accepted, PushOutcome::Accepted]);
+        assert_eq!((net.at_hub(other), net.at_hub(LEASE)), (Some(two), Some(two)));
+        assert_eq!(noting.started(), 2, "{:?}", noting.lines());
+    }
+}
+
+/// Nor is anything accepted for it: the ref is compared when it is moved.
+#[test]
+fn what_was_started_ahead_is_a_compare_and_swap() {
+    for git in executables() {
+        let net = Net::new();
+        let (one, two) = (net.commit("b", "one"), net.commit("a", "two"));
+        let noting = Noting::new(&net, git);
+        let creator = noting.ahead(net.remote("a"));
+        assert_eq!(push_one(&net.remote("b"), None, Some(one)), PushOutcome::Accepted);
+        assert!(is_refused(&push_one(&creator, None, Some(two))), "created by the other one");
+        assert_eq!(net.at_hub(LEASE), Some(one));
+        let third = net.commit("b", "three");
+        for new in [Some(two), None] {
+            let late = noting.ahead(net.remote("a"));
+            let now = net.at_hub(LEASE);
+            assert_eq!(push_one(&net.remote("b"), now, Some(third)), PushOutcome::Accepted);
+            let began = noting.started();
+            assert!(is_refused(&push_one(&late, now, new)), "moved by the other one: {new:?}");
+            assert_eq!(noting.started(), began, "it was asked");
+            assert_eq!(net.at_hub(LEASE), Some(third));
+            assert_eq!(push_one(&net.remote("b"), Some(third), Some(one)), PushOutcome::Accepted);
+        }
+    }
+}
+
+/// One that has ended, or cannot be started, is as good as none.
+#[test]
+fn what_was_started_ahead_and_has_ended_is_done_without() {
+    let net = Net::new();
+    let one = net.commit("a", "one");
+    let (script, first) = (net.path("once"), net.path("first"));
+    let text =
+        format!("#!/bin/sh\n[ -e {0} ] || {{ touch {0}; exit 1; }}\nexec git \"$@\"\n", first.display());
+    program(&script, &text);
+    let a = net.remote("a").with_git(Git::new(script)).started_ahead();
+    assert_eq!(push_one(&a, None, Some(one)), PushOutcome::Accepted);
+    let none = net.remote("a").with_git(Git::new("/no/git/is/started")).started_ahead();
+    assert!(is_refused(&push_one(&none, Some(one), None)));
+}
+
 /// What a push carries is whole, and no more than the other side lacks.
 #[test]
 fn a_pack_holds_what_the_other_side_lacks() {
