@@ -101,16 +101,24 @@ mod tests {
     use super::super::fault::{Kind, Windows};
     use super::*;
 
+    /// A small file system, where this computer can have one.
+    fn mounted(dir: &Path) -> Option<(Place, Ballast)> {
+        let place = Place { dir: dir.to_owned(), orch: PathBuf::new() };
+        match Ballast::mount(&place, 0, 16) {
+            Ok(ballast) => Some((place, ballast)),
+            Err(why) => {
+                eprintln!("skipped: {why}");
+                None
+            }
+        }
+    }
+
     /// Whatever this process has open a child of it has open, too, until its own program runs: the space of the ballast was not
     /// back, and the file system was busy.
     #[test]
     fn a_program_that_is_just_being_started_keeps_neither_the_space_nor_the_file_system() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place { dir: dir.path().to_owned(), orch: PathBuf::new() };
-        let ballast = match Ballast::mount(&place, 0, 16) {
-            Ok(ballast) => ballast,
-            Err(why) => return eprintln!("skipped: {why}"),
-        };
+        let Some((place, ballast)) = mounted(dir.path()) else { return };
         let path = place.machine(0);
         ballast.fill(Windows::default().begin(Kind::DiskFull, Some(0)));
         let open = [File::open(path.join("ballast")).unwrap(), File::open(&path).unwrap()];
@@ -131,11 +139,7 @@ mod tests {
     #[test]
     fn a_filled_disk_takes_nothing_an_emptied_one_does_again_and_a_later_part_finds_its_files() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place { dir: dir.path().to_owned(), orch: PathBuf::new() };
-        let ballast = match Ballast::mount(&place, 0, 16) {
-            Ok(ballast) => ballast,
-            Err(why) => return eprintln!("skipped: {why}"),
-        };
+        let Some((place, ballast)) = mounted(dir.path()) else { return };
         let file = place.machine(0).join("x");
         ballast.fill(Windows::default().begin(Kind::DiskFull, Some(0)));
         assert!(std::fs::write(&file, [1; 8192]).is_err());
