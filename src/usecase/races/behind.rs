@@ -7,13 +7,14 @@ use super::*;
 use crate::protocol::op::Op;
 use crate::protocol::transition::next;
 use crate::store::tasks::Publish;
+use crate::sync::context::SyncError;
 use crate::sync::fetch::Fetched;
 use crate::sync::publish::{Scope, publish};
-use crate::sync::shared::{Shared, Tip};
+use crate::sync::shared::{self, Shared, Tip};
 use crate::sync::{alarm, register};
-use crate::usecase::edit;
-use crate::usecase::testing::add;
-use crate::world::Oid;
+use crate::usecase::testing::{add, claim};
+use crate::usecase::{edit, held};
+use crate::world::{ObjectsError, Oid};
 
 /// One process of a machine raised the alarm in the middle of another one's publishing: what waits there has to go on
 /// waiting, since the branch that it would be built upon is not the one that was seen.
@@ -90,4 +91,50 @@ fn a_claim_that_nobody_was_told_of_is_not_set_up_again() {
     assert_eq!(lease_refs(&yard), "");
     sync_all(&mut a);
     assert_eq!(status(&a, "T-1"), Status::Pending);
+}
+
+/// A session was told its claim, which somebody's deletion of the lease ref then took; another session of the machine got the
+/// same epoch, and its process died before the look that confirms. What the first was told says nothing about the second.
+#[test]
+fn what_one_session_was_told_confirms_no_claim_of_another() {
+    let yard = Yard::local();
+    let mut a = yard.queue("a");
+    add(&mut a, "T-1", &[]);
+    claim(&mut a, "T-1");
+    assert!(held::is_confirmed(&a, &task(&a, "T-1")));
+    let mut told = a.store.held(&a.world, &id("T-1")).unwrap();
+    "agent:another".clone_into(&mut told.session);
+    a.store.remember_held(&a.world, &id("T-1"), &told).unwrap();
+    assert!(!held::is_confirmed(&a, &task(&a, "T-1")));
+}
+
+/// A heartbeat stands in no history, so only the lease can tell whose it was: one of another session, machine or epoch would be
+/// told as accepted by a lease that it did not renew.
+#[test]
+fn a_heartbeat_stands_only_in_a_lease_of_its_own_holder() {
+    let (_yard, mut a, _b) = two(&["T-1"]);
+    claim(&mut a, "T-1");
+    let stands =
+        |op: &Op| register::stands(&a.cx(), &id("T-1"), op, &mut Fetched::default()).unwrap().is_some();
+    let beat = |epoch| a.op(Action::Heartbeat { epoch, progress: None });
+    assert!(stands(&beat(1)));
+    assert!(!stands(&beat(2)), "of another epoch");
+    assert!(!stands(&Op { by: "agent:another".to_owned(), ..beat(1) }), "of another session");
+    assert!(!stands(&Op { machine: "another".to_owned(), ..beat(1) }), "of another machine");
+}
+
+/// `git gc` took the commit of a claim before it was pushed. That is no push without an answer, of which nobody knows whether it
+/// arrived and which makes the remote look out of reach: nothing has left this machine, and the commit is made anew.
+#[test]
+fn a_commit_that_was_collected_is_missing_and_no_push_without_an_answer() {
+    let (_yard, a, _b) = two(&["T-1"]);
+    let (cx, id) = (a.cx(), id("T-1"));
+    let claim = Action::Claim { base: 0, epoch: 1, ttl: Duration::from_secs(900), process: None, over: None };
+    let (known, added) = (shared::read(&cx, &id).unwrap(), task(&a, "T-1"));
+    let mut proposal = register::propose(&cx, &id, &known, &added, &a.op(claim)).unwrap().unwrap();
+    proposal.commit = Oid([7; 20]);
+    let mut retries = 0;
+    let swapped = register::swap(&cx, &proposal, &mut retries);
+    let missing = SyncError::Objects(ObjectsError::Missing(proposal.commit)).to_string();
+    assert_eq!((swapped.map(drop).map_err(|why| why.to_string()), retries), (Err(missing), 0));
 }
