@@ -27,7 +27,8 @@ impl Owed {
         if self.missing.is_empty() {
             return format!("holds    {}", self.layer);
         }
-        format!("missing  {}: {}\n         get it by: {}", self.layer, self.missing.join("; "), self.run)
+        let word = if self.broken { "broken " } else { "missing" };
+        format!("{word}  {}: {}\n         get it by: {}", self.layer, self.missing.join("; "), self.run)
     }
 }
 
@@ -63,11 +64,14 @@ pub fn judge(sources: &Path, records: &Path, slo: &Slo) -> Result<Vec<Owed>, Str
     Ok(owed.collect())
 }
 
-/// Whether a record says that something does not hold, and not only that too little was done.
+/// Whether a record says that something does not hold, and not only that too little was done: a run that was too small may
+/// well have missed what a whole one has to meet.
 fn shows_a_fault(record: &Record, layer: &Layer, lines: &[Line]) -> bool {
-    let over = |(name, most): (&String, &f64)| record.numbers.get(name).is_some_and(|done| done > most);
+    let number = |name: &String| record.numbers.get(name);
+    let enough = layer.at_least.iter().all(|(name, least)| number(name).is_some_and(|done| done >= least));
+    let over = |(name, most): (&String, &f64)| number(name).is_some_and(|done| done > most);
     record.verdict == Verdict::Broken
-        || layer.at_most.iter().any(over)
+        || (enough && layer.at_most.iter().any(over))
         || lines.iter().any(|line| !line.passes() && line.measured.is_some())
 }
 
@@ -214,6 +218,21 @@ mod tests {
         }
         write(dir.path(), Verdict::Broken, 1000.0, later - Duration::from_secs(3600));
         assert_eq!(broken(), (false, false), "a run of older sources");
+    }
+
+    /// Twenty seeds cannot hit every probe; the gate called that a fault, in a line that said `missing`.
+    #[test]
+    fn a_run_that_was_too_small_shows_no_fault_by_what_it_has_missed() {
+        let dir = repository();
+        let later = SystemTime::now() + Duration::from_secs(5);
+        let slo = "objectives: []\nrelease: [{layer: sim, run: a, at_least: {seeds: 1000}, at_most: {seeds: 500}}]\n";
+        let slo: Slo = crate::yaml::parse(slo, "slo.yaml").unwrap();
+        for (seeds, broken, word) in [(600.0, false, "missing  sim: "), (1000.0, true, "broken   sim: ")] {
+            write(dir.path(), Verdict::Held, seeds, later);
+            let owed = judge(dir.path(), &dir.path().join("records"), &slo).unwrap().remove(0);
+            assert_eq!(owed.broken, broken, "{seeds}");
+            assert!(owed.text().starts_with(word), "{}", owed.text());
+        }
     }
 
     #[test]

@@ -59,10 +59,20 @@ fn touch(
     Some(Broken { machine, task, path, before, after, edit })
 }
 
+/// How often a person looks who is disturbed each time.
+const LOOKS: usize = 10;
+
+/// Looks again where a fault killed the look: what it would have said is not known then.
+fn undisturbed(look: impl Fn() -> Ended) -> Ended {
+    let said = |shown: &Ended| !shown.struck || shown.code.is_some();
+    (1..LOOKS).map(|_| look()).find(said).unwrap_or_else(&look)
+}
+
 /// Looks what orch made of it, and mends what is not in order.
 pub fn mend(fleet: &Fleet, broken: &Broken) {
     stays(fleet, broken);
-    let shown = fleet.orch(broken.machine, "hands", &["show", &broken.task]);
+    let show = || undisturbed(|| fleet.orch(broken.machine, "hands", &["show", &broken.task]));
+    let shown = show();
     let there = std::fs::read_to_string(&broken.path).unwrap_or_default() == broken.after;
     if broken.edit.is_none() && there && shown.code == Some(0) {
         let what = format!("{} is broken on m{} and `show` exits 0", broken.task, broken.machine);
@@ -77,13 +87,13 @@ pub fn mend(fleet: &Fleet, broken: &Broken) {
     }
     // The person undoes the change; where the task has moved on meanwhile, orch restores it when the file is gone.
     if there && replace(&broken.path, &broken.before).is_ok() {
-        let again = fleet.orch(broken.machine, "hands", &["show", &broken.task]);
+        let again = show();
         if again.code == Some(0) {
             return;
         }
     }
     drop(std::fs::remove_file(&broken.path));
-    let again = fleet.orch(broken.machine, "hands", &["show", &broken.task]);
+    let again = show();
     if again.code != Some(0) && !again.struck && !fleet.windows.excuse(broken.machine, again.started) {
         let said = again.stderr.trim();
         let what = format!(
@@ -160,4 +170,43 @@ fn waiting(fleet: &Fleet, dice: &mut Dice, in_hand: &[PathBuf]) -> Option<(usize
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::{Duration, Instant};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn ended(code: Option<i32>, struck: bool) -> Ended {
+        let (started, took) = (Instant::now(), Duration::ZERO);
+        Ended { code, data: Value::Null, error: String::new(), stderr: String::new(), started, took, struck }
+    }
+
+    /// The look at an edited file was killed. It was taken for one that says that the file cannot be read, and the file was
+    /// deleted for orch to bring it back: a task that only this machine had was gone, and orch was called broken.
+    #[test]
+    fn who_is_disturbed_looks_again() {
+        let looked = Cell::new(0);
+        let look = |answers: &[(Option<i32>, bool)]| {
+            looked.set(0);
+            let shown = undisturbed(|| {
+                let at = looked.replace(looked.get() + 1);
+                let (code, struck) = answers[at.min(answers.len() - 1)];
+                ended(code, struck)
+            });
+            (shown.code, looked.get())
+        };
+        assert_eq!(look(&[(None, true), (None, true), (Some(0), false)]), (Some(0), 3));
+        assert_eq!(
+            look(&[(Some(8), true)]),
+            (Some(8), 1),
+            "one that was only stopped for a while has said something"
+        );
+        assert_eq!(look(&[(None, false)]), (None, 1), "whose death is no fault of ours is told");
+        assert_eq!(look(&[(None, true)]), (None, LOOKS), "a machine on which nothing runs");
+    }
 }
