@@ -24,8 +24,9 @@ const LOOKS: u32 = 30;
 
 /// Show what was done, newest last
 ///
-/// Without a task it is the log of the whole queue, by the clocks of those who acted. What the register refused
-/// is marked: it changed nothing. With --follow every new operation is printed as it arrives, under --json one
+/// Without a task it is the log of the whole queue, by the clocks of those who acted; operations of one task stand in
+/// the order in which they count, which is another one where machines acted apart. What the register refused is
+/// marked: it changed nothing. With --follow every new operation is printed as it arrives, under --json one
 /// document per line.
 #[derive(Args, Debug)]
 #[command(after_help = "\
