@@ -8,9 +8,9 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use crate::interleave::baseline::{self, Baseline, Run, bound_name};
+use crate::interleave::baseline::{self, Baseline, Run};
 use crate::interleave::scenes::{MUTANTS, Mutant, SCENES, Scene, named};
-use crate::interleave::{Outcome, hunt, run, tried_harms};
+use crate::interleave::{Bound, Outcome, hunt, run, tried_harms};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,8 +36,9 @@ pub struct Loom {
     /// Only this scenario; repeated for several
     #[arg(long, value_name = "NAME", value_parser = scenario)]
     scenario: Vec<&'static Scene>,
-    /// How often processes may be interrupted where they could go on; `all` is without a bound
-    #[arg(long, value_name = "N|all", value_parser = bound, conflicts_with = "full")]
+    /// How often processes may be interrupted where they could go on. `all` is without a bound, and
+    /// so is `exchanges`, where a process is interrupted only where it takes a lock or asks the remote
+    #[arg(long, value_name = "N|exchanges|all", conflicts_with = "full")]
     bound: Option<Bound>,
     /// The bounds of the night
     #[arg(long)]
@@ -56,22 +57,11 @@ pub struct Loom {
     list: bool,
 }
 
-/// `None` is no bound. (An `Option` in an `Option` would be taken apart by the argument parser.)
-#[derive(Clone, Copy)]
-struct Bound(Option<usize>);
-
 fn scenario(text: &str) -> Result<&'static Scene, String> {
     named(text).ok_or_else(|| {
         let all: Vec<&str> = SCENES.iter().map(|scene| scene.name).collect();
         format!("one of {}", all.join(", "))
     })
-}
-
-fn bound(text: &str) -> Result<Bound, String> {
-    match text {
-        "all" => Ok(Bound(None)),
-        _ => text.parse().map(|bound| Bound(Some(bound))).map_err(|_| "a number, or `all`".to_owned()),
-    }
 }
 
 /// What is counted over all scenarios.
@@ -80,6 +70,8 @@ struct Sum {
     broken: u32,
     invalid: u32,
     exhausted: u32,
+    /// Explorations of every order of locks and questions to the remote.
+    exchanges: u32,
     iterations: u64,
     explored: u32,
     planted: u32,
@@ -93,7 +85,10 @@ impl Sum {
     fn text(&self) -> String {
         let mut text = format!("{} executions", self.iterations + self.hunted);
         if self.explored > 0 {
-            text += &format!(", {} of {} scenarios without a bound", self.exhausted, self.explored);
+            text += &format!(", {} of {} explorations without a bound", self.exhausted, self.explored);
+            if self.exchanges > 0 {
+                text += &format!(" and {} of all exchanges", self.exchanges);
+            }
         }
         if self.planted > 0 {
             text += &format!(", {} of {} mutants noticed", self.killed, self.planted);
@@ -120,9 +115,11 @@ impl Loom {
         if !self.mutants {
             let chosen: Vec<&Scene> =
                 if self.scenario.is_empty() { SCENES.iter().collect() } else { self.scenario.clone() };
-            println!("{:<30} {:>5} {:>10} {:>8}  verdict", "scenario", "bound", "executions", "seconds");
+            println!("{:<30} {:>7} {:>10} {:>8}  verdict", "scenario", "bound", "executions", "seconds");
             for scene in &chosen {
-                self.explore(scene, &mut sum, &mut notes);
+                for bound in self.bounds(scene) {
+                    self.explore(scene, bound, &mut sum, &mut notes);
+                }
             }
             if self.harm {
                 for scene in &chosen {
@@ -132,7 +129,7 @@ impl Loom {
         }
         if !mutants.is_empty() {
             println!(
-                "{:<30} {:>5} {:>10} {:>8}  noticed by",
+                "{:<30} {:>7} {:>10} {:>8}  noticed by",
                 "guard taken away", "bound", "executions", "seconds"
             );
         }
@@ -150,6 +147,7 @@ impl Loom {
             let numbers = [
                 ("scenarios", SCENES.len() as f64),
                 ("exhausted", f64::from(sum.exhausted)),
+                ("exchanges", f64::from(sum.exchanges)),
                 ("iterations", sum.iterations as f64),
                 ("mutants_killed", f64::from(sum.killed)),
                 ("mutants_missed", MUTANTS.len() as f64 - f64::from(sum.killed)),
@@ -179,12 +177,15 @@ impl Loom {
         if self.mutants || self.is_whole() { MUTANTS.iter().filter(chosen).collect() } else { Vec::new() }
     }
 
-    fn explore(&self, scene: &'static Scene, sum: &mut Sum, notes: &mut Baseline) {
-        let bound = match self.bound {
-            Some(Bound(bound)) => bound,
-            None if self.full => scene.full,
-            None => scene.ci,
-        };
+    fn bounds(&self, scene: &'static Scene) -> Vec<Bound> {
+        match self.bound {
+            Some(bound) => vec![bound],
+            None if self.full => scene.full.to_vec(),
+            None => vec![scene.ci],
+        }
+    }
+
+    fn explore(&self, scene: &'static Scene, bound: Bound, sum: &mut Sum, notes: &mut Baseline) {
         let outcome = run(scene, bound, None, crate::interleave::seat::Harm::default(), progress);
         sum.iterations += outcome.iterations;
         sum.explored += 1;
@@ -192,20 +193,21 @@ impl Loom {
         let verdict = if outcome.broken.is_some() {
             sum.broken += 1;
             "BROKEN".to_owned()
-        } else if !outcome.unseen.is_empty() && bound != Some(0) {
+        } else if !outcome.unseen.is_empty() && bound != Bound::Within(0) {
             sum.invalid += 1;
             format!("INVALID: never seen: {}", outcome.unseen.join(", "))
         } else if let Some(why) = baseline::shrunk(scene.name, bound, &explored) {
             sum.invalid += u32::from(self.record.is_none());
             format!("INVALID: {why}")
         } else {
-            sum.exhausted += u32::from(bound.is_none());
+            sum.exhausted += u32::from(bound == Bound::All);
+            sum.exchanges += u32::from(bound == Bound::Exchanges);
             let (orders, cut) = (outcome.orders.len(), outcome.cut);
             format!("held, {} endings of {orders} orders, {cut} cut off", outcome.endings.len())
         };
         line(scene.name, bound, &outcome, &verdict);
         show(&outcome);
-        notes.entry(scene.name.to_owned()).or_default().insert(bound_name(bound), explored);
+        notes.entry(scene.name.to_owned()).or_default().insert(bound.to_string(), explored);
     }
 }
 
@@ -266,9 +268,9 @@ fn kill(mutant: &'static Mutant, sum: &mut Sum) {
     line(&name, bound, &outcome, &verdict);
 }
 
-fn line(name: &str, bound: Option<usize>, outcome: &Outcome, verdict: &str) {
+fn line(name: &str, bound: Bound, outcome: &Outcome, verdict: &str) {
     let took = outcome.took.as_secs_f64();
-    println!("{name:<30} {:>5} {:>10} {took:>8.1}  {verdict}", bound_name(bound), outcome.iterations);
+    println!("{name:<30} {bound:>7} {:>10} {took:>8.1}  {verdict}", outcome.iterations);
 }
 
 fn show(outcome: &Outcome) {
@@ -298,7 +300,8 @@ fn list() -> ExitCode {
             (1, true) => "one clone".to_owned(),
             (count, true) => format!("{count} clones"),
         };
-        let (ci, full) = (bound_name(scene.ci), bound_name(scene.full));
+        let ci = scene.ci;
+        let full = scene.full.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
         println!("{:<30} {}, {place}, bound {ci}, full {full}", scene.name, cast.join(" beside "));
     }
     for mutant in MUTANTS {
@@ -335,9 +338,11 @@ mod tests {
     #[test]
     fn the_last_line_tells_only_what_was_done() {
         let mut sum = Sum { iterations: 20, explored: 1, exhausted: 1, ..Sum::default() };
-        assert_eq!(sum.text(), "20 executions, 1 of 1 scenarios without a bound");
-        (sum.planted, sum.killed) = (7, 6);
-        assert_eq!(sum.text(), "20 executions, 1 of 1 scenarios without a bound, 6 of 7 mutants noticed");
+        assert_eq!(sum.text(), "20 executions, 1 of 1 explorations without a bound");
+        sum.exchanges = 2;
+        assert_eq!(sum.text(), "20 executions, 1 of 1 explorations without a bound and 2 of all exchanges");
+        (sum.planted, sum.killed, sum.exchanges) = (7, 6, 0);
+        assert_eq!(sum.text(), "20 executions, 1 of 1 explorations without a bound, 6 of 7 mutants noticed");
         let sum = Sum { hunted: 3, planted: 1, killed: 1, ..Sum::default() };
         assert_eq!(sum.text(), "3 executions, 1 of 1 mutants noticed");
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::bound::Bound;
 use super::stage::Outcome;
 
 /// One exploration.
@@ -29,12 +30,6 @@ impl Run {
     }
 }
 
-/// The name of a bound, here and for people.
-#[must_use]
-pub fn bound_name(bound: Option<usize>) -> String {
-    bound.map_or_else(|| "all".to_owned(), |bound| bound.to_string())
-}
-
 /// What is tracked.
 ///
 /// # Panics
@@ -47,8 +42,8 @@ pub fn tracked() -> Baseline {
 /// Why a run shows less than it should: its executions are less than four fifths of those that are tracked, or nothing is
 /// tracked that they could be compared with.
 #[must_use]
-pub fn shrunk(scene: &str, bound: Option<usize>, run: &Run) -> Option<String> {
-    match tracked().get(scene).and_then(|runs| runs.get(&bound_name(bound))) {
+pub fn shrunk(scene: &str, bound: Bound, run: &Run) -> Option<String> {
+    match tracked().get(scene).and_then(|runs| runs.get(&bound.to_string())) {
         Some(before) => less(before, run),
         None => Some("there is no number to compare it with; note this one with --record".to_owned()),
     }
@@ -106,12 +101,15 @@ mod tests {
             assert!(named(scene).is_some(), "{scene}");
         }
         for scene in SCENES {
-            for bound in [scene.ci, scene.full] {
-                let noted = tracked.get(scene.name).is_some_and(|runs| runs.contains_key(&bound_name(bound)));
-                assert!(noted, "{} within {}", scene.name, bound_name(bound));
+            for bound in scene.full.iter().chain([&scene.ci]) {
+                let noted = tracked.get(scene.name).is_some_and(|runs| runs.contains_key(&bound.to_string()));
+                assert!(noted, "{} within {bound}", scene.name);
             }
         }
-        assert!(shrunk("claim-claim", Some(99), &run(1_000_000)).is_some_and(|why| why.contains("--record")));
+        assert!(
+            shrunk("claim-claim", Bound::Within(99), &run(1_000_000))
+                .is_some_and(|why| why.contains("--record"))
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod asleep;
 pub mod baseline;
+pub mod bound;
 mod git_seat;
 mod judge;
 pub mod known;
@@ -20,4 +21,5 @@ pub mod stage;
 #[cfg(test)]
 mod tests;
 
+pub use bound::Bound;
 pub use stage::{Outcome, hunt, run, tried_harms};

@@ -245,10 +245,11 @@ impl Seat {
 
     fn changes(self: &Rc<Self>, verb: &'static str, path: &Path) {
         self.call();
-        if self.is_temporary(path) {
-            return self.acts();
-        }
         let dir = path.parent().unwrap_or(path);
+        if self.is_temporary(path) {
+            // The file is nobody else's business, but the directory shows that something in it changed.
+            return self.step(verb, &[self.changed_names(dir)]);
+        }
         self.step(verb, &[(self.file(path), Access::Write), self.changed_names(dir)]);
     }
 
@@ -365,7 +366,8 @@ impl Disk for Seam {
     }
 
     fn write_temp(&self, dir: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
-        self.0.alone();
+        self.0.call();
+        self.0.step("begin a file", &[self.0.changed_names(dir)]);
         self.0.port.write_temp(dir, bytes)
     }
 

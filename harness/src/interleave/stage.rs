@@ -21,6 +21,7 @@ use orch::usecase::watch::{self, Rules};
 use orch::usecase::{add, edit, init, operator, sync};
 
 use super::asleep::Asleep;
+use super::bound::Bound;
 use super::known::Known;
 use super::points::{Cut, Points, explore, side_by_side};
 use super::scenes::{Act, Before, Harmed, Mutant, Part, Scene, named};
@@ -100,6 +101,8 @@ thread_local! {
     static PROGRESS: Cell<fn(u64)> = const { Cell::new(|_| ()) };
     /// Whether what was explored in another order is cut off, where that is certain.
     static CUTS: Cell<bool> = const { Cell::new(true) };
+    /// Whether what a process does at home in a row is one step.
+    static TOGETHER: Cell<bool> = const { Cell::new(false) };
 }
 
 /// One command of a session on a machine, alone.
@@ -119,7 +122,7 @@ fn task() -> TaskId {
 #[must_use]
 pub fn run(
     scene: &'static Scene,
-    bound: Option<usize>,
+    bound: Bound,
     broken: Option<Broken>,
     harm: Harm,
     progress: fn(u64),
@@ -130,9 +133,9 @@ pub fn run(
     KNOWN.set(Rc::default());
     let begun = Instant::now();
     // Cheap explorations first: they find nearly everything that is contended.
-    for most in [Some(0), Some(1)].into_iter().filter(|most| bound.is_none() || *most < bound).chain([bound])
-    {
-        while !explored(scene, most) {}
+    let first = [0, 1].into_iter().filter(|most| bound.interruptions().is_none_or(|bound| *most < bound));
+    for bound in first.map(Bound::Within).chain([bound]) {
+        while !explored(scene, bound) {}
         if OUTCOME.with_borrow(|outcome| outcome.broken.is_some()) {
             break;
         }
@@ -147,11 +150,11 @@ pub fn run(
     outcome
 }
 
-/// The same without a bound and with nothing cut off.
+/// The same with nothing cut off.
 #[cfg(test)]
-pub(super) fn run_uncut(scene: &'static Scene) -> Outcome {
+pub(super) fn run_uncut(scene: &'static Scene, bound: Bound) -> Outcome {
     CUTS.set(false);
-    let outcome = run(scene, None, None, Harm::default(), |_| ());
+    let outcome = run(scene, bound, None, Harm::default(), |_| ());
     CUTS.set(true);
     outcome
 }
@@ -159,7 +162,7 @@ pub(super) fn run_uncut(scene: &'static Scene) -> Outcome {
 /// Looks for an execution that notices a mutant, within bounds that grow. Gives the last bound, and all executions that
 /// it took.
 #[must_use]
-pub fn hunt(mutant: &Mutant, progress: fn(u64)) -> (Option<usize>, Outcome) {
+pub fn hunt(mutant: &Mutant, progress: fn(u64)) -> (Bound, Outcome) {
     let scene = named(mutant.scene).expect("a test has looked for it");
     let all = tried_harms(scene);
     let harms = match mutant.harmed {
@@ -168,25 +171,25 @@ pub fn hunt(mutant: &Mutant, progress: fn(u64)) -> (Option<usize>, Outcome) {
         Harmed::Killed => all.into_iter().filter(|harm| harm.killed_at.is_some()).collect(),
     };
     let mut sum = Outcome::default();
-    for bound in 0..=MOST {
+    for bound in (0..=MOST).map(Bound::Within) {
         for harm in &harms {
-            let outcome = run(scene, Some(bound), Some(mutant.broken), *harm, progress);
+            let outcome = run(scene, bound, Some(mutant.broken), *harm, progress);
             sum.iterations += outcome.iterations;
             sum.took += outcome.took;
             sum.broken = outcome.broken;
             if sum.broken.is_some() {
-                return (Some(bound), sum);
+                return (bound, sum);
             }
         }
     }
-    (Some(MOST), sum)
+    (Bound::Within(MOST), sum)
 }
 
 /// Everything that can go wrong for the first process: it is killed at each call that it makes when nobody
 /// interrupts it, and each answer of the remote is lost.
 #[must_use]
 pub fn tried_harms(scene: &'static Scene) -> Vec<Harm> {
-    let outcome = run(scene, Some(0), None, Harm::default(), |_| ());
+    let outcome = run(scene, Bound::Within(0), None, Harm::default(), |_| ());
     let Some((calls, asked)) = outcome.calls.first().copied() else { return Vec::new() };
     let killed = (0..calls).map(|at| Harm { killed_at: Some(at), ..Harm::default() });
     killed.chain((0..asked).map(|at| Harm { unanswered: Some(at), ..Harm::default() })).collect()
@@ -194,12 +197,15 @@ pub fn tried_harms(scene: &'static Scene) -> Vec<Harm> {
 
 /// Explores once; false when something else turned out to be contended, so that it has to be done again. Not at once: a second
 /// time as many executions may show more of the kind, and each beginning costs all of them.
-fn explored(scene: &Scene, bound: Option<usize>) -> bool {
+fn explored(scene: &Scene, bound: Bound) -> bool {
     OUTCOME.set(Outcome::default());
     KNOWN.with_borrow(|known| known.borrow_mut().settle());
-    let cuts = CUTS.get() && bound.is_none() && scene.cast.len() == 2;
+    let cuts = CUTS.get() && bound.interruptions().is_none() && scene.cast.len() == 2;
+    TOGETHER.set(bound == Bound::Exchanges);
     ASLEEP.set(Rc::new(RefCell::new(Asleep::new(cuts))));
-    let ended = catch_unwind(AssertUnwindSafe(|| explore(bound, || side_by_side(1, |_| execution()))));
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        explore(bound.interruptions(), || side_by_side(1, |_| execution()));
+    }));
     match ended {
         Ok(()) => OUTCOME.with_borrow(|outcome| outcome.grown.is_none()),
         Err(payload) if payload.is::<Stop>() => OUTCOME.with_borrow(|outcome| outcome.broken.is_some()),
@@ -342,7 +348,7 @@ fn execution() {
     let cast = prepared.scene.cast;
     let kernel: Shared = Rc::new(RefCell::new(prepared.kernel.fork()));
     let (known, asleep) = (KNOWN.with_borrow(Rc::clone), ASLEEP.with_borrow(Rc::clone));
-    let points = Rc::new(Points::new(cast.len(), known, asleep));
+    let points = Rc::new(Points::new(cast.len(), TOGETHER.get(), known, asleep));
     let seat = |(me, part): (usize, &Part)| {
         let harm = if me == 0 { prepared.harm } else { Harm::default() };
         let now = if part.behind { prepared.held } else { prepared.now };

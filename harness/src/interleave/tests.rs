@@ -3,11 +3,11 @@
 use super::scenes::{MUTANTS, SCENES, named};
 use super::seat::Harm;
 use super::stage::run_uncut;
-use super::{Outcome, hunt, run};
+use super::{Bound, Outcome, hunt, run};
 use crate::sim::faults::Broken;
 
 #[track_caller]
-fn holds(name: &str, bound: Option<usize>) -> Outcome {
+fn holds(name: &str, bound: Bound) -> Outcome {
     let outcome = run(named(name).unwrap(), bound, None, Harm::default(), |_| ());
     assert!(outcome.broken.is_none(), "{:#?}", outcome.broken);
     assert_eq!(outcome.unseen, Vec::<String>::new());
@@ -16,14 +16,14 @@ fn holds(name: &str, bound: Option<usize>) -> Outcome {
 
 #[test]
 fn two_claims_over_one_remote_have_one_winner_in_every_order() {
-    let outcome = holds("claim-claim", None);
+    let outcome = holds("claim-claim", Bound::All);
     assert_eq!(outcome.endings.len(), 2, "{:?}", outcome.endings);
     assert_eq!(outcome.contended.iter().map(String::as_str).collect::<Vec<_>>(), ["the remote"]);
 }
 
 #[test]
 fn two_claims_without_a_remote_are_decided_by_the_lock() {
-    let outcome = holds("claim-claim-no-remote", Some(1));
+    let outcome = holds("claim-claim-no-remote", Bound::Within(1));
     assert!(
         outcome.contended.iter().any(|thing| thing == "the index of m0: rows"),
         "{:?}",
@@ -33,13 +33,13 @@ fn two_claims_without_a_remote_are_decided_by_the_lock() {
 
 #[test]
 fn a_late_finish_and_a_recovery_do_not_both_count() {
-    let outcome = holds("done-recover", Some(1));
+    let outcome = holds("done-recover", Bound::Within(1));
     assert_eq!(outcome.endings.len(), 2, "{:?}", outcome.endings);
 }
 
 #[test]
 fn the_same_exploration_has_the_same_executions() {
-    let (one, two) = (holds("claim-claim", Some(1)), holds("claim-claim", Some(1)));
+    let (one, two) = (holds("claim-claim", Bound::Within(1)), holds("claim-claim", Bound::Within(1)));
     assert_eq!((one.iterations, one.endings), (two.iterations, two.endings));
 }
 
@@ -47,12 +47,25 @@ fn the_same_exploration_has_the_same_executions() {
 #[test]
 fn what_is_cut_off_is_tried_elsewhere() {
     for name in ["claim-claim", "takeover-takeover", "fold-fold", "cancel-done", "heartbeat-recover"] {
-        let (cut, whole) = (holds(name, None), run_uncut(named(name).unwrap()));
+        let (cut, whole) = (holds(name, Bound::All), run_uncut(named(name).unwrap(), Bound::All));
         assert_eq!(cut.orders, whole.orders, "{name}");
         assert!(cut.endings.keys().eq(whole.endings.keys()), "{name}");
         assert_eq!((whole.cut, cut.iterations), (0, cut.orders.len() as u64), "{name}: none is judged twice");
         assert!(whole.iterations > cut.iterations, "{name}");
     }
+}
+
+/// In two clones nothing but the remote is seen by both; in one clone there is more, and most of its orders are left out.
+#[test]
+fn orders_of_exchanges_are_all_orders_in_two_clones_and_fewer_in_one() {
+    let (all, exchanges) = (holds("done-recover", Bound::All), holds("done-recover", Bound::Exchanges));
+    assert_eq!(all.orders, exchanges.orders);
+    assert!(all.endings.keys().eq(exchanges.endings.keys()));
+    let name = "claim-claim-no-remote";
+    let cut = holds(name, Bound::Exchanges);
+    let whole = run_uncut(named(name).unwrap(), Bound::Exchanges);
+    assert_eq!((cut.orders.len(), &cut.orders), (cut.iterations as usize, &whole.orders));
+    assert!(whole.iterations > cut.iterations && cut.endings.keys().eq(whole.endings.keys()));
 }
 
 #[test]
@@ -61,7 +74,7 @@ fn a_process_that_is_killed_or_hears_nothing_costs_the_others_nothing() {
     for harm in
         [Harm { killed_at: Some(300), ..Harm::default() }, Harm { unanswered: Some(1), ..Harm::default() }]
     {
-        let outcome = run(scene, Some(1), None, harm, |_| ());
+        let outcome = run(scene, Bound::Within(1), None, harm, |_| ());
         assert!(outcome.broken.is_none(), "{harm:?}: {:#?}", outcome.broken);
         let harmed = |ending: &String| !ending.starts_with("a told") && !ending.starts_with("a held");
         assert!(harm.killed_at.is_none() || outcome.endings.keys().all(harmed), "{:?}", outcome.endings);
