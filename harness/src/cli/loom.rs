@@ -37,7 +37,8 @@ pub struct Loom {
     #[arg(long, value_name = "NAME", value_parser = scenario)]
     scenario: Vec<&'static Scene>,
     /// How often processes may be interrupted where they could go on. `all` is without a bound, and
-    /// so is `exchanges`, where a process is interrupted only where it takes a lock or asks the remote
+    /// so is `exchanges`, where a process is interrupted only where it takes or leaves a lock, or asks
+    /// the remote
     #[arg(long, value_name = "N|exchanges|all", conflicts_with = "full")]
     bound: Option<Bound>,
     /// The bounds of the night

@@ -8,7 +8,7 @@ use std::str::FromStr;
 pub enum Bound {
     /// Those in which processes are interrupted at most so often where they could have gone on.
     Within(usize),
-    /// All orders of the locks that processes take and of what they ask the remote. What a process does on its own
+    /// All orders of the locks that processes take and leave and of what they ask the remote. What a process does on its own
     /// computer between two of these, it does at one time.
     Exchanges,
     /// All.

@@ -14,6 +14,7 @@ pub mod bound;
 mod git_seat;
 mod judge;
 pub mod known;
+mod order;
 pub mod points;
 pub mod scenes;
 pub mod seat;

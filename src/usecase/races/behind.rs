@@ -50,6 +50,11 @@ fn what_belongs_to_another_task_of_the_same_id_is_not_published() {
     assert_eq!((notes("T-2"), notes("T-2-2")), (0, 1));
 }
 
+/// A claim of a task that nobody has held.
+fn first_claim() -> Action {
+    Action::Claim { base: 0, epoch: 1, ttl: Duration::from_secs(900), process: None, over: None }
+}
+
 /// A lease ref that the branch has overtaken is only there to be deleted: one whose claim does not fit any more although
 /// something else in it does, and one that holds nothing new.
 #[test]
@@ -58,9 +63,8 @@ fn a_lease_ref_is_void_once_its_claim_does_not_fit_or_it_adds_nothing() {
     let added = task(&a, "T-1");
     let after = |task: &Task, op: &Op| next(Some(task), &id("T-1"), op).unwrap();
     let note = b.op(Action::Note { text: "from before".to_owned() });
-    let claim = Action::Claim { base: 0, epoch: 1, ttl: Duration::from_secs(900), process: None, over: None };
-    let claimed = after(&after(&added, &note), &b.op(claim.clone()));
-    let claimed_by_another = after(&added, &a.op(claim));
+    let claimed = after(&after(&added, &note), &b.op(first_claim()));
+    let claimed_by_another = after(&added, &a.op(first_claim()));
     let shared = |branch: &Task| {
         let tip = Tip { oid: Oid([1; 20]), task: claimed.clone() };
         Shared { branch: Some(branch.clone()), tip: Some(tip) }
@@ -129,9 +133,8 @@ fn a_heartbeat_stands_only_in_a_lease_of_its_own_holder() {
 fn a_commit_that_was_collected_is_missing_and_no_push_without_an_answer() {
     let (_yard, a, _b) = two(&["T-1"]);
     let (cx, id) = (a.cx(), id("T-1"));
-    let claim = Action::Claim { base: 0, epoch: 1, ttl: Duration::from_secs(900), process: None, over: None };
     let (known, added) = (shared::read(&cx, &id).unwrap(), task(&a, "T-1"));
-    let mut proposal = register::propose(&cx, &id, &known, &added, &a.op(claim)).unwrap().unwrap();
+    let mut proposal = register::propose(&cx, &id, &known, &added, &a.op(first_claim())).unwrap().unwrap();
     proposal.commit = Oid([7; 20]);
     let mut retries = 0;
     let swapped = register::swap(&cx, &proposal, &mut retries);
